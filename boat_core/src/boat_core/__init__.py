@@ -1,0 +1,87 @@
+"""BOAT: compose solvers for bilevel optimization from small operations, on Jittor.
+
+    min over x of F(x, y)   where   y minimises f(x, ·)
+
+The names below are the public ones: packs and scripts need nothing else. They load on first use, so that importing
+this package costs next to nothing, and importing Jittor afterwards is prepared (see `boat doctor`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .runtime import install_import_hook
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": (
+        "BoatError CompositionError ConfigError DeclarationError DoubtfulError NonFiniteError ObjectiveError"
+        " OptionError RunError StructureError"
+    ),
+    "options": "NoOptions option",
+    "operation": "Alias Cost Excludes Needs Operation",
+    "declarations": "OptimizerDeclaration ProblemDeclaration",
+    "hookspecs": "HOOK_API hookimpl",
+    "problem": "PerStep Problem",
+    "solver": "Solver",
+    "report": "HypergradientResult Report StepResult",
+    "trajectory": "Hypergradient Point Trajectory",
+    "first_order": "Descent FirstOrderStep",
+    "bilevel": "Bilevel",
+    "trees": "Vector dot gradient gradients norm",
+    "autodiff.arrays": "scaled",
+    "modules": "call load parameters",
+    "optimizers.base": "Optimizer",
+    "optimizers.sgd": "sgd",
+    "optimizers.adam": "adam",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from .autodiff.arrays import scaled
+    from .bilevel import Bilevel
+    from .declarations import OptimizerDeclaration, ProblemDeclaration
+    from .errors import (
+        BoatError,
+        CompositionError,
+        ConfigError,
+        DeclarationError,
+        DoubtfulError,
+        NonFiniteError,
+        ObjectiveError,
+        OptionError,
+        RunError,
+        StructureError,
+    )
+    from .first_order import Descent, FirstOrderStep
+    from .hookspecs import HOOK_API, hookimpl
+    from .modules import call, load, parameters
+    from .operation import Alias, Cost, Excludes, Needs, Operation
+    from .optimizers.adam import adam
+    from .optimizers.base import Optimizer
+    from .optimizers.sgd import sgd
+    from .options import NoOptions, option
+    from .problem import PerStep, Problem
+    from .report import HypergradientResult, Report, StepResult
+    from .solver import Solver
+    from .trajectory import Hypergradient, Point, Trajectory
+    from .trees import Vector, dot, gradient, gradients, norm
+
+install_import_hook()
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -1,0 +1,123 @@
+"""Jittor arrays: getting them in with their dtype kept, out as numpy, cut from their graph, and multiplied exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StructureError
+from .backend import jt
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def is_jittor(value: Any) -> bool:
+    """Whether `value` is a Jittor array."""
+    return isinstance(value, jt.Var)
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether `leaf` is a Jittor or numpy array (numpy scalars count)."""
+    import numpy as np
+
+    return isinstance(leaf, (jt.Var, np.ndarray, np.generic))
+
+
+def as_array(leaf: Any, where: str = "array") -> Any:
+    """Return `leaf` as a Jittor array of the very same dtype.
+
+    `jt.array` alone would make float64 float32 and int64 int32. Jittor has no arrays of rank 0: shape () becomes (1,).
+
+    Raises:
+        StructureError: the leaf is not a numeric array or number; or it is one of a dtype that Jittor lacks.
+    """
+    import numpy as np
+
+    if isinstance(leaf, jt.Var):
+        return leaf
+    values = np.asarray(leaf)
+    if values.dtype == object or values.dtype.kind not in "fiub":
+        raise StructureError(f"{where}: expected a numeric array (got {type(leaf).__name__} of dtype {values.dtype})")
+    if values.dtype.itemsize > 8:
+        raise StructureError(f"{where}: Jittor has no dtype {values.dtype}; expected float64 or smaller")
+    # A copy: Jittor may use the memory it is given, and the user's array must never change under either of us.
+    return jt.array(np.array(values, order="C"), dtype=str(values.dtype))
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """Return the values as a numpy array of its own memory."""
+    import numpy as np
+
+    return np.array(array.numpy() if isinstance(array, jt.Var) else array)
+
+
+def detach(array: Any) -> Any:
+    """Return the same values without their history."""
+    return array.detach()
+
+
+def sync(arrays: Iterable[Any]) -> None:
+    """Compute arrays now, so that errors surface here and their graph is freed."""
+    jt.sync(list(arrays))
+
+
+def constant(value: float, like: Any) -> Any:
+    """Return a number as an array of shape (1,) in the dtype of `like`.
+
+    A Python number in an expression is rounded to float32 by Jittor, also beside float64 arrays (relative error 1e-8).
+    """
+    import numpy as np
+
+    return jt.array(np.array([value], dtype=str(like.dtype)), dtype=str(like.dtype))
+
+
+def scaled(factor: Any, array: Any) -> Any:
+    """Return factor · array without rounding the factor to float32. The factor is a number or an array."""
+    if isinstance(factor, (int, float)):
+        if factor == 1:
+            return array
+        if str(array.dtype) == "float64":
+            return array * constant(factor, array)
+    return array * factor
+
+
+def scalar(value: Any) -> float:
+    """Return the one number in `value`, computing it now. (Jittor's own `item` rounds float64 to float32.)"""
+    return float(to_numpy(value).reshape(-1)[0])
+
+
+def zeros_like(array: Any) -> Any:
+    """Return zeros of the same shape and dtype."""
+    return jt.zeros(array.shape, dtype=str(array.dtype))
+
+
+def safe_sqrt(array: Any) -> Any:
+    """Square root of a non-negative array whose derivatives at 0 are 0 instead of infinite.
+
+    The derivative of √ at 0 times the zero that usually follows is NaN; every optimizer and norm here meets that case.
+    """
+    positive = array > constant(0.0, array)
+    inside = jt.ternary(positive, array, jt.ones_like(array))
+    return jt.ternary(positive, jt.sqrt(inside), jt.zeros_like(array))
+
+
+def float_kind(array: Any) -> bool:
+    """Whether the array can be differentiated."""
+    return str(array.dtype).startswith("float") or str(array.dtype) == "bfloat16"
+
+
+def clamped(array: Any, low: float | None, high: float | None) -> Any:
+    """Return the array with every entry inside [low, high]; either bound may be None."""
+    if low is not None:
+        array = jt.maximum(array, constant(low, array))
+    if high is not None:
+        array = jt.minimum(array, constant(high, array))
+    return array
+
+
+def all_finite(array: Any) -> bool:
+    """Whether no entry is NaN or infinite (asked of numpy: Jittor's kernels are compiled with fast-math)."""
+    import numpy as np
+
+    return bool(np.isfinite(to_numpy(array)).all())

@@ -1,0 +1,62 @@
+"""Gradients and products with second derivatives, all by reverse mode, counted as they are taken.
+
+    gradient            ∇_v s
+    vector-Jacobian     pᵀ ∂out/∂v = ∇_v ⟨out, p⟩
+    Hessian-vector      ∇²_vv s · p = ∇_v ⟨∇_v s, p⟩        (reverse over reverse)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .backend import jt
+
+
+@dataclass
+class Counter:
+    """Derivatives taken: `gradients` of an objective, `hvps` products with second derivatives."""
+
+    gradients: int = 0
+    hvps: int = 0
+
+
+_counters: list[Counter] = []
+
+
+@contextmanager
+def counting() -> Iterator[Counter]:
+    """Count the derivatives taken inside, as `boat_core.Cost` counts them."""
+    counter = Counter()
+    _counters.append(counter)
+    try:
+        yield counter
+    finally:
+        _counters.remove(counter)
+
+
+def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
+    """Return ∇ value with respect to each array; zeros where it does not depend on one. `value` holds one number."""
+    for counter in _counters:
+        counter.gradients += 1
+    return jt.grad(value, list(wrt), retain_graph=True)
+
+
+def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any]) -> list[Any]:
+    """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array.
+
+    Where the outputs are gradients themselves this is one product with second derivatives.
+    """
+    for counter in _counters:
+        counter.hvps += 1
+    return jt.grad(inner(outputs, cotangents), list(wrt), retain_graph=True)
+
+
+def inner(a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """Return ⟨a, b⟩ summed over all arrays, as an array that holds one number."""
+    total = (a[0] * b[0]).sum()
+    for left, right in zip(a[1:], b[1:]):
+        total = total + (left * right).sum()
+    return total

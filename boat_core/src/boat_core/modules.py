@@ -1,0 +1,87 @@
+"""Jittor Modules as pure functions: (module, parameters, inputs) -> outputs, the module left untouched.
+
+    net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+    weights = boat.parameters(net)
+    f = lambda x, y, batch: loss(boat.call(net, y, batch["data"]), batch["target"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .autodiff import arrays
+from .errors import StructureError, nearest
+
+
+def _slots(module: Any) -> Iterator[tuple[dict[Any, Any], Any, str]]:
+    """Yield (dictionary, key, dotted name) for every place in the module and its descendants that holds an array."""
+    for prefix, part in module.named_modules():
+        holder = part.params if hasattr(part, "params") and isinstance(part.params, dict) else part.__dict__
+        for key, value in holder.items():
+            if not str(key).startswith("_") and arrays.is_jittor(value):
+                yield holder, key, f"{prefix}.{key}" if prefix else str(key)
+
+
+def parameters(module: Any) -> dict[str, Any]:
+    """Return the trainable parameters as {dotted name: array}, copied; a shared parameter appears once.
+
+    Statistics such as BatchNorm's running mean are no parameters: Jittor marks them as not to be differentiated.
+    """
+    found: dict[int, tuple[str, Any]] = {}
+    for holder, key, name in _slots(module):
+        value = holder[key]
+        if not value.is_stop_grad():
+            found.setdefault(id(value), (name, value))
+    return {name: arrays.detach(value) for name, value in found.values()}
+
+
+def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: Any) -> Any:
+    """Call the module with these parameters in place of its own; afterwards it is as before, statistics included.
+
+    Raises:
+        StructureError: a parameter is missing, unknown, or of another shape.
+    """
+    slots = list(_slots(module))
+    replacements = _replacements(slots, parameters)
+    parts = [part for _, part in module.named_modules()]
+    saved = [(holder, dict(holder)) for holder in (*(p.__dict__ for p in parts), *(s[0] for s in slots))]
+    try:
+        for holder, key, _ in slots:
+            value = holder[key]
+            # What is not replaced is copied: a BatchNorm writes into its statistics in place.
+            holder[key] = replacements.get(id(value), None) if id(value) in replacements else arrays.detach(value)
+        return module(*inputs, **keywords)
+    finally:
+        for holder, content in saved:
+            holder.clear()
+            holder.update(content)
+
+
+def load(module: Any, parameters: Mapping[str, Any]) -> None:
+    """Write parameters into the module. Raises `StructureError` as `call` does, before anything is written."""
+    slots = list(_slots(module))
+    replacements = _replacements(slots, parameters)
+    for holder, key, _ in slots:
+        value = holder[key]
+        if id(value) in replacements:
+            value.update(arrays.detach(arrays.as_array(replacements[id(value)])))
+
+
+def _replacements(slots: list[tuple[dict[Any, Any], Any, str]], parameters: Mapping[str, Any]) -> dict[int, Any]:
+    own: dict[int, tuple[str, Any]] = {}
+    for holder, key, name in slots:
+        if not holder[key].is_stop_grad():
+            own.setdefault(id(holder[key]), (name, holder[key]))
+    names = {name for name, _ in own.values()}
+    for name in parameters:
+        if name not in names:
+            raise StructureError(f"parameters: the module has none called {name!r}{nearest(name, names)}")
+    for name, value in own.values():
+        if name not in parameters:
+            raise StructureError(f"parameters: {name!r} is missing")
+        if list(parameters[name].shape) != list(value.shape):
+            raise StructureError(
+                f"parameters[{name!r}]: expected shape {list(value.shape)} (got {list(parameters[name].shape)})"
+            )
+    return {key: parameters[name] for key, (name, _) in own.items()}

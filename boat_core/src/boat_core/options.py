@@ -1,0 +1,136 @@
+"""Options: dataclasses whose fields know their range and their meaning.
+
+Operations, optimizers, named problems and the sections of a configuration all declare their options in the same way
+
+    @dataclass(frozen=True)
+    class Options:
+        max_iterations: int = option(20, ge=1, doc="Krylov iterations at most")
+
+and all of them are read by `read_options`, so a wrong value gets the same clear error wherever it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from .errors import OptionError, nearest
+
+T = TypeVar("T")
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+    doc: str,
+) -> Any:
+    """Declare one field of an options dataclass.
+
+    `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the values allowed, `doc` says what the option means.
+    Without a default the option is required.
+    """
+    bounds = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
+    return dataclasses.field(default=default, metadata={"bounds": bounds, "choices": choices, "doc": doc})
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of an operation that has none."""
+
+
+@lru_cache(maxsize=None)
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build `cls` from a mapping, or raise `OptionError` naming `where`, the option, what it takes and what it got."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise OptionError(f"{where}: no option {name!r}{nearest(name, fields) or '; it has none'}")
+    missing = [n for n, f in fields.items() if f.default is MISSING and n not in values]
+    if missing:
+        raise OptionError(f"{where}: option {missing[0]!r} is required ({fields[missing[0]].metadata.get('doc', '')})")
+    checked = {name: _check(value, _hints(cls)[name], fields[name], f"{where}.{name}") for name, value in values.items()}
+    try:
+        return cls(**checked)
+    except OptionError as error:  # a dataclass may check combinations of its options in __post_init__
+        raise OptionError(f"{where}: {error}") from None
+
+
+_COMPARE = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator.le, "<="), "lt": (operator.lt, "<")}
+
+
+def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    value = _convert(value, _alternatives(hint), field, where)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        in_range = all(_COMPARE[name][0](value, bound) for name, bound in field.metadata.get("bounds", {}).items())
+        if not math.isfinite(value) or not in_range:
+            raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r})")
+    choices = field.metadata.get("choices")
+    if choices and value is not None and value not in choices:
+        hint_text = nearest(value, choices) if isinstance(value, str) else ""
+        raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r}){hint_text}")
+    return value
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: str) -> Any:
+    """Return `value` if it is of an allowed type; an int is a float, `1e-3` (a string to YAML) is one as well."""
+    for kind in allowed:
+        plain = typing.get_origin(kind) or kind
+        if plain is Any or (value is None and plain in (None, type(None))):
+            return value
+        if plain is tuple and isinstance(value, list):
+            return tuple(value)
+        if isinstance(plain, type) and isinstance(value, plain) and (not isinstance(value, bool) or plain is bool):
+            return value
+    if float in allowed and not isinstance(value, bool) and isinstance(value, (int, str)):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise OptionError(f"{where}: expected {_expected(allowed, field)} (got {value!r} of type {type(value).__name__})")
+
+
+def expected_text(hint: Any, field: dataclasses.Field[Any]) -> str:
+    """Say what an option takes: "an integer >= 1", "one of 'cold', 'warm'"."""
+    return _expected(_alternatives(hint), field)
+
+
+def _expected(allowed: tuple[Any, ...], field: dataclasses.Field[Any]) -> str:
+    if field.metadata.get("choices"):
+        return "one of " + ", ".join(repr(c) for c in field.metadata["choices"])
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "nothing"}
+    names = [words.get(kind, getattr(typing.get_origin(kind) or kind, "__name__", str(kind))) for kind in allowed]
+    bounds = " and ".join(f"{_COMPARE[n][1]} {b:g}" for n, b in field.metadata.get("bounds", {}).items())
+    return " or ".join(names) + (f" {bounds}" if bounds else "")
+
+
+def describe_options(cls: type) -> list[dict[str, Any]]:
+    """Return one JSON-ready row per option: name, what it takes, default (absent where required), doc."""
+    rows = []
+    for field in dataclasses.fields(cls):
+        row = {"name": field.name, "takes": expected_text(_hints(cls)[field.name], field)}
+        if field.default is MISSING:
+            row["required"] = True
+        else:
+            row["default"] = field.default
+        rows.append(row | {"doc": field.metadata.get("doc", "")})
+    return rows

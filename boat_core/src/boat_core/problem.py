@@ -1,0 +1,56 @@
+"""The bilevel problem: min over x of F(x, y) where y minimises f(x, ·)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ObjectiveError
+
+Objective = Callable[[Any, Any, Any], Any]
+#: Bounds (low, high), either of them None, or a function of the pytree that returns the projected pytree.
+Projection = tuple[Any, Any] | Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A bilevel problem. Building one computes nothing.
+
+    Args:
+        upper_objective: F, a pure function `(upper, lower, batch) -> scalar`.
+        lower_objective: f, likewise.
+        upper: x at the start, a pytree of numpy or Jittor floating-point arrays; dtypes are kept.
+        lower: y at the start, likewise.
+        batches: for `boat run`: `(k, rng) -> (lower_batch, upper_batch)` of outer step k; `rng` is a numpy Generator
+            that depends on the seed and k alone. Without it both batches are None.
+        evaluate: for `boat run`: `(upper, lower) -> dict` of numbers worth reporting.
+        project_lower, project_upper: where y and x must stay, see `Projection`.
+        panels: for the picture of a run: title -> `(axes, upper, lower) -> None`.
+        name: what reports call it.
+
+    Objectives are pure: dropout masks or noise come in with the batch, since a pullback evaluates them again.
+    """
+
+    upper_objective: Objective
+    lower_objective: Objective
+    upper: Any
+    lower: Any
+    batches: Callable[[int, Any], tuple[Any, Any]] | None = None
+    evaluate: Callable[[Any, Any], Mapping[str, Any]] | None = None
+    project_lower: Projection | None = None
+    project_upper: Projection | None = None
+    panels: Mapping[str, Callable[[Any, Any, Any], None]] = field(default_factory=dict)
+    name: str = "problem"
+
+    def __post_init__(self) -> None:
+        for role in ("upper_objective", "lower_objective"):
+            if not callable(getattr(self, role)):
+                raise ObjectiveError(f"{role}: expected a function (upper, lower, batch) -> scalar")
+
+
+@dataclass(frozen=True)
+class PerStep:
+    """One lower batch for each of the T lower steps, instead of one for all of them."""
+
+    batches: Sequence[Any]

@@ -1,0 +1,1 @@
+"""BOAT's first-order operations: single-level surrogates."""

@@ -1,0 +1,14 @@
+"""What this pack brings: BOAT finds it through the entry point of group "boat"."""
+
+from __future__ import annotations
+
+from boat_core import Operation, hookimpl
+
+from .vfo import VFO
+
+BOAT_HOOK_API = 1
+
+
+@hookimpl
+def boat_first_order_operations() -> list[Operation]:
+    return [VFO]

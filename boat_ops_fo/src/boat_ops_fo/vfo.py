@@ -1,0 +1,59 @@
+"""VFO: value-function descent with a dynamic barrier; first derivatives only.
+
+    ŷ = T descent steps on f(x, ·) from y        q(x, y) = f(x, y) - f(x, ŷ), ŷ held fixed
+    λ = max(0, (φ - ⟨∇F, ∇q⟩) / ‖∇q‖²)           φ = u₁ ‖∇q‖²  (control "gradient")  or  u₁ q  (control "value")
+    (x, y) steps along ∇F + λ ∇q
+
+Source: Liu et al. (BOME), NeurIPS 2022, arXiv 2209.08709, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boat_core import Alias, Cost, FirstOrderStep, Operation, OptionError, dot, option
+
+
+@dataclass(frozen=True)
+class Options:
+    u1: float = option(0.5, gt=0, doc="how hard the barrier pulls y towards the lower solution")
+    control: str = option("gradient", choices=("gradient", "value"), doc="φ from ‖∇q‖² or from q")
+    inner_rate: float | None = option(None, gt=0, doc="step size towards ŷ; the lower optimizer's where that is plain SGD")
+
+
+def step(bilevel, x, y, state, descend, k, options):
+    rate = options.inner_rate or descend.plain_rate
+    if rate is None:
+        raise OptionError("options.VFO.inner_rate: required where the lower optimizer is not plain SGD")
+    target = bilevel.descend(x, y, rate)
+
+    last = bilevel.lower_steps - 1
+    Fx, Fy = bilevel.upper_gradients(x, y)
+    fx, fy = bilevel.lower_gradients(x, y, last)
+    qx, qy = fx - bilevel.lower_gradients(x, target, last)[0], fy
+    q = bilevel.lower_value(x, y, last) - bilevel.lower_value(x, target, last)
+
+    qq = dot(qx, qx) + dot(qy, qy)
+    phi = options.u1 * (qq if options.control == "gradient" else q)
+    # max(NaN, 0) is NaN in this order: a NaN must reach the check of the direction.
+    weight = 0.0 if qq == 0 else max((phi - dot(Fx, qx) - dot(Fy, qy)) / qq, 0.0)
+    return FirstOrderStep(
+        y=descend(y, Fy + weight * qy),
+        direction=Fx + weight * qx,
+        report={"lambda": weight, "q": q, "norm_grad_q": qq**0.5},
+    )
+
+
+VFO = Operation(
+    name="VFO",
+    stage="first-order",
+    role="method",
+    summary="value-function descent with a dynamic barrier",
+    formula="(x, y) along ∇F + λ∇q, q = f(x,y) - f(x,ŷ), λ = max(0, (φ - ⟨∇F,∇q⟩)/‖∇q‖²)",
+    source="BOME, NeurIPS 2022, arXiv 2209.08709",
+    apply=step,
+    options=Options,
+    aliases=(Alias("BOME", first_order="VFO"),),
+    # T steps to ŷ; then ∇F, ∇f at y, ∇f at ŷ.
+    cost=lambda options, steps: Cost(gradients=steps + 3),
+)

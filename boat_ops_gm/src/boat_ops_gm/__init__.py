@@ -1,0 +1,1 @@
+"""BOAT's gradient mapping operations: how the lower trajectory is built."""

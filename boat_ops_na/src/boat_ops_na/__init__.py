@@ -1,0 +1,1 @@
+"""BOAT's numerical approximation operations: how the trajectory becomes a hypergradient."""

@@ -1,0 +1,32 @@
+"""RAD: reverse-mode differentiation through the whole lower trajectory, the exact derivative of F(x, y_T(x)).
+
+    p_T = ∇_y F(x, y_T)        (p_t, dx_t) = pullback of Φ_t at p_{t+1}        hypergradient = ∇_x F + Σ_t dx_t
+
+Source: Franceschi et al., ICML 2017 and 2018, arXiv 1703.01785, equation (9).
+"""
+
+from __future__ import annotations
+
+from boat_core import Alias, Cost, Hypergradient, Operation
+
+
+def estimate(trajectory, options):
+    end = trajectory.end
+    p, dx = trajectory.pullback(end.upper_gradient)
+    return Hypergradient(end.direct + dx, y0=p)
+
+
+RAD = Operation(
+    name="RAD",
+    stage="approximate",
+    role="estimator",
+    summary="exact derivative through the lower trajectory",
+    formula="∇_x F + Σ_t dx_t, with (p_t, dx_t) = pullback of Φ_t at p_{t+1}, p_T = ∇_y F",
+    source="Franceschi et al. 2017/2018, arXiv 1703.01785",
+    apply=estimate,
+    default=True,
+    second_order=True,
+    aliases=(Alias("RHG", map=("NGD",), approximate=("RAD",)), Alias("ITD", map=("NGD",), approximate=("RAD",))),
+    # ∇F at the end; then for each step the lower gradient is built again and pulled back.
+    cost=lambda options, steps: Cost(gradients=1 + steps, hvps=steps),
+)
