@@ -10,6 +10,7 @@ from typing import Any
 import optree
 
 from .autodiff import arrays
+from .autodiff.routes import inside_objective
 from .errors import ObjectiveError, StructureError
 from .problem import PerStep, Problem, Projection
 from .trees import Vector, gradient, gradients, path_text
@@ -70,7 +71,8 @@ class Bilevel:
 
 
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any) -> Any:
-    value = function(x.tree, y.tree, batch)
+    with inside_objective():
+        value = function(x.tree, y.tree, batch)
     if not arrays.is_jittor(value):
         raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")
     if value.numel() != 1:

@@ -1,8 +1,8 @@
 """Jittor Modules as pure functions: (module, parameters, inputs) -> outputs, the module left untouched.
 
-    net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
-    weights = boat.parameters(net)
-    f = lambda x, y, batch: loss(boat.call(net, y, batch["data"]), batch["target"])
+net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+weights = boat.parameters(net)
+f = lambda x, y, batch: loss(boat.call(net, y, batch["data"]), batch["target"])
 """
 
 from __future__ import annotations

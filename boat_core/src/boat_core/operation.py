@@ -132,9 +132,7 @@ class Operation:
         if self.stage not in ROLES:
             raise DeclarationError(f"{where}: stage must be one of {', '.join(ROLES)} (got {self.stage!r})")
         if self.role not in ROLES[self.stage]:
-            raise DeclarationError(
-                f"{where}: role in stage {self.stage!r} must be one of {', '.join(ROLES[self.stage])} (got {self.role!r})"
-            )
+            raise DeclarationError(f"{where}: role must be one of {', '.join(ROLES[self.stage])} (got {self.role!r})")
         for text in ("summary", "formula", "source"):
             if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
                 raise DeclarationError(f"{where}: {text} must be a text that is not empty")

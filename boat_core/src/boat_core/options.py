@@ -18,7 +18,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 from .errors import OptionError, nearest
@@ -50,7 +50,7 @@ class NoOptions:
     """The options of an operation that has none."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
@@ -64,7 +64,8 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     missing = [n for n, f in fields.items() if f.default is MISSING and n not in values]
     if missing:
         raise OptionError(f"{where}: option {missing[0]!r} is required ({fields[missing[0]].metadata.get('doc', '')})")
-    checked = {name: _check(value, _hints(cls)[name], fields[name], f"{where}.{name}") for name, value in values.items()}
+    hints = _hints(cls)
+    checked = {name: _check(value, hints[name], fields[name], f"{where}.{name}") for name, value in values.items()}
     try:
         return cls(**checked)
     except OptionError as error:  # a dataclass may check combinations of its options in __post_init__

@@ -58,14 +58,14 @@ class OuterStep:
         options = self.composition.options[base.name]
 
         def phi(t: int, z: Any, x: Any) -> Any:
-            y = self.start.like_tree(z["y"])
+            y = self.start.like_tree(z[0])
             direction = base.operation.apply(objective, self.x.like_tree(x), y, t, options)
-            updates, state = self.optimizer.update(direction.tree, z["state"], y.tree)
+            updates, state = self.optimizer.update(direction.tree, z[1], y.tree)
             moved = y.like_tree(apply_updates(y.tree, updates))
-            return {"y": project(moved, self.bilevel.problem.project_lower, "project_lower").tree, "state": state}
+            return project(moved, self.bilevel.problem.project_lower, "project_lower").tree, state
 
         steps = self.bilevel.lower_steps
-        unrolled = Unrolled(phi, {"y": self.start.tree, "state": self.optimizer_state}, self.x.tree, steps)
+        unrolled = Unrolled(phi, (self.start.tree, self.optimizer_state), self.x.tree, steps)
         return Trajectory(
             self.bilevel, self._aggregated(self.estimate), unrolled, self.x, self.start, steps, steps, self.segment
         )
@@ -79,7 +79,7 @@ class OuterStep:
 
     def _estimate(self, trajectory: Trajectory) -> Outcome:
         """Approximate: selectors shorten the trajectory, the estimator makes the hypergradient of it."""
-        end = trajectory.unrolled.iterates[-1]
+        end, optimizer_state = trajectory.unrolled.iterates[-1]
         reports: dict[str, Mapping[str, Any]] = {}
         *selectors, estimator = self.composition.approximate
         for entry in selectors:
@@ -92,8 +92,7 @@ class OuterStep:
         if h.report:
             reports[estimator.name] = h.report
         concerns = tuple(f"{estimator.name}: {concern}" for concern in h.concerns)
-        y = self.start.like_tree(end["y"])
-        return Outcome(h.x.detach(), h.y0, y, end["state"], None, reports, concerns)
+        return Outcome(h.x.detach(), h.y0, self.start.like_tree(end), optimizer_state, None, reports, concerns)
 
     def _first_order(self) -> Outcome:
         entry = self.composition.first_order

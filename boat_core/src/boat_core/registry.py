@@ -134,10 +134,9 @@ class Registry:
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
             except Exception as error:
+                cause = f"{type(error).__name__} in {hook}: {error}"
                 warnings.warn(
-                    f"observer {implementation.plugin_name} was switched off: {type(error).__name__} in {hook}: {error}",
-                    PackWarning,
-                    stacklevel=2,
+                    f"observer {implementation.plugin_name} was switched off: {cause}", PackWarning, stacklevel=2
                 )
                 self.manager.unregister(implementation.plugin)
 
@@ -210,7 +209,8 @@ def _check_core_range(distribution: Any) -> None:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if requirement.name.replace("_", "-").lower() == CORE and not requirement.specifier.contains(ours, prereleases=True):
+        fits = requirement.specifier.contains(ours, prereleases=True)
+        if requirement.name.replace("_", "-").lower() == CORE and not fits:
             raise _SetAside(
                 f"it is made for boat-core {requirement.specifier}, and {ours} is installed",
                 f"pip install --upgrade {distribution.name} {CORE}",
@@ -243,7 +243,9 @@ def _register(result: Registry, plugin: ModuleType, distribution: str, version: 
             result.manager.unregister(name=name)
         if isinstance(error, _SetAside):
             raise
-        raise _SetAside(f"{type(error).__name__}: {error}", "Tell its author; `boat ops doctor` repeats this") from error
+        raise _SetAside(
+            f"{type(error).__name__}: {error}", "Tell its author; `boat ops doctor` repeats this"
+        ) from error
     result.entries += entries
     result.optimizers |= optimizers
     result.problems |= problems

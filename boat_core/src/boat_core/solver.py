@@ -1,7 +1,7 @@
 """The solver: one outer step, from batches to new x and the next start of y.
 
-    1 bind the batches      2 map: roll the lower trajectory forward      3 approximate: trajectory → hypergradient
-    (or one first-order method in place of 2 and 3)      4 upper optimizer: x ← x'      5 next start      6 report
+1 bind the batches      2 map: roll the lower trajectory forward      3 approximate: trajectory → hypergradient
+(or one first-order method in place of 2 and 3)      4 upper optimizer: x ← x'      5 next start      6 report
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .bilevel import Bilevel, check_reproducible, prepare_batch, project
 from .composition import Composition, compose
 from .errors import DoubtfulError, NonFiniteError, OptionError, nearest
 from .optimizers.base import Optimizer, apply_updates
-from .outer import OuterStep, Outcome
+from .outer import Outcome, OuterStep
 from .problem import Problem
 from .registry import Registry
 from .registry import registry as installed
@@ -76,7 +76,9 @@ class Solver:
         self.composition: Composition = compose(registry or installed(), map, approximate, first_order, method, options)
         for name, value in (("start", start), ("lower_state", lower_state), ("on_nonfinite", on_nonfinite)):
             if value not in _CHOICES[name]:
-                raise OptionError(f"{name}: expected one of {_CHOICES[name]} (got {value!r}){nearest(value, _CHOICES[name])}")
+                raise OptionError(
+                    f"{name}: expected one of {_CHOICES[name]} (got {value!r}){nearest(value, _CHOICES[name])}"
+                )
         for name, count in (("lower_steps", lower_steps), ("segment", 1 if segment == "all" else segment)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise OptionError(f"{name}: expected an integer >= 1 (got {count!r})")
@@ -153,7 +155,9 @@ class Solver:
 
     # What a user does
 
-    def hypergradient(self, lower_batch: Any = None, upper_batch: Any = None, estimate_batch: Any = None) -> HypergradientResult:
+    def hypergradient(
+        self, lower_batch: Any = None, upper_batch: Any = None, estimate_batch: Any = None
+    ) -> HypergradientResult:
         """Return the hypergradient at the current point (first-order: the direction for x). Changes nothing.
 
         Args:

@@ -106,7 +106,7 @@ class Trajectory:
         bilevel: F and f with their batches.
         objective: ψ, what the steps descend (the aggregated objective, where the map chain aggregates), on the batch
             on which estimators take its derivatives at the end.
-        unrolled: the iterates z_t = (y_t, optimizer state), and their pullback.
+        unrolled: the iterates z_t = (y_t, optimizer state) and their pullback; y comes first among the leaves of z.
         x: the upper variables.
         y0: where y started.
         steps: T, or fewer in a selector's view.
@@ -127,7 +127,7 @@ class Trajectory:
 
     def iterate(self, t: int) -> Vector:
         """y_t, for t = 0 … steps."""
-        return self.y0.like_tree(self.unrolled.iterates[t]["y"])
+        return self.y0.like_tree(self.unrolled.iterates[t][0])
 
     @cached_property
     def end(self) -> Point:
@@ -166,4 +166,3 @@ class Trajectory:
         for vector, name in ((self.y0.like(p[: len(self.y0.leaves)]), "y"), (self.x.like(dx), "x")):
             if path := first_nonfinite(vector):
                 raise NonFiniteError(f"the pullback of lower step {t}, cotangent of {name}, leaf {path}")
-

@@ -18,7 +18,9 @@ from boat_core import Alias, Cost, FirstOrderStep, Operation, OptionError, dot, 
 class Options:
     u1: float = option(0.5, gt=0, doc="how hard the barrier pulls y towards the lower solution")
     control: str = option("gradient", choices=("gradient", "value"), doc="φ from ‖∇q‖² or from q")
-    inner_rate: float | None = option(None, gt=0, doc="step size towards ŷ; the lower optimizer's where that is plain SGD")
+    inner_rate: float | None = option(
+        None, gt=0, doc="step size towards ŷ; the lower optimizer's where that is plain SGD"
+    )
 
 
 def step(bilevel, x, y, state, descend, k, options):

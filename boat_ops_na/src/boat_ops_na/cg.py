@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, Hypergradient, Operation, dot, norm, option
+from boat_core import Alias, Cost, Hypergradient, Operation, dot, option
 
 
 @dataclass(frozen=True)

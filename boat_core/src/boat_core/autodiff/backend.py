@@ -7,10 +7,14 @@ from typing import Any
 
 class _Jittor:
     def __getattr__(self, name: str) -> Any:
+        if "Var" not in self.__dict__:
+            from ..runtime import select_device
+
+            select_device()
         import jittor
 
         value = getattr(jittor, name)
-        if name != "flags":
+        if name in ("Var", "array", "grad", "sync", "zeros"):
             self.__dict__[name] = value
         return value
 

@@ -1,8 +1,8 @@
 """Gradients and products with second derivatives, all by reverse mode, counted as they are taken.
 
-    gradient            ∇_v s
-    vector-Jacobian     pᵀ ∂out/∂v = ∇_v ⟨out, p⟩
-    Hessian-vector      ∇²_vv s · p = ∇_v ⟨∇_v s, p⟩        (reverse over reverse)
+gradient            ∇_v s
+vector-Jacobian     pᵀ ∂out/∂v = ∇_v ⟨out, p⟩
+Hessian-vector      ∇²_vv s · p = ∇_v ⟨∇_v s, p⟩        (reverse over reverse)
 """
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+"""Where things are here: Jittor and its caches, the C++ compiler, Python's headers. Reads, never writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from importlib import metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from .errors import RuntimeSetupError
+from .variables import user_value
+
+
+def jittor_home() -> Path:
+    """The folder that holds Jittor's `.cache/jittor`: JITTOR_HOME, else its config.json's, else the home."""
+    config = Path.home() / ".cache" / "jittor" / "config.json"
+    default = str(Path.home())
+    try:
+        default = json.loads(config.read_text(encoding="utf8")).get("JITTOR_HOME", default)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, AttributeError) as error:
+        raise RuntimeSetupError(
+            f'{config}: expected JSON like {{"JITTOR_HOME": "/folder"}} ({error}). Remove or repair it.'
+        ) from error
+    return Path(os.path.abspath(os.environ.get("JITTOR_HOME", default)))
+
+
+def cache_root() -> Path:
+    return jittor_home() / ".cache" / "jittor"
+
+
+def boat_folder() -> Path:
+    """Our corner of Jittor's cache: what we generate for it lies beside what it generates."""
+    return cache_root() / "boat"
+
+
+def package_folder(name: str) -> Path | None:
+    """Where a top-level package lies, without importing it."""
+    spec = PathFinder.find_spec(name)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def version_of(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def compiler_path() -> str | None:
+    """The C++ compiler that Jittor will take."""
+    name = os.environ.get("cc_path") or ("clang++" if platform.system() == "Darwin" else "g++")
+    return shutil.which(name)
+
+
+def python_headers() -> Path | None:
+    """The folder of Python.h, None when the headers are not installed."""
+    for key in ("include", "platinclude"):
+        folder = Path(sysconfig.get_path(key))
+        if (folder / "Python.h").is_file():
+            return folder
+    return None
+
+
+def python_config() -> Path | None:
+    """The python-config script of the interpreter behind a virtual environment, if Jittor would find none by
+    itself.
+
+    Only then: Jittor's own choice and another one mean other flags, and a rebuild at each change between the
+    two.
+    """
+    name = f"python3.{sys.version_info.minor}-config"
+    beside = Path(sys.executable).parent
+    own = [
+        beside / name,
+        Path(f"{sys.executable}-config"),
+        Path("/usr/bin", name),
+        Path("/usr/local/bin", name),
+    ]
+    if any(script.is_file() for script in [*own, beside / "python3-config"]):
+        return None
+    script = Path(sys.base_prefix, "bin", name)
+    return script if script.is_file() else None
+
+
+def check_build_tools() -> None:
+    """Raise now, with the remedy, what Jittor would say late and darkly."""
+    if compiler_path() is None:
+        wanted = os.environ.get("cc_path") or "g++"
+        raise RuntimeSetupError(
+            f"Jittor compiles its kernels, and the C++ compiler {wanted!r} was not found on the PATH. "
+            "Install g++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; conda: gxx) "
+            "or set cc_path to a compiler."
+        )
+    if python_headers() is None and user_value("python_config_path") is None:
+        raise RuntimeSetupError(
+            f"Jittor compiles against Python's headers, and Python.h was not found in "
+            f"{sysconfig.get_path('include')}. Install the Python headers (Debian, Ubuntu: apt install "
+            f"python3.{sys.version_info.minor}-dev; Fedora: dnf install python3-devel), or set "
+            "python_config_path to the python3-config of a Python that has them."
+        )

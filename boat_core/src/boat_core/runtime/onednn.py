@@ -1,0 +1,99 @@
+"""oneDNN without a download: links from Jittor's cache to the files of two wheels.
+
+Jittor wants oneDNN 2.2 in a folder of this name with `include` and `lib` in it, and downloads it when the
+folder is not there. PyPI has that very version as wheels, which put their files under the environment's own
+`include` and `lib`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sysconfig
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from .machine import cache_root
+
+WHEELS = ("onednn-cpu-gomp==2021.2.0", "onednn-devel-cpu-gomp==2021.2.0")
+PIP = "pip install " + " ".join(WHEELS)
+COST = "matrix products run as generated loops, about 35 times slower"
+_LIBRARY, _HEADER = "libmkldnn.so", "dnnl.hpp"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The two folders to link to."""
+
+    include: Path
+    lib: Path
+
+
+def served_by_wheels() -> bool:
+    return platform.system() == "Linux" and platform.machine() == "x86_64"
+
+
+def folder() -> Path:
+    """The folder that Jittor looks into on this platform."""
+    system, machine = platform.system(), platform.machine()
+    if system == "Linux":
+        suffix = "_aarch64" if machine == "aarch64" else ""
+        name = f"dnnl_lnx_2.2.0_cpu_gomp{suffix}"
+    elif system == "Darwin":
+        name = f"dnnl_mac_2.2.0_cpu_omp_{'arm64' if machine == 'arm64' else 'x86_64'}"
+    else:
+        name = "dnnl_win_2.2.0_cpu_vcomp"
+    return cache_root() / "mkl" / name
+
+
+def works(place: Path) -> bool:
+    """Whether headers and library are really there, behind links or not."""
+    libraries = [place / "lib" / _LIBRARY, place / "lib" / "libmkldnn.dylib", place / "bin" / "dnnl.dll"]
+    return (place / "include" / _HEADER).is_file() and any(library.is_file() for library in libraries)
+
+
+def can_link(place: Path) -> bool:
+    """Whether links or nothing stand where our links would go: a real folder is not ours to replace."""
+    return all(part.is_symlink() or not part.exists() for part in (place / "include", place / "lib"))
+
+
+def find_source() -> Source | None:
+    """The wheels' folders: from their metadata, else where this environment puts data files."""
+    if not served_by_wheels():
+        return None
+    data = Path(sysconfig.get_path("data"))
+    lib = _folder_of(WHEELS[0], _LIBRARY) or _containing(data / "lib", _LIBRARY)
+    include = _folder_of(WHEELS[1], _HEADER) or _containing(data / "include", _HEADER)
+    return Source(include, lib) if include and lib else None
+
+
+def link(source: Source) -> None:
+    """Make the two links, anew if need be; a rename puts each in place, as several processes may do so."""
+    place = folder()
+    if place.is_symlink() and not place.exists():
+        place.unlink(missing_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
+    for name, target in (("include", source.include), ("lib", source.lib)):
+        fresh = place / f".{name}.{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target, target_is_directory=True)
+        os.replace(fresh, place / name)
+
+
+def _folder_of(requirement: str, filename: str) -> Path | None:
+    try:
+        files = metadata.distribution(requirement.split("==")[0]).files or []
+    except metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == filename:
+            found = _containing(Path(os.path.abspath(str(file.locate()))).parent, filename)
+            # the same header lies once more, deeper down; the top one is what `#include <dnnl.hpp>` means
+            if found is not None and found.name != "dnnl":
+                return found
+    return None
+
+
+def _containing(place: Path, filename: str) -> Path | None:
+    return place if (place / filename).is_file() else None

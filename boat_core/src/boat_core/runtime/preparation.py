@@ -1,0 +1,86 @@
+"""`prepare()`: carry out the plan before Jittor is imported, once in a process."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from . import compilation, cuda, onednn, variables
+from .errors import RuntimeSetupError
+from .hook import jittor_is_loaded
+from .machine import cache_root, package_folder
+from .plan import Decision, Decisions, Plan, make_plan
+
+_decided: Decisions | None = None
+
+
+def decisions() -> Decisions | None:
+    """What was decided in this process; None before `prepare()`."""
+    return _decided
+
+
+def prepare(device: str = "auto") -> Decisions:
+    """Decide and set Jittor's environment, link oneDNN, and compile Jittor's core if that has not been done.
+
+    Calling it again changes nothing, except that a later `cpu` moves a process that has CUDA to the CPU.
+    """
+    global _decided
+    if jittor_is_loaded():
+        _decided = _after_import(device)
+    elif _decided is None or device not in ("auto", _decided.device):
+        plan = make_plan(device)
+        _carry_out(plan)
+        for line in plan.warnings:
+            print(f"BOAT: {line}", file=sys.stderr)
+        if package_folder("jittor") is not None:
+            compilation.ensure_compiled()
+        _decided = plan.decided()
+    return _decided
+
+
+def select_device() -> None:
+    """Import Jittor and let it compute where it was decided."""
+    device = prepare().device
+    import jittor
+
+    if device == "cuda" and not jittor.has_cuda:
+        raise RuntimeSetupError(
+            "CUDA was decided on, and Jittor came up without it. `boat doctor` shows driver and toolkit; "
+            "device: cpu goes on without."
+        )
+    jittor.flags.use_cuda = int(device == "cuda")
+
+
+def _carry_out(plan: Plan) -> None:
+    try:
+        if plan.link is not None:
+            onednn.link(plan.link)
+        if plan.header is not None:
+            cuda.write_header(*plan.header)
+    except OSError as error:
+        raise RuntimeSetupError(
+            f"{cache_root()}: Jittor keeps its compiled files there, and it cannot be written ({error}). "
+            "Set JITTOR_HOME to a folder that can."
+        ) from error
+    variables.apply(plan.variables)
+
+
+def _after_import(device: str) -> Decisions:
+    known = _decided
+    if known is None:
+        has_cuda = getattr(sys.modules.get("jittor"), "has_cuda", False)
+        note = Decision("jittor", "as it was", "imported before BOAT could prepare it", "user")
+        known = Decisions("cuda" if has_cuda else "cpu", (note,))
+    if device == "cuda" and known.device == "cpu":
+        reasons = "; ".join(f"{item.what}: {item.reason}" for item in known.decisions if item.what in _TELLING)
+        raise RuntimeSetupError(
+            f"device 'cuda' was asked for, but Jittor is already imported for the CPU ({reasons}). "
+            "Ask for the device before the first import of Jittor."
+        )
+    if device == "cpu" and known.device == "cuda":
+        note = Decision("device", "cpu", "asked for after Jittor was imported with CUDA", "user")
+        known = replace(known, device="cpu", decisions=(*known.decisions, note))
+    return known
+
+
+_TELLING = ("device", "jittor")

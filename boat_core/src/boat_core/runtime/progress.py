@@ -1,0 +1,66 @@
+"""How far the first compilation is: Jittor's progress lines read, and shown to the user on stderr."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import NamedTuple, TextIO
+
+_PROGRESS = re.compile(r"Compiling (\S+?)\((\d+)/(\d+)\) used: *([\d.]+)s eta: *([\d.]+)s")
+
+
+class Progress(NamedTuple):
+    """One line of Jittor's: `done` of `total` files of `what`, and the seconds it expects to need still."""
+
+    what: str
+    done: int
+    total: int
+    left: float
+
+
+def parse_progress(line: str) -> Progress | None:
+    found = _PROGRESS.search(line)
+    if found is None:
+        return None
+    what, done, total, _used, left = found.groups()
+    short = re.sub(r"^gen_ops_|_*hash\w*$", "", what)
+    return Progress(short if len(short) <= 24 else short[:23] + "…", int(done), int(total), float(left))
+
+
+class Display:
+    """The progress on stderr: one line that rewrites itself on a terminal, else a line every tenth."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._terminal = out.isatty()
+        self._start = time.monotonic()
+        self._said = False
+        self._tenth: tuple[str, int] | None = None
+
+    def tick(self) -> None:
+        # a warm cache is through within this time, and then nothing need be said
+        if not self._said and time.monotonic() - self._start > 4:
+            self.say("Jittor: first compilation, takes a minute or two, once")
+
+    def progress(self, at: Progress) -> None:
+        tenth = (at.what, at.done * 10 // at.total)
+        if self._terminal or tenth != self._tenth:
+            self._tenth = tenth
+            self.say(f"Jittor: first compilation, {at.what} {at.done}/{at.total}, about {at.left:.0f} s left")
+
+    def say(self, line: str) -> None:
+        self._said = True
+        self._out.write(f"\r{line}\x1b[K" if self._terminal else f"{line}\n")
+        self._out.flush()
+
+    def clear(self) -> None:
+        if self._said and self._terminal:
+            self._out.write("\r\x1b[K")
+            self._out.flush()
+
+    def end(self, cache: str) -> None:
+        if self._said:
+            self.say(f"Jittor: compiled in {time.monotonic() - self._start:.0f} s, kept in {cache}")
+            if self._terminal:
+                self._out.write("\n")
+                self._out.flush()

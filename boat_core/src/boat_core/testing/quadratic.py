@@ -1,0 +1,91 @@
+"""A random quadratic bilevel problem whose hypergradients are known in closed form.
+
+f = ½ yᵀAy - yᵀ(Bx + b)        F = ½‖y - c‖² + ½ρ‖x‖²        A symmetric positive definite
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jittor as jt
+import numpy as np
+
+from ..autodiff.arrays import as_array, constant
+from ..problem import Problem
+
+
+class QuadraticCase:
+    """One such problem, and the truth about it in numpy.
+
+    Args:
+        seed: of the random matrices.
+        n, m: sizes of x and y.
+        dtype: "float64" or "float32".
+        nested: give x and y as nested pytrees instead of flat arrays; leaf order is the order of the flat vector.
+    """
+
+    rho = 0.25
+
+    def __init__(self, seed: int = 0, n: int = 4, m: int = 3, dtype: str = "float64", nested: bool = False) -> None:
+        rng = np.random.default_rng(seed)
+        root = rng.normal(size=(m, m))
+        self.A = root @ root.T / m + np.eye(m)
+        self.B = rng.normal(size=(m, n))
+        self.b, self.c = rng.normal(size=m), rng.normal(size=m)
+        self.x, self.y = rng.normal(size=n), rng.normal(size=m)
+        A, B, b, c = (as_array(v.astype(dtype)) for v in (self.A, self.B, self.b, self.c))
+        half, half_rho = constant(0.5, A), constant(0.5 * self.rho, A)
+
+        def lower(x: Any, y: Any, batch: Any) -> Any:
+            x, y = _join(x), _join(y)
+            return half * (y * _times(A, y)).sum() - (y * (_times(B, x) + b)).sum()
+
+        def upper(x: Any, y: Any, batch: Any) -> Any:
+            x, y = _join(x), _join(y)
+            return half * ((y - c) * (y - c)).sum() + half_rho * (x * x).sum()
+
+        x, y = (_split(v.astype(dtype)) if nested else v.astype(dtype) for v in (self.x, self.y))
+        self.problem = Problem(upper, lower, x, y, name="quadratic")
+
+    # The truth, in numpy
+
+    def iterates(self, steps: int, rate: float) -> list[np.ndarray]:
+        """y_0 … y_T of plain gradient descent."""
+        ys = [self.y]
+        for _ in range(steps):
+            ys.append(ys[-1] - rate * self.lower_gradient(ys[-1]))
+        return ys
+
+    def lower_gradient(self, y: np.ndarray) -> np.ndarray:
+        """∇_y f."""
+        return self.A @ y - self.B @ self.x - self.b
+
+    def upper_gradient(self, y: np.ndarray) -> np.ndarray:
+        """g = ∇_y F."""
+        return y - self.c
+
+    def unrolled_hypergradient(self, steps: int, rate: float, last: int | None = None) -> np.ndarray:
+        """ρx + Σ_t η Bᵀ (I-ηA)^(T-1-t) g over the last `last` steps (default all)."""
+        g = self.upper_gradient(self.iterates(steps, rate)[-1])
+        decay = np.eye(len(g)) - rate * self.A
+        powers = [np.linalg.matrix_power(decay, k) @ g for k in range(steps if last is None else last)]
+        return self.rho * self.x + rate * self.B.T @ np.sum(powers, axis=0)
+
+    def implicit_hypergradient(self, y: np.ndarray, damping: float = 0.0) -> np.ndarray:
+        """ρx + Bᵀ (A + δI)⁻¹ g at y."""
+        solved = np.linalg.solve(self.A + damping * np.eye(len(y)), self.upper_gradient(y))
+        return self.rho * self.x + self.B.T @ solved
+
+
+def _times(matrix: Any, vector: Any) -> Any:
+    return jt.matmul(matrix, vector.reshape((-1, 1))).reshape((-1,))
+
+
+def _split(values: np.ndarray) -> Any:
+    return {"first": values[:1].reshape(1, 1), "rest": [values[1:2], (values[2:],)]}
+
+
+def _join(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return jt.concat([tree["first"].reshape((-1,)), tree["rest"][0], tree["rest"][1][0]])

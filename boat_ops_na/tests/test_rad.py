@@ -1,0 +1,73 @@
+"""RAD against its closed form, and against central differences where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+import boat_core as boat
+from boat_core.testing import QuadraticCase, assert_close, central_differences, network_problem, upper_value
+
+STEPS, RATE = 5, 0.1
+
+
+def solver(problem, **more):
+    settings = dict(lower_steps=STEPS, lower_optimizer=boat.sgd(RATE), upper_optimizer=boat.sgd(0.1))
+    return boat.Solver(problem, approximate="RAD", **(settings | more))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_closed_form(dtype, tolerance, nested):
+    case = QuadraticCase(dtype=dtype, nested=nested)
+    h = solver(case.problem).hypergradient()
+    assert_close(h.upper, case.unrolled_hypergradient(STEPS, RATE), tolerance)
+
+
+@pytest.mark.parametrize("segment", [2, "all"])
+def test_segments_do_not_change_the_value(segment):
+    case = QuadraticCase()
+    h = solver(case.problem, segment=segment).hypergradient()
+    assert_close(h.upper, case.unrolled_hypergradient(STEPS, RATE), 1e-12)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        boat.sgd(RATE, momentum=0.9, weight_decay=0.1),
+        boat.sgd(RATE, momentum=0.5, nesterov=True),
+        boat.adam(RATE),
+    ],
+    ids=["momentum", "nesterov", "adam"],
+)
+def test_central_differences_through_optimizers(optimizer):
+    problem = network_problem()
+    batches = problem.batches(0, None)
+    settings = dict(approximate="RAD", lower_steps=3, lower_optimizer=optimizer, upper_optimizer=boat.sgd(0.1))
+    h = boat.Solver(problem, **settings).hypergradient(*batches)
+    truth = central_differences(lambda x: upper_value(problem, x, batches, **settings), problem.upper)
+    assert_close(h.upper, truth, 1e-9)
+
+
+def test_cotangent_of_the_start():
+    case = QuadraticCase()
+    h = solver(case.problem).hypergradient()
+    g = case.upper_gradient(case.iterates(STEPS, RATE)[-1])
+    for _ in range(STEPS):
+        g = g - RATE * case.A @ g
+    assert_close(h.start, g, 1e-12)
+
+
+def test_batches_per_step():
+    """Each lower step sees its own batch, in the rollout and in the pullback."""
+    problem = network_problem()
+    lower, upper = problem.batches(0, None)
+    batches = boat.PerStep([{k: v[i : i + 3] for k, v in lower.items()} for i in range(3)]), upper
+    weights = boat.Problem(problem.upper_objective, _first_rows(problem.lower_objective), problem.upper, problem.lower)
+    settings = dict(approximate="RAD", lower_steps=3, lower_optimizer=boat.sgd(RATE), upper_optimizer=boat.sgd(0.1))
+    h = boat.Solver(weights, **settings).hypergradient(*batches)
+    truth = central_differences(lambda x: upper_value(weights, x, batches, **settings), problem.upper)
+    assert_close(h.upper, truth, 1e-9)
+
+
+def _first_rows(objective):
+    return lambda x, y, batch: objective(x[: batch["rows"].shape[0]], y, batch)

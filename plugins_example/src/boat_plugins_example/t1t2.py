@@ -1,0 +1,41 @@
+"""T1T2: implicit differentiation with the Hessian's inverse replaced by the step size.
+
+    hypergradient = ∇_x F - η ∇²_xy ψ · ∇_y F        at (x, y_T)
+
+One mixed product, no solve: the cheapest estimator that still sees the lower level, exact up to the factor where
+∇²_yy ψ is a multiple of the identity. Source: Luketina et al., ICML 2016, arXiv 1511.06727, section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boat_core import Cost, Hypergradient, Operation, OptionError, option
+
+
+@dataclass(frozen=True)
+class Options:
+    step_size: float | None = option(None, gt=0, doc="η; the lower optimizer's rate where that is plain SGD")
+
+
+def estimate(trajectory, options):
+    eta = options.step_size or trajectory.plain_rate
+    if eta is None:
+        raise OptionError("options.T1T2.step_size: required where the lower optimizer is not plain SGD")
+    end = trajectory.end
+    return Hypergradient(end.direct - eta * end.mixed_product(end.upper_gradient), report={"step_size": eta})
+
+
+T1T2 = Operation(
+    name="T1T2",
+    stage="approximate",
+    role="estimator",
+    summary="one mixed product in place of the linear solve",
+    formula="∇_x F - η ∇²_xy ψ · ∇_y F",
+    source="Luketina et al. 2016, arXiv 1511.06727",
+    apply=estimate,
+    options=Options,
+    tags=("end-point",),
+    second_order=True,
+    cost=lambda options, steps: Cost(gradients=2, hvps=1),
+)
