@@ -134,11 +134,11 @@ class Registry:
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
             except Exception as error:
+                plugin = implementation.plugin
+                name = implementation.plugin_name if isinstance(plugin, ModuleType) else type(plugin).__qualname__
                 cause = f"{type(error).__name__} in {hook}: {error}"
-                warnings.warn(
-                    f"observer {implementation.plugin_name} was switched off: {cause}", PackWarning, stacklevel=2
-                )
-                self.manager.unregister(implementation.plugin)
+                warnings.warn(f"observer {name} was switched off: {cause}", PackWarning, stacklevel=2)
+                self.manager.unregister(plugin)
 
     def observe(self, *observers: Any) -> None:
         """Let objects with marked observer hooks take part from now on."""

@@ -14,7 +14,7 @@ from .autodiff import arrays
 from .autodiff.pullback import detached
 from .bilevel import Bilevel, check_reproducible, prepare_batch, project
 from .composition import Composition, compose
-from .errors import DoubtfulError, NonFiniteError, OptionError, nearest
+from .errors import DoubtfulError, NonFiniteError, OptionError
 from .optimizers.base import Optimizer, apply_updates
 from .outer import Outcome, OuterStep
 from .problem import Problem
@@ -75,10 +75,9 @@ class Solver:
         self.problem = problem
         self.composition: Composition = compose(registry or installed(), map, approximate, first_order, method, options)
         for name, value in (("start", start), ("lower_state", lower_state), ("on_nonfinite", on_nonfinite)):
-            if value not in _CHOICES[name]:
-                raise OptionError(
-                    f"{name}: expected one of {_CHOICES[name]} (got {value!r}){nearest(value, _CHOICES[name])}"
-                )
+            valid = _CHOICES[name]
+            if value not in valid:
+                raise OptionError(f"{name}: expected one of {', '.join(valid)} (got {value!r})")
         for name, count in (("lower_steps", lower_steps), ("segment", 1 if segment == "all" else segment)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise OptionError(f"{name}: expected an integer >= 1 (got {count!r})")

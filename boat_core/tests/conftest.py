@@ -1,0 +1,60 @@
+"""A registry of toy operations: the core is tested without any pack."""
+
+from __future__ import annotations
+
+import pytest
+
+from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
+from boat_core.registry import Registered, Registry, load_registry
+
+TEXT = {"summary": "s", "formula": "f", "source": "t"}
+
+
+def toy_operations() -> list[Operation]:
+    def unrolled(trajectory, options):
+        p, dx = trajectory.pullback(trajectory.end.upper_gradient)
+        return Hypergradient(trajectory.end.direct + dx, y0=p)
+
+    def direct(trajectory, options):
+        return Hypergradient(trajectory.end.direct, report={"seen": 1}, concerns=("it looks away",))
+
+    def both(bilevel, x, y, state, descend, k, options):
+        gx, gy = bilevel.upper_gradients(x, y)
+        return FirstOrderStep(y=descend(y, gy), direction=gx, state=state + 1, report={"count": state})
+
+    def descent(objective, x, y, t, options):
+        return gradient(objective(x, y, t), y)
+
+    def plus(upper, lower, options):
+        return lambda x, y, t: upper(x, y, t) + lower(x, y, t)
+
+    return [
+        Operation(name="STEP", stage="map", role="base", apply=descent, default=True, cost=_per_step, **TEXT),
+        Operation(name="SUM", stage="map", role="modifier", apply=plus, order=1, **TEXT),
+        Operation(name="OTHER", stage="map", role="modifier", apply=plus, order=0, **TEXT),
+        Operation(name="ALL", stage="approximate", role="estimator", apply=unrolled, default=True, **TEXT),
+        Operation(name="NONE", stage="approximate", role="estimator", apply=direct, tags=("end-point",), **TEXT),
+        Operation(
+            name="HALF",
+            stage="approximate",
+            role="selector",
+            apply=lambda trajectory, options: (trajectory.last(1), {"kept": 1}),
+            excludes=(Excludes(("end-point",), "only the end point is read there"),),
+            needs=(Needs(("SUM",), "half of one is nothing"),),
+            **TEXT,
+        ),
+        Operation(
+            name="BOTH", stage="first-order", role="method", apply=both, init=lambda x, y, options: 0, **TEXT
+        ),
+    ]
+
+
+def _per_step(options, steps):
+    return Cost(gradients=steps)
+
+
+@pytest.fixture
+def toys() -> Registry:
+    registry = load_registry([])
+    registry.entries += [Registered(operation, "toys", "1.0") for operation in toy_operations()]
+    return registry

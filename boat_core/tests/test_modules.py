@@ -1,0 +1,64 @@
+"""Modules as functions: parameters in, outputs out, the module as it was."""
+
+from __future__ import annotations
+
+import jittor as jt
+import numpy as np
+import pytest
+from jittor import nn
+
+import boat_core as boat
+
+
+def net():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def test_call_uses_the_parameters_and_leaves_the_module_untouched():
+    module, x = net(), jt.array(np.random.default_rng(0).normal(size=(5, 3)).astype("float32"))
+    weights = boat.parameters(module)
+    assert sorted(weights) == ["0.bias", "0.weight", "1.bias", "1.weight", "3.bias", "3.weight"]
+    before = {name: value.numpy().copy() for name, value in module.state_dict().items()}
+    identity = [id(p) for p in module.parameters()]
+
+    out = boat.call(module, {name: v * 0 + 2 for name, v in weights.items()}, x)
+    assert out.shape == [5, 2]
+    gradient = jt.grad(boat.call(module, weights, x).sum(), list(weights.values()))
+    assert any(np.abs(g.numpy()).max() > 0 for g in gradient)
+
+    assert {n: v.numpy().tolist() for n, v in module.state_dict().items()} == {n: v.tolist() for n, v in before.items()}
+    assert [id(p) for p in module.parameters()] == identity
+
+
+def test_a_failing_call_leaves_it_untouched_too():
+    module = net()
+    identity = [id(p) for p in module.parameters()]
+    with pytest.raises(Exception, match=".*"):
+        boat.call(module, boat.parameters(module), jt.ones((5, 7)))
+    assert [id(p) for p in module.parameters()] == identity
+
+
+def test_load():
+    module = net()
+    boat.load(module, {name: value * 0 + 3 for name, value in boat.parameters(module).items()})
+    assert set(np.concatenate([p.numpy().ravel() for n, p in module.named_parameters() if "running" not in n])) == {3.0}
+
+
+def test_shared_parameters_appear_once():
+    module = net()
+    module.again = module.layers["0"] if "0" in module.layers else list(module.layers.values())[0]
+    assert len(boat.parameters(module)) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w | {"0.wait": w["0.weight"]}, "none called '0.wait'; did you mean '0.weight'"),
+        (lambda w: {k: v for k, v in w.items() if k != "0.bias"}, "'0.bias' is missing"),
+        (lambda w: w | {"0.bias": jt.zeros((9,))}, r"parameters\['0.bias'\]: expected shape \[4\] \(got \[9\]\)"),
+    ],
+)
+def test_wrong_parameters(change, message):
+    module = net()
+    with pytest.raises(boat.StructureError, match=message):
+        boat.call(module, change(boat.parameters(module)), jt.ones((5, 3)))

@@ -1,0 +1,173 @@
+"""Discovery: a broken pack is set aside with one warning and named; everything else works as if it were not there."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+import boat_core
+from boat_core import CompositionError, Operation, hookimpl
+from boat_core.registry import PackWarning, load_registry
+
+TEXT = {"summary": "s", "formula": "f", "source": "t"}
+
+
+class Distribution:
+    def __init__(self, name, requires=()):
+        self.name, self.version, self.requires = name, "1.2", list(requires)
+
+
+class EntryPoint:
+    """What importlib.metadata gives, with the module made here."""
+
+    def __init__(self, dist, load, name="pack"):
+        self.dist, self.name, self.module, self._load = dist, name, "module", load
+
+    def load(self):
+        return self._load()
+
+
+def operation(name="GOOD", stage="map", role="base"):
+    return Operation(name=name, stage=stage, role=role, apply=lambda *a: None, **TEXT)
+
+
+def plugin(operations=None, api=boat_core.HOOK_API, hook="boat_map_operations", mark=hookimpl):
+    module = types.ModuleType("plugin")
+    module.BOAT_HOOK_API = api
+    setattr(module, hook, mark(lambda: [operation()] if operations is None else operations))
+    return module
+
+
+def raising(error):
+    def load():
+        raise error
+
+    return load
+
+
+def names(registry):
+    return [e.name for e in registry.operations()]
+
+
+def test_a_good_pack():
+    registry = load_registry([EntryPoint(Distribution("good"), plugin)])
+    assert names(registry) == ["GOOD"]
+    assert (registry.find("GOOD").distribution, registry.find("GOOD").version) == ("good", "1.2")
+
+
+@pytest.mark.parametrize(
+    ("load", "requires", "cause"),
+    [
+        (raising(ImportError("no module named nothing")), (), "its import failed with ImportError: no module named"),
+        (raising(SystemExit(3)), (), "its import failed with SystemExit"),
+        (lambda: plugin(api=99), (), "its BOAT_HOOK_API is 99"),
+        (lambda: types.ModuleType("empty"), (), "its BOAT_HOOK_API is None"),
+        (lambda: plugin(mark=lambda f: f), (), "boat_map_operations lacks the mark"),
+        (lambda: plugin(hook="boat_map_operation"), (), "there is no hook 'boat_map_operation'; did you mean"),
+        (lambda: plugin([1]), (), "DeclarationError: boat_map_operations must return Operation values (got 1)"),
+        (lambda: plugin(7), (), "DeclarationError: boat_map_operations must return a list of Operation"),
+        (lambda: plugin([operation(stage="approximate", role="estimator")]), (), "of stage 'approximate'"),
+        (lambda: plugin(hook="boat_optimizers"), (), "must return OptimizerDeclaration values"),
+        (raising(AssertionError("imported although its range excludes us")), ("boat_core>=99",), "made for boat-core >=99"),
+    ],
+)
+def test_a_broken_pack_is_set_aside(load, requires, cause):
+    points = [EntryPoint(Distribution("bad", requires), load), EntryPoint(Distribution("good"), plugin)]
+    with pytest.warns(PackWarning) as caught:
+        registry = load_registry(points)
+    assert len(caught) == 1
+    assert str(caught[0].message).startswith("bad 1.2 (pack) was set aside: ")
+    assert names(registry) == ["GOOD"]
+    (broken,) = registry.broken
+    assert cause in broken.cause
+    assert broken.remedy
+
+
+def test_a_hook_with_a_wrong_signature_leaves_nothing_behind():
+    def load():
+        module = plugin()
+        module.boat_problems = hookimpl(lambda wrong: [])
+        return module
+
+    with pytest.warns(PackWarning, match="wrong"):
+        registry = load_registry([EntryPoint(Distribution("bad"), load)])
+    assert names(registry) == []
+    assert registry.manager.hook.boat_problems.get_hookimpls() == []
+
+
+def test_two_packs_with_one_name():
+    registry = load_registry([EntryPoint(Distribution(d), plugin) for d in ("one", "two")])
+    assert [registry.label(e) for e in registry.entries] == ["one:GOOD", "two:GOOD"]
+    assert registry.find("two:GOOD").distribution == "two"
+    with pytest.raises(CompositionError, match="declared twice: write one:GOOD or two:GOOD"):
+        registry.find("GOOD")
+
+
+@pytest.mark.parametrize("value", ["good", "pack", "all"])
+def test_packs_can_be_switched_off(monkeypatch, value):
+    monkeypatch.setenv("BOAT_DISABLE_PLUGINS", value)
+    with pytest.warns(PackWarning, match="BOAT_DISABLE_PLUGINS switched off good"):
+        registry = load_registry([EntryPoint(Distribution("good"), plugin)])
+    assert names(registry) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CG", "operation 'CG' is in boat-ops-na, which is not installed; pip install boat-ops-na"),
+        ("GOOOD", "no operation 'GOOOD'; did you mean 'GOOD'?"),
+    ],
+)
+def test_absent_operations(name, message):
+    registry = load_registry([EntryPoint(Distribution("good"), plugin)])
+    with pytest.raises(CompositionError) as caught:
+        registry.find(name)
+    assert str(caught.value) == message
+
+
+def test_an_operation_in_a_broken_pack_says_so():
+    with pytest.warns(PackWarning):
+        registry = load_registry([EntryPoint(Distribution("boat-ops-na"), raising(ImportError("gone")))])
+    with pytest.raises(CompositionError, match=r"'CG' is in a pack that was set aside: .*ImportError: gone"):
+        registry.find("CG")
+
+
+def test_an_observer_that_raises_is_switched_off_and_the_others_go_on():
+    seen = []
+
+    class Bad:
+        @hookimpl
+        def boat_step_finished(self, run, step):
+            raise ValueError("broken")
+
+    class Good:
+        @hookimpl
+        def boat_step_finished(self, step):
+            seen.append(step)
+
+    registry = load_registry([])
+    bad, good = Bad(), Good()
+    registry.observe(good, bad)
+    with pytest.warns(PackWarning, match=r"Bad.* was switched off: ValueError in boat_step_finished: broken"):
+        registry.notify("boat_step_finished", run=None, step=1)
+    registry.notify("boat_step_finished", run=None, step=2)
+    assert seen == [1, 2]
+    registry.forget(bad, good)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "two words"}, "name must be"),
+        ({"stage": "maps"}, "stage must be one of map, approximate, first-order"),
+        ({"role": "method"}, "role must be one of modifier, base"),
+        ({"source": " "}, "source must be a text"),
+        ({"options": dict}, "options must be a dataclass"),
+        ({"apply": None}, "apply and cost must be callable"),
+    ],
+)
+def test_nonsense_declarations(change, message):
+    values = {"name": "X", "stage": "map", "role": "base", "apply": print} | TEXT | change
+    with pytest.raises(boat_core.DeclarationError, match=message):
+        Operation(**values)
