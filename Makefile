@@ -1,0 +1,44 @@
+# Set-up and the common jobs. `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types pytest readme bench clean
+
+help: ## List what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## Make a virtual environment with everything in it
+
+$(INSTALLED): pyproject.toml $(PACKS:%=%/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) -e '.[examples,dev]'
+	touch $@
+
+demo: install ## Clean corrupted digits: the main job
+	$(BIN)/boat run examples/hyper_cleaning.yaml
+
+test: lint types pytest ## Lint, check types, run all tests with branch coverage
+
+lint: install ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## Check types
+	$(BIN)/mypy
+
+pytest: install ## Run the tests, print branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+readme: install ## Bring README's table of operations up to date
+	$(BIN)/python docs/operations_table.py --write README.md
+
+bench: install ## Time and memory of a hypergradient
+	$(BIN)/python benchmarks/hypergradient.py
+
+clean: ## Remove the environment, caches and runs
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -1,0 +1,54 @@
+"""What README says is what happens."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+
+from boat_core.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found, language
+    return found.group(1)
+
+
+def test_the_python_example_runs(capsys):
+    code = block("python")
+    assert len(code.strip().splitlines()) <= 15
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert np.isfinite(float(capsys.readouterr().out.split()[-1]))
+
+
+def test_the_yaml_example_runs(tmp_path, monkeypatch):
+    text = block("yaml")
+    assert len(text.strip().splitlines()) <= 10
+    config = tmp_path / "config.yaml"
+    config.write_text(text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    assert main(["explain", str(config)]) == 0
+    assert main(["run", str(config), "--set", "run.steps=1", "--set", "solver.lower_steps=2"]) == 0
+
+
+def test_the_table_of_operations_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("operations_table", ROOT / "docs" / "operations_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.replaced(README) == README, "run `make readme`"
+
+
+def test_the_two_commands_are_in_the_makefile():
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    commands = re.findall(r"^make ([a-z]+)", README, re.MULTILINE)
+    assert commands[:2] == ["demo", "test"]
+    assert set(commands) <= set(targets)
+    assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
