@@ -128,8 +128,8 @@ def problem(
             "f1": 2 * precision * recall / max(1e-12, precision + recall),
         }
 
-    def draw_weights(axes: Any, x: Any, y: Any) -> None:
-        weights = 1 / (1 + np.exp(-x.numpy()))
+    def draw_weights(axes: Any, x: np.ndarray, y: Any) -> None:
+        weights = 1 / (1 + np.exp(-x))
         both = [weights[~data.corrupt], weights[data.corrupt]]
         axes.hist(both, bins=np.linspace(0, 1, 21), stacked=True, label=["clean rows", "corrupt rows"])
         axes.axvline(threshold, color="black", linewidth=1)

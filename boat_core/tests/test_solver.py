@@ -188,7 +188,7 @@ def test_after_an_error_nothing_has_changed(toys):
 @pytest.mark.parametrize(
     ("lower", "message"),
     [
-        (lambda x, y, b: (y - x) ** 2, r"lower_objective: expected one number \(got an array of shape \[2\]\); is a .mean"),
+        (lambda x, y, b: (y - x) ** 2, r"lower_objective: expected one number .*shape \[2\]\); is a .mean"),
         (lambda x, y, b: 1.0, r"lower_objective: expected a Jittor array with one number \(got float\)"),
         (lambda x, y, b: (y * jt.rand(2)).sum(), "lower_objective: two evaluations at the same point gave"),
         (lambda x, y, b: (y > x).sum(), "lower_objective: expected a floating-point number"),

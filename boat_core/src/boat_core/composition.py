@@ -141,7 +141,7 @@ def _with_options(composition: Composition, options: Mapping[str, Mapping[str, A
     for name in given:
         if name not in present:
             raise CompositionError(f"options: {name!r} is no operation of this solver{nearest(name, present)}")
-    read = {
+    read: dict[str, Any] = {
         o.name: read_options(o.operation.options, given.get(o.name) or {}, f"options.{o.name}")
         for o in composition.operations
     }

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .bilevel import Projection, project
+from .bilevel import project
 from .optimizers.base import Optimizer, apply_updates
+from .problem import Projection
 from .trees import Vector
 
 

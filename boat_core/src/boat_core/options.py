@@ -18,7 +18,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 from .errors import OptionError, nearest
@@ -50,11 +49,6 @@ class NoOptions:
     """The options of an operation that has none."""
 
 
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """Build `cls` from a mapping, or raise `OptionError` naming `where`, the option, what it takes and what it got."""
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -64,7 +58,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     missing = [n for n, f in fields.items() if f.default is MISSING and n not in values]
     if missing:
         raise OptionError(f"{where}: option {missing[0]!r} is required ({fields[missing[0]].metadata.get('doc', '')})")
-    hints = _hints(cls)
+    hints = typing.get_type_hints(cls)
     checked = {name: _check(value, hints[name], fields[name], f"{where}.{name}") for name, value in values.items()}
     try:
         return cls(**checked)
@@ -126,9 +120,9 @@ def _expected(allowed: tuple[Any, ...], field: dataclasses.Field[Any]) -> str:
 
 def describe_options(cls: type) -> list[dict[str, Any]]:
     """Return one JSON-ready row per option: name, what it takes, default (absent where required), doc."""
-    rows = []
+    rows, hints = [], typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        row = {"name": field.name, "takes": expected_text(_hints(cls)[field.name], field)}
+        row: dict[str, Any] = {"name": field.name, "takes": expected_text(hints[field.name], field)}
         if field.default is MISSING:
             row["required"] = True
         else:

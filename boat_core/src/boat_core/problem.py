@@ -24,9 +24,9 @@ class Problem:
         lower: y at the start, likewise.
         batches: for `boat run`: `(k, rng) -> (lower_batch, upper_batch)` of outer step k; `rng` is a numpy Generator
             that depends on the seed and k alone. Without it both batches are None.
-        evaluate: for `boat run`: `(upper, lower) -> dict` of numbers worth reporting.
+        evaluate: for `boat run`: `(upper, lower) -> dict` of numbers worth reporting; it gets Jittor arrays.
         project_lower, project_upper: where y and x must stay, see `Projection`.
-        panels: for the picture of a run: title -> `(axes, upper, lower) -> None`.
+        panels: for the picture of a run: title -> `(axes, upper, lower) -> None`; they get numpy arrays.
         name: what reports call it.
 
     Objectives are pure: dropout masks or noise come in with the batch, since a pullback evaluates them again.

@@ -129,7 +129,7 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     for what, path in (("compiler", compiler_path()), ("jittor", package_folder("jittor"))):
         if path is not None:
             settings[what] = f"{os.path.realpath(path)} {os.stat(path).st_mtime_ns}"
-    return {**settings, "python": f"{sys.executable} {sys.version}"}
+    return {**settings, "python": f"{sys.base_prefix} {sys.version}"}
 
 
 def _stamp(environ: Mapping[str, str]) -> Path:

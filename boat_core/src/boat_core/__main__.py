@@ -1,0 +1,8 @@
+"""`python -m boat_core` is `boat`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

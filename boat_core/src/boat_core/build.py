@@ -1,0 +1,198 @@
+"""From a configuration to what it names: the composition, the optimizers, the problem, the solver."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .composition import Composition, compose
+from .config import Config
+from .errors import BoatError, CompositionError, ConfigError, OptionError, nearest
+from .options import read_options
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from .optimizers.base import Optimizer
+    from .problem import Problem
+    from .solver import Solver
+
+
+def build_composition(config: Config, registry: Registry) -> Composition:
+    """Return the solver's operations in order. Imports neither Jittor nor the problem.
+
+    Raises:
+        ConfigError: they do not form a solver, or an option does not fit; with the line of the key at fault.
+    """
+    try:
+        return compose(registry, **config.solver.chains())
+    except (CompositionError, OptionError) as error:
+        raise config.located(error, _key_of(config, str(error))) from None
+
+
+def _key_of(config: Config, message: str) -> str:
+    """Return the key of `solver` that holds the operation named first in a message."""
+    if re.match(r"(map|approximate|options)[\w.-]*: ", message):  # it names its key itself
+        return "solver"
+    found: dict[int, str] = {}
+    for key in ("map", "approximate", "first_order", "method"):
+        value = getattr(config.solver, key)
+        for name in [value] if isinstance(value, str) else value or ():
+            if place := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message):
+                found.setdefault(place.start(), key)
+    return f"solver.{found[min(found)]}" if found else "solver"
+
+
+def optimizer_options(config: Config, registry: Registry, level: str) -> Any:
+    """Return the options of the `lower` or `upper` optimizer, read but nothing built.
+
+    Raises:
+        ConfigError: unknown optimizer (with the nearest) or option.
+    """
+    key = f"solver.{level}_optimizer"
+    name, options = config.solver.optimizer(level)
+    try:
+        declaration = registry.optimizer(name)
+    except ConfigError as error:
+        raise config.source.error(key, str(error)) from None
+    try:
+        return read_options(declaration.options, options, key)
+    except OptionError as error:
+        raise config.located(error, key) from None
+
+
+def build_optimizer(config: Config, registry: Registry, level: str) -> Optimizer:
+    """Return the `lower` or `upper` optimizer."""
+    declaration = registry.optimizer(config.solver.optimizer(level)[0])
+    optimizer: Optimizer = declaration.build(optimizer_options(config, registry, level))
+    return optimizer
+
+
+def check(config: Config, registry: Registry) -> Composition:
+    """Check all that can be checked without running code of the user's: operations, options, optimizers, problem name.
+
+    Raises:
+        ConfigError: with the line of the key at fault.
+    """
+    for level in ("lower", "upper"):
+        optimizer_options(config, registry, level)
+    if ":" not in config.problem and config.problem not in registry.problems:
+        hint = nearest(config.problem, registry.problems)
+        raise config.source.error("problem", f"no problem {config.problem!r}{hint}; or write MODULE:FUNCTION")
+    return build_composition(config, registry)
+
+
+def build_solver(config: Config, registry: Registry, problem: Problem) -> Solver:
+    """Return the solver that the configuration describes, for a problem that has been built."""
+    from .solver import Solver
+
+    section = config.solver
+    return Solver(
+        problem,
+        **section.chains(),
+        lower_steps=section.lower_steps,
+        lower_optimizer=build_optimizer(config, registry, "lower"),
+        upper_optimizer=build_optimizer(config, registry, "upper"),
+        start=section.start,
+        lower_state=section.lower_state,
+        segment=section.segment,
+        strict=section.strict,
+        on_nonfinite=section.on_nonfinite,
+        registry=registry,
+    )
+
+
+def build_problem(config: Config, registry: Registry) -> Problem:
+    """Return the problem, built with the run's seed. This is where the user's module is imported.
+
+    Raises:
+        ConfigError: no such problem, module, function or option (with the nearest), or its code raised.
+    """
+    from .problem import Problem
+
+    given, seed = dict(config.problem_options or {}), config.run.seed
+    if ":" in config.problem:
+        function = _find_function(config)
+        _check_arguments(config, function, given)
+        build: Callable[[], Any] = partial(function, seed=seed, **given)
+    else:
+        declaration = registry.problems[config.problem]
+        try:
+            options: Any = read_options(declaration.options, given, "problem_options")
+        except OptionError as error:
+            raise config.located(error, "problem_options") from None
+        build = partial(declaration.build, options, seed)
+    problem = _run_foreign(config, "problem", f"{config.problem} could not be built", build)
+    if not isinstance(problem, Problem):
+        raise config.source.error("problem", f"{config.problem} must return a boat_core.Problem (got {problem!r})")
+    return problem
+
+
+def _find_function(config: Config) -> Callable[..., Any]:
+    module_name, _, name = config.problem.partition(":")
+    module = _import(config, module_name)
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None or not callable(function):
+        own = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
+        raise config.source.error("problem", f"no function {name!r} in {module.__file__}{nearest(name, own)}")
+    return function
+
+
+def _import(config: Config, name: str) -> Any:
+    """Import a module, the configuration's folder first on the path."""
+    folder, root = str(config.module_folder), name.partition(".")[0]
+    importlib.invalidate_caches()
+    if folder not in sys.path[:1]:
+        sys.path.insert(0, folder)
+    local, loaded = PathFinder.find_spec(root, [folder]), sys.modules.get(root)
+    if local and local.origin and loaded and getattr(loaded, "__file__", None) != local.origin:
+        # A module of that name from elsewhere, such as another run's problem in this process.
+        for known in [m for m in sys.modules if m == root or m.startswith(f"{root}.")]:
+            del sys.modules[known]
+    if importlib.util.find_spec(root) is None:
+        near = nearest(root, [path.stem for path in Path(folder).glob("*.py")])
+        raise config.source.error("problem", f"no module {root!r} in {folder} or on Python's path{near}")
+    return _run_foreign(config, "problem", f"importing {name} failed", lambda: importlib.import_module(name))
+
+
+def _check_arguments(config: Config, function: Callable[..., Any], given: dict[str, Any]) -> None:
+    """Compare the options with the function's signature, so that a wrong name is the configuration's error."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    takes = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if "seed" not in takes:
+        raise config.source.error(
+            "problem", f"{config.problem} must take an argument 'seed' (it takes {', '.join(takes)})"
+        )
+    takes.remove("seed")
+    for name in given:
+        if name not in takes:
+            hint = nearest(name, takes) or "; it has none"
+            raise config.source.error(f"problem_options.{name}", f"no option of {config.problem}{hint}")
+    for name in takes:
+        if parameters[name].default is inspect.Parameter.empty and name not in given:
+            raise config.source.error(f"problem_options.{name}", f"{config.problem} requires it")
+
+
+def _run_foreign(config: Config, path: str, what: str, call: Callable[[], Any]) -> Any:
+    """Run code of the user's; what it raises becomes one line that names where in that code."""
+    try:
+        return call()
+    except BoatError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        last = ([f for f in frames if f.filename.startswith(str(config.module_folder))] or frames)[-1]
+        where = f" ({last.filename}:{last.lineno})"
+        raise config.source.error(path, f"{what}: {type(error).__name__}: {error}{where}") from error

@@ -1,0 +1,144 @@
+"""`boat ops list`, `boat ops show NAME`, `boat ops doctor`: what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from ..composition import enumerate_solvers
+from ..errors import CompositionError
+from ..operation import ROLES, Alias
+from ..options import describe_options
+from ..registry import BrokenPack, Registered, Registry, registry
+from . import Parser, add_verb
+from .output import count, print_facts, print_json, print_table
+
+
+def add_parsers(verbs: Any) -> None:
+    ops: Parser = verbs.add_parser("ops", help="the operations that are installed")
+    ops.set_defaults(parser=ops)
+    inner = ops.add_subparsers(metavar="VERB", title="verbs")
+    listing = add_verb(inner, "list", list_operations, "list the operations that are installed")
+    listing.add_argument("--stage", choices=tuple(ROLES), help="only those of one stage")
+    showing = add_verb(inner, "show", show_operation, "show one operation: formula, options, what it composes with")
+    showing.add_argument("name", metavar="NAME")
+    add_verb(inner, "doctor", doctor, "list packs that did not load; exit 1 if there are any")
+
+
+def list_operations(arguments: argparse.Namespace) -> int:
+    packs = registry()
+    entries = [e for e in packs.entries if arguments.stage in (None, e.operation.stage)]
+    if arguments.json:
+        print_json({"operations": [_row(packs, e) for e in entries], "broken": [asdict(pack) for pack in packs.broken]})
+        return 0
+    print_table(
+        ("name", "stage", "role", "summary", "from"),
+        [
+            (packs.label(e), e.operation.stage, e.operation.role, e.operation.summary, f"{e.distribution} {e.version}")
+            for e in entries
+        ],
+    )
+    if not entries:
+        print("No operations are installed; pip install boat-ops-gm boat-ops-na boat-ops-fo", file=sys.stderr)
+    return 0
+
+
+def _row(packs: Registry, entry: Registered) -> dict[str, Any]:
+    operation = entry.operation
+    return {
+        "name": packs.label(entry),
+        "stage": operation.stage,
+        "role": operation.role,
+        "summary": operation.summary,
+        "source": operation.source,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "options": describe_options(operation.options),
+        "kernels": list(operation.kernels),
+    }
+
+
+def show_operation(arguments: argparse.Namespace) -> int:
+    packs = registry()
+    if arguments.name in packs.aliases():
+        alias = packs.aliases()[arguments.name]
+        raise CompositionError(f"{alias.name} is the method {_chain(alias)}: show its operations by their names")
+    entry = packs.find(arguments.name)
+    operation = entry.operation
+    solvers = [s for s in enumerate_solvers(packs) if entry in s.operations]
+    partners = {other.name for s in solvers for other in s.operations} - {entry.name}
+    facts = _row(packs, entry) | {
+        "formula": operation.formula,
+        "doc": inspect.getdoc(inspect.getmodule(operation.apply)) or "",
+        "needs": [asdict(need) for need in operation.needs],
+        "excludes": [asdict(rule) for rule in operation.excludes],
+        "aliases": [asdict(alias) for alias in operation.aliases],
+        "composes_with": [e.name for e in packs.operations() if e.name in partners],
+        "solvers": len(solvers),
+    }
+    if arguments.json:
+        print_json(facts)
+    else:
+        _print_operation(facts, operation.aliases)
+    return 0
+
+
+def _print_operation(facts: dict[str, Any], aliases: tuple[Alias, ...]) -> None:
+    if facts["doc"]:
+        print(facts["doc"], end="\n\n")
+    needs = [f"{' or '.join(n['names'])}: {n['reason']}" for n in facts["needs"]]
+    excludes = [
+        ", ".join(r["what"]) + (f" (but not {', '.join(r['unless'])})" if r["unless"] else "") + f": {r['reason']}"
+        for r in facts["excludes"]
+    ]
+    rows = [
+        ("name", f"{facts['name']}: {facts['summary']}"),
+        ("stage", f"{facts['stage']}, {facts['role']}"),
+        ("formula", facts["formula"]),
+        ("source", facts["source"]),
+        ("from", f"{facts['distribution']} {facts['version']}"),
+        ("needs", "\n".join(needs)),
+        ("excludes", "\n".join(excludes)),
+        ("composes with", ", ".join(facts["composes_with"])),
+        ("takes part in", count(facts["solvers"], "solver")),
+        ("methods", "\n".join(f"{alias.name} = {_chain(alias)}" for alias in aliases)),
+        ("kernels", ", ".join(facts["kernels"])),
+    ]
+    print_facts([row for row in rows if row[1]])
+    print()
+    if facts["options"]:
+        options = [(o["name"], o["takes"], o.get("default", "required"), o["doc"]) for o in facts["options"]]
+        print_table(("option", "takes", "default", "meaning"), options)
+    else:
+        print("It has no options.")
+
+
+def _chain(alias: Alias) -> str:
+    return alias.first_order or " + ".join(alias.map) + " | " + " + ".join(alias.approximate)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    packs = registry()
+    if arguments.json:
+        print_json({"broken": [asdict(pack) for pack in packs.broken]})
+    else:
+        for pack in packs.broken:
+            _print_broken(pack)
+        sound = {(e.distribution, e.version) for e in packs.entries}
+        print(f"{count(len(sound), 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
+        print(f", {len(packs.broken)} set aside." if packs.broken else ", none set aside.")
+    return 1 if packs.broken else 0
+
+
+def _print_broken(pack: BrokenPack) -> None:
+    print_facts(
+        [
+            ("pack", f"{pack.distribution} {pack.version}, entry point {pack.entry_point}"),
+            ("cause", pack.cause),
+            ("remedy", pack.remedy),
+        ]
+    )
+    print()

@@ -1,0 +1,60 @@
+"""What verbs print: JSON, tables that fit the terminal, and lines for the reader."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from ..files import json_text
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    print(json_text(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows under headings: a rich table on a terminal, aligned text elsewhere."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in columns:
+            table.add_column(heading, overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
+    for row in [list(columns), *cells]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def print_facts(pairs: Sequence[tuple[str, Any]]) -> None:
+    """Print `name  value` lines, names aligned, long values wrapped under themselves on a terminal."""
+    width = max((len(name) for name, _ in pairs), default=0) + 2
+    columns = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10_000
+    for name, value in pairs:
+        lines = [part for line in str(value).splitlines() for part in textwrap.wrap(line, columns - width) or [""]]
+        for i, line in enumerate(lines or [""]):
+            print(f"{name if i == 0 else '':<{width}}{line}".rstrip())
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 operation", "3 operations"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def bytes_text(size: float) -> str:
+    """Return a size in the unit that suits it."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,47 @@
+"""`boat check CONFIG`: are the derivatives of a problem's objectives right?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from . import add_config, add_verb
+from .output import print_json, print_table
+
+
+def add_parsers(verbs: Any) -> None:
+    summary = "compare the objectives' derivatives with differences; exit 1 if one is wrong"
+    add_config(add_verb(verbs, "check", check_derivatives, summary))
+
+
+def check_derivatives(arguments: argparse.Namespace) -> int:
+    from ..build import build_problem, check
+    from ..config import read_config
+    from ..registry import registry
+
+    packs = registry()
+    config = read_config(arguments.config, arguments.overrides)
+    check(config, packs)
+    from ..runtime import prepare, select_device
+
+    prepare(config.run.device)
+    select_device()
+    from ..check import check_problem
+    from ..run import draw
+
+    problem = build_problem(config, packs)
+    rows = check_problem(problem, *draw(problem, config.run.seed, 0), config.run.seed)
+    wrong = [row for row in rows if not row["ok"]]
+    if arguments.json:
+        print_json({"ok": not wrong, "derivatives": rows})
+    else:
+        print_table(
+            ("objective", "derivative", "leaf", "error", "tolerance", ""),
+            [_cells(row) for row in rows],
+        )
+    return 1 if wrong else 0
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    verdict = "ok" if row["ok"] else "WRONG"
+    return row["objective"], row["derivative"], row["leaf"], f"{row['error']:.1e}", f"{row['tolerance']:.1e}", verdict

@@ -1,0 +1,168 @@
+"""`boat solvers` and `boat explain CONFIG`: which solvers there are, and what one of them would do."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..composition import Composition, enumerate_solvers
+from ..registry import Registered, Registry, registry
+from . import add_config, add_verb
+from .output import bytes_text, count, print_facts, print_json
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def add_parsers(verbs: Any) -> None:
+    solvers = add_verb(verbs, "solvers", list_solvers, "list every valid solver over the operations installed")
+    chosen: dict[str, Any] = {"action": "append", "default": [], "metavar": "OP"}
+    solvers.add_argument("--with", dest="including", **chosen, help="only those with this operation or method")
+    explain = add_verb(verbs, "explain", explain_config, "say what a configuration would run, or why it is refused")
+    add_config(explain)
+    explain.add_argument("--sizes", action="store_true", help="build the problem too, and give the memory in bytes")
+
+
+def list_solvers(arguments: argparse.Namespace) -> int:
+    packs = registry()
+    wanted: set[str] = set()
+    for name in arguments.including:
+        alias = packs.aliases().get(name)
+        if alias:
+            wanted |= {*alias.map, *alias.approximate, *([alias.first_order] if alias.first_order else [])}
+        else:
+            wanted.add(packs.find(name).name)
+    found = [s for s in enumerate_solvers(packs) if wanted <= {o.name for o in s.operations}]
+    if arguments.json:
+        print_json({"count": len(found), "solvers": [s.as_config() for s in found]})
+    else:
+        for solver in found:
+            print(solver)
+        print(count(len(found), "solver"))
+    return 0
+
+
+def explain_config(arguments: argparse.Namespace) -> int:
+    from ..build import check
+    from ..config import read_config
+
+    packs = registry()
+    config = read_config(arguments.config, arguments.overrides)
+    composition = check(config, packs)
+    steps = config.solver.lower_steps
+    cost = composition.cost(steps)
+    facts = {
+        "problem": config.problem,
+        "solver": composition.as_config(),
+        "stages": [_stage(composition, o) for o in composition.operations],
+        "lower_steps": steps,
+        **{f"{level}_optimizer": _optimizer(config, packs, level) for level in ("lower", "upper")},
+        "start": config.solver.start,
+        "lower_state": config.solver.lower_state,
+        "segment": config.solver.segment,
+        "cost": {"gradients": cost.gradients, "hvps": cost.hvps},
+        "second_derivatives": composition.second_order,
+        "holds": _held(composition, steps, config.solver.segment),
+        "run": config.as_dict()["run"],
+    }
+    if arguments.sizes:
+        facts["bytes"] = _sizes(config, packs, facts["holds"])
+    if arguments.json:
+        print_json(facts)
+    else:
+        _print_explanation(facts)
+    return 0
+
+
+def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
+    operation = entry.operation
+    return {
+        "name": entry.name,
+        "stage": operation.stage,
+        "role": operation.role,
+        "summary": operation.summary,
+        "formula": operation.formula,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "options": asdict(composition.options[entry.name]),
+    }
+
+
+def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
+    from ..build import optimizer_options
+
+    return {"name": config.solver.optimizer(level)[0], **asdict(optimizer_options(config, packs, level))}
+
+
+def _held(composition: Composition, steps: int, segment: int | str) -> dict[str, int]:
+    """What lies in memory at the end of the lower trajectory, counted in lower steps."""
+    if composition.first_order:
+        return {"iterates": 0, "graph_steps": 0}
+    return {"iterates": steps + 1, "graph_steps": steps if segment == "all" else min(int(segment), steps)}
+
+
+def _sizes(config: Config, packs: Registry, held: dict[str, int]) -> dict[str, int]:
+    """Bytes of x, of y with the lower optimizer's state, and of all iterates."""
+    import optree
+
+    from ..build import build_optimizer, build_problem
+    from ..runtime import prepare, select_device
+
+    prepare(config.run.device)
+    select_device()
+    from ..trees import Vector
+
+    problem = build_problem(config, packs)
+
+    def size(tree: Any) -> int:
+        return sum(_bytes(leaf) for leaf in optree.tree_leaves(tree))
+
+    upper, lower = (Vector.of(tree, role).tree for tree, role in ((problem.upper, "upper"), (problem.lower, "lower")))
+    state = size(build_optimizer(config, packs, "lower").init(lower))
+    return {
+        "upper": size(upper),
+        "lower": size(lower),
+        "lower_optimizer_state": state,
+        "iterates": held["iterates"] * (size(lower) + state),
+    }
+
+
+def _bytes(leaf: Any) -> int:
+    import numpy
+
+    if not hasattr(leaf, "dtype"):
+        return 0
+    return int(numpy.prod(leaf.shape)) * numpy.dtype(str(leaf.dtype)).itemsize
+
+
+def _print_explanation(facts: dict[str, Any]) -> None:
+    rows: list[tuple[str, Any]] = [("problem", facts["problem"])]
+    for place, stage in enumerate(facts["stages"], start=1):
+        rows += [
+            (f"{place}. {stage['stage']}", f"{stage['name']} ({stage['role']}): {stage['summary']}"),
+            ("", stage["formula"]),
+            ("", _pairs(stage["options"]) or "no options"),
+        ]
+    for level in ("lower", "upper"):
+        optimizer = dict(facts[f"{level}_optimizer"])
+        rows.append((f"{level} optimizer", f"{optimizer.pop('name')} {_pairs(optimizer)}"))
+    cost, held = facts["cost"], facts["holds"]
+    rows += [
+        ("lower steps", f"{facts['lower_steps']}, start {facts['start']}, optimizer state {facts['lower_state']}"),
+        ("per outer step", f"{count(cost['gradients'], 'gradient')}, {count(cost['hvps'], 'Hessian-vector product')}"),
+        ("derivatives", "first and second" if facts["second_derivatives"] else "first only"),
+    ]
+    if held["iterates"]:
+        graph = f"and the graph of {count(held['graph_steps'], 'step')}"
+        rows.append(("memory", f"y and its optimizer's state {held['iterates']} times, {graph}"))
+    else:
+        rows.append(("memory", "no trajectory is held"))
+    if "bytes" in facts:
+        rows += [(f"  {name.replace('_', ' ')}", bytes_text(size)) for name, size in facts["bytes"].items()]
+    rows.append(("run", _pairs(facts["run"])))
+    print_facts(rows)
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,208 @@
+"""The configuration of a run: which problem, which solver, how long and where to.
+
+    config = read_config("config.yaml", overrides=["run.steps=100"])
+
+Every key has its type, range and meaning in one of the dataclasses below. Nothing here imports Jittor or the problem's
+module; `build.py` turns a configuration into objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import BoatError, ConfigError, OptionError, nearest
+from .options import option, read_options
+from .source import Source, is_mapping, read_file
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """The section `solver`: `map` and `approximate`, or `first_order`, or `method`, and what they work with."""
+
+    lower_steps: int = option(ge=1, doc="lower steps T of one outer step")
+    lower_optimizer: str | dict[str, Any] = option(
+        doc="name of the lower optimizer, or a mapping of its name and options"
+    )
+    upper_optimizer: str | dict[str, Any] = option(
+        doc="name of the upper optimizer, or a mapping of its name and options"
+    )
+    map: str | tuple[str, ...] | None = option(None, doc="operations of the map stage, in any order")
+    approximate: str | tuple[str, ...] | None = option(None, doc="operations of the approximate stage, in any order")
+    first_order: str | None = option(None, doc="a first-order operation, instead of map and approximate")
+    method: str | None = option(None, doc="a method's name for a whole chain, instead of all three")
+    options: dict[str, Any] | None = option(None, doc="options of the operations, by operation")
+    start: str = option("warm", choices=("warm", "cold", "upper"), doc="where each lower trajectory starts")
+    lower_state: str = option("fresh", choices=("fresh", "carry"), doc="the lower optimizer's state across outer steps")
+    segment: int | str = option(1, ge=1, doc="lower steps whose graph the pullback holds at once, or all")
+    strict: bool = option(False, doc="a doubtful number is an error")
+    on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.segment, str) and self.segment != "all":
+            raise OptionError(f"segment: expected an integer >= 1 or 'all' (got {self.segment!r})")
+        for name in ("map", "approximate"):
+            for entry in getattr(self, name) or ():
+                if not isinstance(entry, str):
+                    raise OptionError(f"{name}: expected names of operations (got {entry!r})")
+        for operation, values in (self.options or {}).items():
+            if values is not None and not is_mapping(values):
+                raise OptionError(f"options.{operation}: expected a mapping of its options (got {values!r})")
+        for name in ("lower_optimizer", "upper_optimizer"):
+            given = getattr(self, name)
+            if isinstance(given, dict) and not isinstance(given.get("name"), str):
+                raise OptionError(f"{name}: expected a name beside its options, such as {{name: sgd, rate: 0.1}}")
+
+    def chains(self) -> dict[str, Any]:
+        """What names the operations, as `compose` and `Solver` take it."""
+        return {
+            "map": _names(self.map),
+            "approximate": _names(self.approximate),
+            "first_order": self.first_order,
+            "method": self.method,
+            "options": self.options,
+        }
+
+    def optimizer(self, level: str) -> tuple[str, dict[str, Any]]:
+        """Name and options of the `lower` or `upper` optimizer."""
+        given = getattr(self, f"{level}_optimizer")
+        options = dict(given) if isinstance(given, dict) else {"name": given}
+        return options.pop("name"), options
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The section `run`."""
+
+    steps: int = option(ge=1, doc="outer steps")
+    seed: int = option(0, ge=0, doc="seed of the problem and of its batches")
+    out: str | None = option(None, doc="folder of the run, new; without it runs/CONFIG-DATE-TIME")
+    device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="where Jittor computes")
+    checkpoint_every: int = option(0, ge=0, doc="outer steps between checkpoints; 0 writes none")
+    evaluate_every: int = option(0, ge=0, doc="outer steps between evaluations; 0 evaluates at the end only")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. `source` knows where each value stands."""
+
+    problem: str = option(doc="name of a registered problem, or MODULE:FUNCTION")
+    solver: SolverConfig = option(doc="the section solver")
+    run: RunConfig = option(doc="the section run")
+    problem_options: dict[str, Any] | None = option(None, doc="options of the problem")
+    problem_path: str | None = option(None, doc="folder of the problem's module; without it the configuration's own")
+    source: Source = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def module_folder(self) -> Path:
+        """Where the problem's module is looked for first."""
+        return (self.source.folder / (self.problem_path or ".")).resolve()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved configuration: every setting in force, itself a configuration of the same run."""
+        return {
+            "problem": self.problem,
+            **({"problem_path": str(self.module_folder)} if ":" in self.problem else {}),
+            **({"problem_options": self.problem_options} if self.problem_options else {}),
+            "solver": _section(self.solver),
+            "run": _section(self.run),
+        }
+
+    def located(self, error: BoatError, path: str) -> ConfigError:
+        """Return an error about `path` with its place, which is the line of the deepest key that the message names."""
+        return _located(self.source, error, path)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML or JSON configuration, with `a.b=value` overrides.
+
+    Raises:
+        ConfigError: with file, line and key: cannot be read, unknown key (and the nearest), missing key, a value of the
+            wrong type or out of its range.
+    """
+    path = Path(path)
+    values, source = read_file(path, overrides)
+    values = _check_keys(Config, values, source, "")
+    for key, kind, expected in _TOP:
+        if not isinstance(values.get(key, kind()), kind):
+            raise source.error(key, f"expected {expected} (got {values[key]!r})")
+    values["solver"] = _read(SolverConfig, values["solver"], source, "solver")
+    values["run"] = run = _read(RunConfig, values["run"], source, "run")
+    if run.out is None:
+        values["run"] = dataclasses.replace(run, out=f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    return Config(**values, source=source)
+
+
+def as_yaml(config: Config) -> str:
+    """Return the resolved configuration as YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
+    return text
+
+
+_TOP = (
+    ("problem", str, "a registered name or MODULE:FUNCTION"),
+    ("problem_path", str, "a folder"),
+    ("problem_options", dict, "a mapping"),
+    ("solver", dict, "a mapping"),
+    ("run", dict, "a mapping"),
+)
+
+
+def _check_keys(cls: type, values: Mapping[str, Any], source: Source, section: str) -> dict[str, Any]:
+    """Return the values that are given (null is as if it were not there), after a look at their names."""
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.metadata}
+    dot = f"{section}." if section else ""
+    for name in values:
+        if name not in fields:
+            raise source.error(f"{dot}{name}", f"unknown key{nearest(name, fields)}")
+    given = {name: value for name, value in values.items() if value is not None}
+    for name, known in fields.items():
+        if known.default is dataclasses.MISSING and name not in given:
+            raise source.error(f"{dot}{name}", f"required and not there: {known.metadata['doc']}")
+    return given
+
+
+def _read(cls: type[T], values: Mapping[str, Any], source: Source, section: str) -> T:
+    """Build one section, every error placed at its line."""
+    try:
+        return read_options(cls, _check_keys(cls, values, source, section), section)
+    except OptionError as error:
+        raise _located(source, error, section) from None
+
+
+_QUOTED_FIRST = re.compile(r"^(?:no option )?'(.+?)'")
+
+
+def _located(source: Source, error: BoatError, path: str) -> ConfigError:
+    """Move the keys with which a message begins ("solver.segment: …", "options.CG: …") into its place."""
+    message = str(error)
+    while ": " in message:
+        head, rest = message.split(": ", 1)
+        key = head if head == path or head.startswith(f"{path}.") else f"{path}.{head}"
+        if key != path and key not in source.places:
+            break
+        path, message = key, rest
+    quoted = _QUOTED_FIRST.match(message)
+    if quoted and f"{path}.{quoted[1]}" in source.places:
+        path = f"{path}.{quoted[1]}"
+        if message.startswith("no option"):
+            message = "unknown key" + message[quoted.end() :]
+    return source.error(path, message)
+
+
+def _names(chain: str | tuple[str, ...] | None) -> list[str] | None:
+    return [chain] if isinstance(chain, str) else None if chain is None else list(chain)
+
+
+def _section(section: Any) -> dict[str, Any]:
+    values = {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}

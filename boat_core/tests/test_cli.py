@@ -1,0 +1,180 @@
+"""The command: what it prints, its exit codes, and one line for every error."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from boat_core import cli
+from boat_core.registry import BrokenPack
+
+CONFIG = """\
+problem: module:make
+solver:
+  map: [SUM]
+  approximate: HALF
+  lower_steps: 4
+  lower_optimizer: {name: sgd, rate: 0.1}
+  upper_optimizer: {name: adam}
+run: {steps: 2}
+"""
+
+
+@pytest.fixture
+def boat(monkeypatch, toys, capsys, tmp_path):
+    """Run the command over the toy operations; returns exit code, stdout and stderr."""
+    for module in ("boat_core.registry", "boat_core.cli.ops", "boat_core.cli.solvers"):
+        monkeypatch.setattr(f"{module}.registry", lambda: toys)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG, "utf-8")
+
+    def boat(*arguments):
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return boat
+
+
+def test_ops_list(boat, toys):
+    code, out, _ = boat("ops", "list", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["broken"] == []
+    assert [o["name"] for o in found["operations"]] == [e.name for e in toys.entries]
+    assert set(found["operations"][0]) == {
+        *("name", "stage", "role", "summary", "source", "distribution", "version", "options", "kernels"),
+    }
+    code, out, _ = boat("ops", "list", "--stage", "first-order")
+    assert [line.split()[0] for line in out.splitlines()] == ["name", "BOTH"]
+
+
+def test_ops_show(boat):
+    code, out, _ = boat("ops", "show", "HALF", "--json")
+    found = json.loads(out)
+    assert (code, found["needs"][0]["names"], found["excludes"][0]["what"]) == (0, ["SUM"], ["end-point"])
+    assert sorted(found["composes_with"]) == ["ALL", "OTHER", "STEP", "SUM"]
+    assert found["doc"].startswith("A registry of toy operations")
+    code, out, _ = boat("ops", "show", "HALF")
+    assert code == 0
+    assert "needs          SUM: half of one is nothing\n" in out
+    assert "takes part in  2 solvers\n" in out
+
+
+def test_ops_doctor(boat, toys):
+    assert boat("ops", "doctor")[:2] == (0, "1 pack with 7 operations loaded, none set aside.\n")
+    toys.broken.append(BrokenPack("poor", "1.0", "pack", "its import failed", "Mend it"))
+    code, out, _ = boat("ops", "doctor", "--json")
+    assert (code, json.loads(out)["broken"][0]["distribution"]) == (1, "poor")
+    assert boat("ops", "doctor")[0] == 1
+
+
+def test_solvers(boat):
+    found = json.loads(boat("solvers", "--json")[1])
+    assert found["count"] == len(found["solvers"])
+    assert {"first_order": "BOTH"} in found["solvers"]
+    chosen = json.loads(boat("solvers", "--json", "--with", "HALF", "--with", "OTHER")[1])
+    assert chosen["count"] == 1
+    assert sorted(chosen["solvers"][0]["map"]) == ["OTHER", "STEP", "SUM"]
+    assert chosen["solvers"][0]["approximate"] == ["HALF", "ALL"]
+
+
+def test_explain(boat):
+    code, out, _ = boat("explain", "config.yaml", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [stage["name"] for stage in found["stages"]] == ["SUM", "STEP", "HALF", "ALL"]
+    assert (found["cost"], found["second_derivatives"]) == ({"gradients": 4, "hvps": 0}, False)
+    assert found["holds"] == {"iterates": 5, "graph_steps": 1}
+    assert "4 gradients, 0 Hessian-vector products" in boat("explain", "config.yaml")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("opps", "argument VERB: no 'opps'; did you mean 'ops'? (see boat --help)"),
+        ("ops lst", "argument VERB: no 'lst'; did you mean 'list'? (see boat ops --help)"),
+        ("ops list --jsn", "unrecognized argument '--jsn'; did you mean '--json'? (see boat ops list --help)"),
+        ("ops list --stage mapp", "argument --stage: no 'mapp'; did you mean 'map'? (see boat ops list --help)"),
+        ("explain", "the following arguments are required: CONFIG (see boat explain --help)"),
+        ("run", "expected a CONFIG, or --resume FOLDER (see boat run --help)"),
+        ("ops show HALV", "no operation 'HALV'; did you mean 'HALF'?"),
+        ("solvers --with CG", "operation 'CG' is in boat-ops-na, which is not installed; pip install boat-ops-na"),
+        ("explain absent.yaml", "absent.yaml: cannot be read: No such file or directory"),
+        (
+            "explain config.yaml --set solver.map=STEP",
+            "config.yaml:4: solver.approximate: HALF needs SUM: half of one is nothing",
+        ),
+        ("explain config.yaml --set run.steps=x", "--set run.steps: expected an integer >= 1 (got 'x' of type str)"),
+        ("run config.yaml --set problem=absent", "--set problem: no problem 'absent'; or write MODULE:FUNCTION"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_2(boat, arguments, expected):
+    assert boat(*arguments.split()) == (2, "", f"boat: error: {expected}\n")
+
+
+def test_debug_shows_the_traceback(boat):
+    code, _, err = boat("--debug", "ops", "show", "HALV")
+    assert (code, err.startswith("Traceback")) == (2, True)
+    assert boat("ops", "show", "HALV", "--debug")[2].startswith("Traceback")
+
+
+def test_help_and_version(boat):
+    assert boat("--version")[0] == 0
+    assert boat("run", "--help")[0] == 0
+    code, out, err = boat()
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: boat")
+
+
+def test_warnings_are_one_line(boat, monkeypatch):
+    from boat_core.registry import load_registry
+
+    class EntryPoint:
+        name, dist, module = "pack", None, "absent"
+
+    monkeypatch.setattr("boat_core.cli.ops.registry", lambda: load_registry([EntryPoint()]))
+    monkeypatch.setenv("BOAT_DISABLE_PLUGINS", "pack")
+    code, _, err = boat("ops", "list")
+    assert (code, err.splitlines()[0]) == (0, "boat: warning: BOAT_DISABLE_PLUGINS switched off unknown")
+
+
+def test_a_terminal_gets_a_table_that_fits(boat, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    code, out, _ = boat("ops", "list")
+    assert code == 0
+    assert "BOTH" in out
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 50
+
+
+LISTS = (
+    "ops list, ops list --json, ops show {name}, ops doctor, solvers, explain {config}, explain {config} --json, doctor"
+)
+
+
+def test_no_list_imports_jittor(tmp_path):
+    """Everything that only tells works without the backend, in a process of its own."""
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("map: [SUM]", "").replace("approximate: HALF", "method: RHG"))
+    code = f"""
+import sys
+from boat_core.cli import main
+from boat_core.registry import registry
+name = [*(e.name for e in registry().entries), "none"][0]
+for line in {LISTS!r}.split(", "):
+    main(line.format(name=name, config={str(tmp_path / "config.yaml")!r}).split())
+print(sorted({{"jittor", "jittor_utils"}} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_reader_that_leaves_early(tmp_path):
+    """`boat ops list | head -1` ends without a complaint; `python -m boat_core` is the same command."""
+    command = f"{sys.executable} -m boat_core ops list --json | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stderr == ""

@@ -1,0 +1,279 @@
+"""Runs: what lies in the folder afterwards, however a run ends, and that a resumed one gives the same numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from boat_core import cli, hookimpl
+from boat_core.config import read_config
+from boat_core.observers.progress import Progress
+from boat_core.results import RunWarning
+from boat_core.run import run
+
+PROBLEM = '''\
+"""min over x of |y - 1|^2 + |x|^2 with y near x + noise."""
+import os
+import signal
+import numpy as np
+import boat_core as boat
+
+def make(seed, fault="", at=3):
+    def upper(x, y, batch):
+        return ((y["w"][0] - 1) ** 2).sum() + (x * x).sum()
+
+    def lower(x, y, batch):
+        return ((y["w"][0] - x - batch) ** 2).sum()
+
+    def batches(k, rng):
+        if k == at and fault == "interrupt":
+            signal.raise_signal(signal.SIGINT)
+        if k == at and fault == "error":
+            raise ZeroDivisionError("a problem's own")
+        if k == at and fault == "batches":
+            return None
+        return rng.standard_normal(2).astype("float32"), None
+
+    def evaluate(x, y):
+        if fault == "evaluate":
+            return {"gap": "wide"}
+        return {"gap": np.abs(x.numpy() - y["w"][0].numpy()).max(), "endless": float("inf")}
+
+    def panel(axes, x, y):
+        if fault == "panel":
+            raise KeyError("nothing to draw")
+        axes.plot(x, y["w"][0])
+
+    x, w = np.full(2, float(seed), "float32"), np.zeros(2, "float32")
+    return boat.Problem(upper, lower, x, {"w": [w]}, batches, evaluate, panels={"x and y": panel}, name="toy")
+'''
+
+CONFIG = """\
+problem: module:make
+solver:
+  map: STEP
+  lower_steps: 2
+  lower_optimizer: {name: sgd, rate: 0.1, momentum: 0.5}
+  upper_optimizer: {name: adam, rate: 0.1}
+run: {steps: 7, seed: 3, out: out, checkpoint_every: 2, device: cpu}
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(monkeypatch, toys, tmp_path):
+    """A folder with a problem and a configuration, in which the toy operations are what is installed."""
+    for module in ("boat_core.registry", "boat_core.run"):
+        monkeypatch.setattr(f"{module}.registry", lambda: toys)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "module.py").write_text(PROBLEM, "utf-8")
+    (tmp_path / "config.yaml").write_text(CONFIG, "utf-8")
+
+
+def read(name, folder="out"):
+    with open(f"{folder}/{name}", encoding="utf-8") as file:
+        return [json.loads(line) for line in file] if name.endswith("l") else json.load(file)
+
+
+def variables(folder="out"):
+    with np.load(f"{folder}/variables.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def test_what_a_run_leaves(tmp_path):
+    summary = run(read_config("config.yaml", ["run.evaluate_every=3"]))
+    assert summary == read("summary.json")
+    assert (summary["status"], summary["steps"], summary["evaluation"]["endless"]) == ("finished", 7, "inf")
+    assert summary["seconds_computing"] + summary["seconds_compiling"] <= summary["seconds_total"] + 0.01
+    metrics = read("metrics.jsonl")
+    assert [line["iteration"] for line in metrics] == list(range(7))
+    assert metrics[-1]["upper_loss"] == summary["upper_loss"]
+    assert [line["iteration"] for line in read("evaluations.jsonl")] == [2, 5, 6]
+    assert {name: value.dtype for name, value in variables().items()} == {"upper": "float32", "lower/w/0": "float32"}
+    assert {"python", "boat-core", "jittor", "numpy", "device", "decisions"} <= set(read("versions.json"))
+    assert sorted(os.listdir("out/checkpoints")) == ["step-000002.npz", "step-000004.npz", "step-000006.npz"]
+    assert (tmp_path / "out" / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert not [name for name in os.listdir() if name.startswith(".")]
+
+
+def test_the_configuration_it_leaves_gives_the_same_run():
+    run(read_config("config.yaml"))
+    run(read_config("out/config.yaml", ["run.out=again"]))
+    assert all(np.array_equal(value, variables("again")[name]) for name, value in variables().items())
+
+
+def test_a_resumed_run_is_the_same_to_the_bit():
+    run(read_config("config.yaml", ["run.evaluate_every=3"]))
+    run(read_config("config.yaml", ["run.out=cut", "run.steps=5", "run.evaluate_every=3"]))
+    summary = run(read_config("cut/config.yaml", ["run.steps=7"]), resume="cut")
+    assert (summary["resumed_from"], summary["steps"]) == (4, 7)
+    assert all(np.array_equal(value, variables("cut")[name]) for name, value in variables().items())
+    for name in ("metrics.jsonl", "evaluations.jsonl"):
+        both = [[{**line, "seconds": 0} for line in read(name, folder)] for folder in ("out", "cut")]
+        assert both[0] == [line for line in both[1] if (name, line["iteration"]) != ("evaluations.jsonl", 4)]
+
+
+def boat(capsys, *arguments):
+    code = cli.main(["run", *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_ctrl_c_leaves_a_readable_folder(capsys):
+    """A real signal: Jittor's import puts a handler in C in its place, which would end this very process."""
+    code, out, err = boat(capsys, "config.yaml", "--json", "--set", "problem_options={fault: interrupt}")
+    assert (code, json.loads(out.splitlines()[-1])["status"]) == (130, "interrupted")
+    assert "boat: interrupted" in err
+    assert (read("summary.json")["status"], read("summary.json")["steps"]) == ("interrupted", 3)
+    assert len(read("metrics.jsonl")) == 3
+    assert set(variables()) == {"upper", "lower/w/0"}
+    code, out, _ = boat(capsys, "--resume", "out", "--json", "--set", "run.steps=3")
+    assert (code, json.loads(out)["resumed_from"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "steps"),
+    [
+        ("error", "ZeroDivisionError: a problem's own", 3),
+        ("batches", "RunError: problem.batches: expected (lower_batch, upper_batch) (got NoneType)", 3),
+        ("evaluate", "RunError: problem.evaluate: expected a number for 'gap' (got str)", 7),
+    ],
+)
+def test_an_error_leaves_all_that_there_is(capsys, fault, error, steps):
+    code, _, err = boat(capsys, "config.yaml", "--set", f"problem_options.fault={fault}")
+    assert (code, err.splitlines()[-1].removeprefix("boat: error: ")) == (2, error.removeprefix("RunError: "))
+    summary = read("summary.json")
+    assert (summary["status"], summary["message"], summary["steps"]) == ("failed", error, steps)
+    assert len(read("metrics.jsonl")) == steps
+    assert set(variables()) == {"upper", "lower/w/0"}
+
+
+def test_a_panel_that_fails_costs_the_panel_only():
+    with pytest.warns(RunWarning, match="panel 'x and y' could not be drawn: KeyError: 'nothing to draw'"):
+        summary = run(read_config("config.yaml", ["problem_options.fault=panel"]))
+    assert summary["status"] == "finished"
+    assert os.path.exists("out/picture.png")
+
+
+def test_without_matplotlib_the_run_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.warns(RunWarning, match=re.escape("pip install 'boat-core[plots]'")):
+        assert run(read_config("config.yaml"))["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], "out exists; choose another folder with --set run.out=FOLDER"),
+        (["run.out=module.py/x"], "module.py/x cannot be made: "),
+        (["run.out=new", "solver.start=upper"], "upper"),
+        (
+            ["run.out=new", "problem_options.faults=x"],
+            "--set problem_options.faults: no option of module:make; did you mean 'fault'?",
+        ),
+        (["run.out=new", "solver.map=[STEPP]"], "--set solver.map: no operation 'STEPP'; did you mean 'STEP'?"),
+    ],
+)
+def test_what_cannot_start_leaves_nothing(capsys, tmp_path, overrides, expected):
+    if not overrides:
+        (tmp_path / "out").mkdir()
+    before = set(os.listdir())
+    code, _, err = boat(capsys, "config.yaml", *(word for o in overrides for word in ("--set", o)))
+    assert (code, err.count("\n")) == (2, 1)
+    assert expected in err
+    assert set(os.listdir()) - {"__pycache__"} == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["solver.lower_steps=5"], "--set solver.lower_steps: the run in out has 2, and goes on with that only"),
+        (["run.seed=1"], "--set run.seed: the run in out has 3, and goes on with that only"),
+        (["problem_options.at=1"], "--set problem_options.at: the run in out has None, and goes on with that only"),
+        (["run.steps=1"], "step-000006.npz is after step 6, and run.steps is 1"),
+        ("corrupt", "step-000006.npz: expected a checkpoint, whole and as it was written ("),
+        ("none", "out: expected a checkpoint in out/checkpoints; run.checkpoint_every writes them"),
+        ("absent", "absent/config.yaml: cannot be read"),
+    ],
+)
+def test_what_cannot_be_resumed(capsys, overrides, expected):
+    run(read_config("config.yaml", ["run.checkpoint_every=6"]))
+    if overrides == "corrupt":
+        with open("out/checkpoints/step-000006.npz", "r+b") as file:
+            file.truncate(300)
+    if overrides == "none":
+        os.remove("out/checkpoints/step-000006.npz")
+    before = read("summary.json")
+    settings = [word for o in overrides for word in ("--set", o)] if isinstance(overrides, list) else []
+    code, _, err = boat(capsys, "--resume", "absent" if overrides == "absent" else "out", *settings)
+    assert code == 2
+    assert expected in err.splitlines()[-1]
+    assert (read("summary.json"), len(read("metrics.jsonl"))) == (before, 7)
+
+
+class Watcher:
+    """Notes the hooks in the order of their calls."""
+
+    def __init__(self, raising=()):
+        self.seen = []
+        self.raising = raising
+
+    def note(self, name):
+        self.seen.append(name)
+        if name in self.raising:
+            raise ValueError(f"at {name}")
+
+    @hookimpl
+    def boat_run_started(self, run):
+        assert (run.steps, run.folder.is_dir(), run.problem.name) == (7, True, "toy")
+        self.note("started")
+
+    @hookimpl
+    def boat_step_finished(self, run, step):
+        self.note(step.iteration)
+
+    @hookimpl
+    def boat_checkpoint_written(self, run, path):
+        assert path.exists()
+        self.note(path.name)
+
+    @hookimpl
+    def boat_run_finished(self, run, summary):
+        self.note(summary["status"])
+
+
+def test_observers_see_the_run_and_cannot_harm_it():
+    watcher, broken = Watcher(), Watcher(raising=[1])
+    with pytest.warns(match="was switched off: ValueError in boat_step_finished: at 1"):
+        run(read_config("config.yaml", ["run.checkpoint_every=4"]), [watcher, broken])
+    assert watcher.seen == ["started", 0, 1, 2, 3, "step-000004.npz", 4, 5, 6, "finished"]
+    assert broken.seen == ["started", 0, 1]
+
+
+def test_observers_are_forgotten_after_the_run(toys):
+    before = toys.manager.get_plugins()
+    run(read_config("config.yaml"), [Watcher()])
+    assert toys.manager.get_plugins() == before
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress(terminal):
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    run(read_config("config.yaml"), [Progress(stream)])
+    said = stream.getvalue()
+    assert said.startswith("toy: STEP | ALL, 7 steps, out\n")
+    assert "7/7" in said
+    assert f"upper {read('summary.json')['upper_loss']:.6g}" in said
+
+
+def test_check(capsys):
+    assert cli.main(["check", "config.yaml", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert {row["derivative"] for row in found["derivatives"]} == {"first", "second"}
