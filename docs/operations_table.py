@@ -1,7 +1,7 @@
 """README's table of operations, made from the registry.
 
-    python docs/operations_table.py                    print it
-    python docs/operations_table.py --write README.md  put it between the two marks in that file
+python docs/operations_table.py                    print it
+python docs/operations_table.py --write README.md  put it between the two marks in that file
 """
 
 from __future__ import annotations

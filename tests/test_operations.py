@@ -25,7 +25,7 @@ def make(composition):
     )
 
 
-@pytest.mark.parametrize("composition", enumerate_solvers(registry()), ids=str)
+@pytest.mark.parametrize("composition", list(enumerate_solvers(registry())), ids=str)
 def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
     solver = make(composition)
     batches = network_problem().batches(0, None)

@@ -48,7 +48,7 @@ def test_the_table_of_operations_is_up_to_date():
 
 def test_the_two_commands_are_in_the_makefile():
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    commands = re.findall(r"^make ([a-z]+)", README, re.MULTILINE)
+    commands = re.findall(r"^ +make ([a-z]+)", README, re.MULTILINE)
     assert commands[:2] == ["demo", "test"]
     assert set(commands) <= set(targets)
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")

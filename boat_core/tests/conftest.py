@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
@@ -43,9 +45,7 @@ def toy_operations() -> list[Operation]:
             needs=(Needs(("SUM",), "half of one is nothing"),),
             **TEXT,
         ),
-        Operation(
-            name="BOTH", stage="first-order", role="method", apply=both, init=lambda x, y, options: 0, **TEXT
-        ),
+        Operation(name="BOTH", stage="first-order", role="method", apply=both, init=lambda x, y, options: 0, **TEXT),
     ]
 
 
@@ -58,3 +58,19 @@ def toys() -> Registry:
     registry = load_registry([])
     registry.entries += [Registered(operation, "toys", "1.0") for operation in toy_operations()]
     return registry
+
+
+@pytest.fixture
+def only_toys_installed(toys, monkeypatch) -> Registry:
+    """The toy operations are what the command and runs find."""
+    users = [
+        "boat_core.run",
+        "boat_core.cli.ops",
+        "boat_core.cli.solvers",
+        "boat_core.cli.problem",
+        "boat_core.registry",
+    ]
+    for module in [import_module(name) for name in users]:  # all imported before one is changed
+        if hasattr(module, "registry"):
+            monkeypatch.setattr(module, "registry", lambda: toys)
+    return toys

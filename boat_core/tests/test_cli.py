@@ -25,10 +25,8 @@ run: {steps: 2}
 
 
 @pytest.fixture
-def boat(monkeypatch, toys, capsys, tmp_path):
+def boat(monkeypatch, only_toys_installed, capsys, tmp_path):
     """Run the command over the toy operations; returns exit code, stdout and stderr."""
-    for module in ("boat_core.registry", "boat_core.cli.ops", "boat_core.cli.solvers"):
-        monkeypatch.setattr(f"{module}.registry", lambda: toys)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG, "utf-8")
 

@@ -66,10 +66,8 @@ run: {steps: 7, seed: 3, out: out, checkpoint_every: 2, device: cpu}
 
 
 @pytest.fixture(autouse=True)
-def place(monkeypatch, toys, tmp_path):
+def place(monkeypatch, only_toys_installed, tmp_path):
     """A folder with a problem and a configuration, in which the toy operations are what is installed."""
-    for module in ("boat_core.registry", "boat_core.run"):
-        monkeypatch.setattr(f"{module}.registry", lambda: toys)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "module.py").write_text(PROBLEM, "utf-8")
     (tmp_path / "config.yaml").write_text(CONFIG, "utf-8")

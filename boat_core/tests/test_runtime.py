@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
 from boat_core.runtime import (
     KernelWatch,
     RuntimeSetupError,
@@ -222,9 +223,7 @@ def test_the_installed_header_is_rewritten_whole():
         pytest.skip("Jittor is not installed")
     original = (jittor / "extern" / "cuda" / "inc" / "helper_cuda.h").read_text()
     text = cuda.rewrite_header(original)
-    assert original.count(".computeMode") + original.count(".clockRate") == text.count(
-        "cudaDeviceGetAttribute"
-    )
+    assert original.count(".computeMode") + original.count(".clockRate") == text.count("cudaDeviceGetAttribute")
     assert ".computeMode" not in text
     assert ".clockRate" not in text
     assert cuda.rewrite_header(text) == text

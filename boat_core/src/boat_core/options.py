@@ -112,8 +112,16 @@ def expected_text(hint: Any, field: dataclasses.Field[Any]) -> str:
 def _expected(allowed: tuple[Any, ...], field: dataclasses.Field[Any]) -> str:
     if field.metadata.get("choices"):
         return "one of " + ", ".join(repr(c) for c in field.metadata["choices"])
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "nothing"}
-    names = [words.get(kind, getattr(typing.get_origin(kind) or kind, "__name__", str(kind))) for kind in allowed]
+    words = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "a string",
+        type(None): "nothing",
+        dict: "a mapping",
+        tuple: "a list",
+    }
+    names = [words.get(typing.get_origin(kind) or kind, str(kind)) for kind in allowed]
     bounds = " and ".join(f"{_COMPARE[n][1]} {b:g}" for n, b in field.metadata.get("bounds", {}).items())
     return " or ".join(names) + (f" {bounds}" if bounds else "")
 

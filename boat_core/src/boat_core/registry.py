@@ -115,6 +115,8 @@ class Registry:
                 if pack.distribution == distribution:
                     return f"operation {name!r} is in a pack that was set aside: {pack}"
             return f"operation {name!r} is in {distribution}, which is not installed; pip install {distribution}"
+        if bare in self.aliases():
+            return f"{name!r} is a whole solver, not an operation; write method: {name}"
         known = [self.label(e) for e in self.entries] + [n for ns in published_operations().values() for n in ns]
         return f"no operation {name!r}{nearest(name, known) or '; no operations are installed'}"
 
@@ -129,7 +131,10 @@ class Registry:
         return self.optimizers[name]
 
     def notify(self, hook: str, **values: Any) -> None:
-        """Call an observer hook; an observer that raises is reported once and switched off, the run goes on."""
+        """Call an observer hook; an observer that raises is reported once and switched off, the run goes on.
+
+        The one registered last is called first.
+        """
         for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))

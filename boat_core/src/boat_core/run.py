@@ -24,11 +24,11 @@ from .build import build_problem, build_solver, check
 from .config import Config, as_yaml
 from .errors import CompositionError, OptionError, RunError
 from .files import json_text, plain, write_json, write_text
-from .interrupts import dismiss_workers, make_interruptible
 from .observers.metrics import Metrics
 from .registry import Registry, registry
 from .results import evaluation, versions, warn, write_picture, write_variables
 from .resume import CONFIG_NAME, EVALUATIONS, go_back, position, same_run
+from .runtime.interrupts import dismiss_workers
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -72,7 +72,6 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
 
     decisions = prepare(config.run.device)
     select_device()
-    make_interruptible()
     problem = build_problem(config, packs)
     kernels, first_use = KernelWatch(), time.perf_counter()
     try:

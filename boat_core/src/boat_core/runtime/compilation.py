@@ -162,7 +162,8 @@ def _run(command: Sequence[str], shown: Display) -> tuple[int, list[str]]:
     )
     assert process.stdout is not None
     heard: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True).start()
+    listener = threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True)
+    listener.start()
     lines: list[str] = []
     try:
         while True:
@@ -187,6 +188,8 @@ def _run(command: Sequence[str], shown: Display) -> tuple[int, list[str]]:
         if process.poll() is None:
             process.terminate()
             process.wait()
+        listener.join(timeout=5)
+        process.stdout.close()
 
 
 def _listen(pipe: IO[bytes], heard: queue.Queue[str | None]) -> None:

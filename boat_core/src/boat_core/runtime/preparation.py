@@ -8,6 +8,7 @@ from dataclasses import replace
 from . import compilation, cuda, onednn, variables
 from .errors import RuntimeSetupError
 from .hook import jittor_is_loaded
+from .interrupts import make_interruptible
 from .machine import cache_root, package_folder
 from .plan import Decision, Decisions, Plan, make_plan
 
@@ -39,7 +40,7 @@ def prepare(device: str = "auto") -> Decisions:
 
 
 def select_device() -> None:
-    """Import Jittor and let it compute where it was decided."""
+    """Import Jittor, let it compute where it was decided, and give Ctrl-C back to Python."""
     device = prepare().device
     import jittor
 
@@ -49,6 +50,7 @@ def select_device() -> None:
             "device: cpu goes on without."
         )
     jittor.flags.use_cuda = int(device == "cuda")
+    make_interruptible()
 
 
 def _carry_out(plan: Plan) -> None:
