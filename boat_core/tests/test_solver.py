@@ -208,6 +208,7 @@ def test_objectives_that_are_none(toys, lower, message):
         ({"start": "hot"}, boat.OptionError, r"start: expected one of warm, cold, upper \(got 'hot'\)"),
         ({"lower_optimizer": 0.1}, boat.OptionError, "lower_optimizer: expected an Optimizer such as"),
         ({"method": "NOTHING"}, boat.CompositionError, "no method 'NOTHING'"),
+        ({"first_order": "BOTH", "start": "cold"}, boat.CompositionError, 'BOTH moves y on .* expected start="warm"'),
     ],
 )
 def test_bad_settings(toys, settings, error, message):

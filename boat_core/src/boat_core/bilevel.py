@@ -96,10 +96,7 @@ def project(vector: Vector, projection: Projection | None, where: str) -> Vector
         low, high = projection
         return vector.map(lambda leaf: arrays.clamped(leaf, low, high))
     tree = projection(vector.tree)
-    structure = optree.tree_structure(tree)
-    if structure != vector.structure:
-        raise StructureError(f"{where}: expected the structure {vector.structure} (got {structure})")
-    projected = vector.like_tree(tree)
+    projected = Vector(*optree.tree_flatten(tree))
     projected.check_like(vector, where)
     return projected
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from .autodiff import arrays
 from .autodiff.pullback import detached
 from .bilevel import Bilevel, check_reproducible, prepare_batch, project
 from .composition import Composition, compose
-from .errors import DoubtfulError, NonFiniteError, OptionError
+from .errors import CompositionError, DoubtfulError, NonFiniteError, OptionError
 from .optimizers.base import Optimizer, apply_updates
 from .outer import Outcome, OuterStep
 from .problem import Problem
@@ -84,6 +85,9 @@ class Solver:
         for name, optimizer in (("lower_optimizer", lower_optimizer), ("upper_optimizer", upper_optimizer)):
             if not isinstance(optimizer, Optimizer):
                 raise OptionError(f"{name}: expected an Optimizer such as boat.sgd(0.1) (got {optimizer!r})")
+        first = self.composition.first_order
+        if first and start != "warm":
+            raise CompositionError(f'{first.name} moves y on from where it is: expected start="warm" (got {start!r})')
         self.lower_steps, self._segment = lower_steps, None if segment == "all" else int(segment)
         self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
         self._start_rule, self._carry = start, lower_state == "carry"
@@ -99,7 +103,6 @@ class Solver:
         self._y = self._y0
         self._start = self._x if start == "upper" else self._y0
         self._upper_state = upper_optimizer.init(self._x.tree)
-        first = self.composition.first_order
         self._lower_state = lower_optimizer.init(self._y0.tree) if first or self._carry else None
         self._method_state = None
         if first and first.operation.init:
@@ -183,6 +186,9 @@ class Solver:
         upper_loss = arrays.scalar(bilevel.upper(self._x, outcome.y))
         lower_loss = arrays.scalar(bilevel.lower(self._x, outcome.y, self.lower_steps - 1))
         report = Report(norm(outcome.direction), outcome.reports, outcome.concerns)
+        for role, loss in (("upper", upper_loss), ("lower", lower_loss)):
+            if not math.isfinite(loss) and self._on_nonfinite == "error":
+                raise NonFiniteError(f"outer step {self.iteration}: {role}_objective at (x, y_T) is {loss}")
 
         updates, upper_state = self.upper_optimizer.update(outcome.direction.tree, self._upper_state, self._x.tree)
         moved = self._x.like_tree(apply_updates(self._x.tree, updates))

@@ -83,7 +83,9 @@ class Vector:
         return other
 
     def check_like(self, expected: Vector, where: str) -> None:
-        """Raise `StructureError` at the first leaf whose shape or dtype is not that of `expected`."""
+        """Raise `StructureError` where structure, shape or dtype is not that of `expected`."""
+        if self.structure != expected.structure:
+            raise StructureError(f"{where}: expected the structure {expected.structure} (got {self.structure})")
         for path, want, have in zip(self.paths, expected.leaves, self.leaves):
             if list(want.shape) != list(have.shape) or str(want.dtype) != str(have.dtype):
                 raise StructureError(

@@ -94,10 +94,8 @@ def add_verb(verbs: Any, name: str, act: Any, summary: str) -> Parser:
     """Add the parser of one verb; `act` takes the parsed arguments and returns the exit code."""
     parser: Parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     parser.set_defaults(act=act, parser=parser)
-    debug: dict[str, Any] = {
-        "action": "store_true",
-        "default": argparse.SUPPRESS,
-    }  # a default would undo `boat --debug VERB`
+    # A default of False would undo `boat --debug VERB`.
+    debug: dict[str, Any] = {"action": "store_true", "default": argparse.SUPPRESS}
     parser.add_argument("--debug", **debug, help="show the traceback of an error")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

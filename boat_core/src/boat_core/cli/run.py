@@ -45,13 +45,17 @@ class _Summary:
         if self._json:
             print(json_text(summary), flush=True)
             return
-        losses = f"upper {summary['upper_loss']}, lower {summary['lower_loss']}"
-        times = f"{summary['seconds_computing']} s computing, {summary['seconds_compiling']} s compiling"
+        computing, compiling = summary["seconds_computing"], summary["seconds_compiling"]
         rows = [
-            (summary["status"], f"{summary['steps']} of {run.steps} steps, {times}"),
-            ("losses", losses),
-            ("evaluation", ", ".join(f"{name} {value}" for name, value in summary["evaluation"].items())),
-            ("concerns", summary["concerns"] or ""),
+            (summary["status"], f"{summary['steps']} of {run.steps} steps"),
+            ("seconds", f"{computing:.1f} computing, {compiling:.1f} compiling"),
+            *((name.replace("_", " "), _short(summary[name])) for name in ("upper_loss", "lower_loss")),
+            *((name.replace("_", " "), _short(value)) for name, value in summary["evaluation"].items()),
+            *([("concerns", f"{summary['concerns']}, see metrics.jsonl")] if summary["concerns"] else []),
             ("results", summary["folder"]),
         ]
-        print_facts([row for row in rows if row[1] != ""])
+        print_facts(rows)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
