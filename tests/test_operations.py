@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib_metadata
+import jittor
 import numpy as np
 import pytest
 
@@ -30,8 +31,10 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
     solver = make(composition)
     batches = network_problem().batches(0, None)
     solver.hypergradient(*batches)
+    alive = jittor.liveness_info()
     with counting() as counter:
         results = [solver.step(*batches), solver.step(*batches)]
+    assert jittor.liveness_info()["lived_ops"] <= alive["lived_ops"], "a graph outlives its step"
     declared = solver.composition.cost(STEPS)
     assert counter.gradients == 2 * declared.gradients
     assert counter.hvps <= 2 * declared.hvps

@@ -150,6 +150,14 @@ def test_a_terminal_gets_a_table_that_fits(boat, monkeypatch):
     assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 50
 
 
+def test_doctor(boat):
+    code, out, _ = boat("doctor", "--json")
+    found = json.loads(out)
+    assert code == (1 if any(f["level"] == "error" for f in found["findings"]) else 0)
+    assert {"python", "jittor", "compiler", "onednn", "cuda", "caches", "decisions"} <= found.keys()
+    assert boat("doctor")[0] == code
+
+
 LISTS = (
     "ops list, ops list --json, ops show {name}, ops doctor, solvers, explain {config}, explain {config} --json, doctor"
 )

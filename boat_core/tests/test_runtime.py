@@ -410,7 +410,8 @@ assert importlib.util.find_spec("jittor").origin.endswith("__init__.py")
 assert "boat_core.runtime.preparation" not in sys.modules
 from boat_core.runtime import preparation
 calls = []
-preparation.prepare = lambda: calls.append("jittor" in sys.modules)
+preparation.prepare = lambda: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
+preparation.select_device = lambda: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
 import jittor, jittor_utils
 assert jittor.__loader__.__class__.__name__ == "SourceFileLoader" and jittor.answer == 42
 assert not any(type(finder).__name__ == "_Finder" for finder in sys.meta_path)
@@ -418,11 +419,11 @@ print(calls)
 """
 
 
-def test_the_hook_prepares_once_before_whoever_imports_jittor(tmp_path):
+def test_the_hook_prepares_before_and_settles_after_whoever_imports_jittor(tmp_path):
     for name in ("jittor", "jittor_utils"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("answer = 42\n")
-    assert run(HOOKED, tmp_path) == "[False]\n"
+    assert run(HOOKED, tmp_path) == "[False, True]\n"
 
 
 EXAMINED = """

@@ -12,7 +12,7 @@ from ..composition import enumerate_solvers
 from ..errors import CompositionError
 from ..operation import ROLES, Alias
 from ..options import describe_options
-from ..registry import BrokenPack, Registered, Registry, registry
+from ..registry import BrokenPack, Registered, Registry, published_operations, registry
 from . import Parser, add_verb
 from .output import count, print_facts, print_json, print_table
 
@@ -42,7 +42,7 @@ def list_operations(arguments: argparse.Namespace) -> int:
         ],
     )
     if not entries:
-        print("No operations are installed; pip install boat-ops-gm boat-ops-na boat-ops-fo", file=sys.stderr)
+        print(f"No operations are installed; pip install {' '.join(published_operations())}", file=sys.stderr)
     return 0
 
 

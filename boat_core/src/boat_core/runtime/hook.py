@@ -1,4 +1,4 @@
-"""The import hook: whoever imports Jittor first, `prepare()` runs before Jittor's first line does.
+"""The import hook: whoever imports Jittor, `prepare()` runs before its first line and `select_device()` after its last.
 
 The finder answers with Jittor's own spec, whose loader is wrapped until the module is really made. So asking
 whether Jittor is installed (`importlib.util.find_spec`) prepares and compiles nothing.
@@ -25,12 +25,16 @@ class _Loader:
         from .preparation import prepare
 
         prepare()
-        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-        spec.loader = self._loader
         return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
+        if module.__name__ == "jittor":
+            from .preparation import select_device
+
+            sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+            select_device()
 
 
 class _Finder:

@@ -53,6 +53,12 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+def interpreter() -> str:
+    """The running interpreter by one name, however it was started (`python`, `python3`, a script's first line)."""
+    usual = os.path.join(sys.prefix, "bin", "python3")
+    return usual if os.path.realpath(usual) == os.path.realpath(sys.executable) else sys.executable
+
+
 def compiler_path() -> str | None:
     """The C++ compiler that Jittor will take."""
     name = os.environ.get("cc_path") or ("clang++" if platform.system() == "Darwin" else "g++")

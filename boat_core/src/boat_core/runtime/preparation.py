@@ -9,7 +9,7 @@ from . import compilation, cuda, onednn, variables
 from .errors import RuntimeSetupError
 from .hook import jittor_is_loaded
 from .interrupts import make_interruptible
-from .machine import cache_root, package_folder
+from .machine import cache_root, interpreter, package_folder
 from .plan import Decision, Decisions, Plan, make_plan
 
 _decided: Decisions | None = None
@@ -50,6 +50,8 @@ def select_device() -> None:
             "device: cpu goes on without."
         )
     jittor.flags.use_cuda = int(device == "cuda")
+    # Kernels are compiled by a command that holds this path; another spelling of it would compile them all again.
+    jittor.flags.python_path = interpreter()
     make_interruptible()
 
 
