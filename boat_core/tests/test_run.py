@@ -275,3 +275,31 @@ def test_check(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
     assert {row["derivative"] for row in found["derivatives"]} == {"first", "second"}
+
+
+def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
+    """`problem: NAME` finds a declared problem; its options are checked like an operation's."""
+    from dataclasses import dataclass
+
+    from boat_core import ProblemDeclaration, option
+    from boat_core.testing import QuadraticCase
+
+    @dataclass(frozen=True)
+    class Options:
+        size: int = option(4, ge=1, doc="of x")
+
+    def build(options, seed):
+        return QuadraticCase(seed, n=options.size).problem
+
+    only_toys_installed.problems["quadratic"] = ProblemDeclaration("quadratic", "a toy", build, Options)
+    named = ["problem=quadratic", "run.steps=2"]
+    assert run(read_config("config.yaml", [*named, "problem_options={size: 5}"]))["status"] == "finished"
+    with np.load("out/variables.npz", allow_pickle=False) as stored:
+        assert stored["upper"].shape == (5,)
+    for wrong, message in (
+        ("problem=quadratc", "no problem 'quadratc'; did you mean 'quadratic'?"),
+        ("problem_options={size: 0}", "expected an integer >= 1 (got 0)"),
+    ):
+        overrides = [f"--set={item}" for item in (*named, "run.out=new", wrong)]
+        assert cli.main(["run", "config.yaml", *overrides]) == 2
+        assert message in capsys.readouterr().err

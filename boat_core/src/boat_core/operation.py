@@ -28,8 +28,8 @@ ROLES = {
 class Cost:
     """Work of one outer step.
 
-    gradients: evaluations of a gradient of F or f (in x, in y, or in both at once).
-    hvps: products with second derivatives (∇²_yy v, ∇²_xy v, or both at once in a pullback).
+    gradients: gradients taken of F, f or their aggregate (in x, in y, or in both at once).
+    hvps: products with second derivatives (∇²_yy v, ∇²_xy v, or both at once in a pullback), at most.
     """
 
     gradients: int = 0
