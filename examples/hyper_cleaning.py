@@ -6,7 +6,8 @@ test rows, and exactly 40 % of the training labels are replaced, each by a diffe
     x   one weight per training row, through a sigmoid        f = mean_i σ(x_i) · cross-entropy_i(y) on training rows
     y   a 64-64-10 tanh network                               F = mean cross-entropy(y) on validation rows
 
-A row whose learned weight is below the threshold (0.5) counts as corrupt. Nothing is chosen on the test rows.
+A row whose learned weight is below the threshold (0.5) counts as corrupt. Nothing is chosen on the test rows: the step
+sizes and the start in the configurations are those of lowest validation loss among a few that were tried on seed 0.
 """
 
 from __future__ import annotations

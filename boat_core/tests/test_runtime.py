@@ -447,3 +447,33 @@ def test_the_doctor_says_that_jittor_came_first(tmp_path):
     (tmp_path / "jittor" / "__init__.py").touch()
     code = "import jittor, json\nfrom boat_core.runtime import facts\nprint(json.dumps(facts()['findings']))"
     assert "imported before BOAT could prepare it" in run(code, tmp_path, HOME=str(tmp_path))
+
+
+MIXED = """
+{first}
+import numpy as np
+import jittor as jt
+def products(dtype):
+    c, a, b = (jt.array(np.array(v, dtype=dtype), dtype=dtype) for v in ([1.5], [1.0, 2.0], [[2.0], [4.0]]))
+    u, v = a * c, b * c
+    jt.sync([u, v])
+    return u.numpy().tolist() + v.numpy().ravel().tolist()
+print(products("float32") == products("float64") == [1.5, 3.0, 3.0, 6.0])
+import boat_core
+from boat_core.trees import Vector
+try:
+    Vector.of(np.ones(2), "upper")
+except boat_core.BoatError as error:
+    print(error)
+Vector.of(np.ones(2, dtype="float32"), "upper")
+"""
+
+
+def test_float64_after_float32():
+    """Jittor mixes them up, unless BOAT is imported first; where it was not, float64 is refused."""
+    assert run(MIXED.format(first="import boat_core")) == "True\n"
+    unhook = "sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != '_Finder']"
+    late = f"import sys, boat_core\nfrom boat_core.runtime.preparation import prepare\nprepare()\n{unhook}"
+    said = run(MIXED.format(first=late)).splitlines()
+    assert said[0] == "False"
+    assert said[1].startswith("upper: Jittor was used in float32 before BOAT was imported")

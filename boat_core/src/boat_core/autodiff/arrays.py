@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StructureError
+from ..runtime.errors import RuntimeSetupError
+from ..runtime.float64 import is_sound
 from .backend import jt
 
 if TYPE_CHECKING:
@@ -31,18 +33,30 @@ def as_array(leaf: Any, where: str = "array") -> Any:
 
     Raises:
         StructureError: the leaf is not a numeric array or number; or it is one of a dtype that Jittor lacks.
+        RuntimeSetupError: it is float64, and Jittor was used before BOAT could make it safe for that.
     """
     import numpy as np
 
     if isinstance(leaf, jt.Var):
+        require_sound(str(leaf.dtype), where)
         return leaf
     values = np.asarray(leaf)
     if values.dtype == object or values.dtype.kind not in "fiub":
         raise StructureError(f"{where}: expected a numeric array (got {type(leaf).__name__} of dtype {values.dtype})")
     if values.dtype.itemsize > 8:
         raise StructureError(f"{where}: Jittor has no dtype {values.dtype}; expected float64 or smaller")
+    require_sound(str(values.dtype), where)
     # A copy: Jittor may use the memory it is given, and the user's array must never change under either of us.
     return jt.array(np.array(values, order="C"), dtype=str(values.dtype))
+
+
+def require_sound(dtype: str, where: str) -> None:
+    """Refuse float64 in a process in which Jittor gets it wrong, see `boat_core.runtime.float64`."""
+    if dtype == "float64" and not is_sound():
+        raise RuntimeSetupError(
+            f"{where}: Jittor was used in float32 before BOAT was imported, and would now compute float64 wrongly. "
+            "Import boat_core before jittor."
+        )
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from . import compilation, cuda, onednn, variables
+from . import compilation, cuda, float64, onednn, variables
 from .errors import RuntimeSetupError
 from .hook import jittor_is_loaded
 from .interrupts import make_interruptible
@@ -53,6 +53,7 @@ def select_device() -> None:
     # Kernels are compiled by a command that holds this path; another spelling of it would compile them all again.
     jittor.flags.python_path = interpreter()
     make_interruptible()
+    float64.prime(device)
 
 
 def _carry_out(plan: Plan) -> None:
