@@ -107,7 +107,11 @@ def prepare_batch(batch: Any, where: str, steps: int) -> Any:
         if len(batch.batches) != steps:
             raise StructureError(f"{where}: PerStep holds {len(batch.batches)} batches for {steps} lower steps")
         return PerStep([prepare_batch(b, f"{where}.batches[{t}]", steps) for t, b in enumerate(batch.batches)])
-    return optree.tree_map(lambda leaf: arrays.as_array(leaf, where) if arrays.is_array(leaf) else leaf, batch)
+
+    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
+        return arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf
+
+    return optree.tree_map_with_path(convert, batch)
 
 
 def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:

@@ -104,7 +104,7 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
     return summary
 
 
-def draw(problem: Problem, seed: int, k: int) -> tuple[Any, Any]:
+def draw_batches(problem: Problem, seed: int, k: int) -> tuple[Any, Any]:
     """Return the lower and upper batch of outer step k; they depend on seed and k alone.
 
     Raises:
@@ -123,7 +123,7 @@ def draw(problem: Problem, seed: int, k: int) -> tuple[Any, Any]:
 def _steps(job: Run, packs: Registry) -> None:
     settings = job.config.run
     for k in range(job.solver.iteration, job.steps):
-        step = job.solver.step(*draw(job.problem, settings.seed, k))
+        step = job.solver.step(*draw_batches(job.problem, settings.seed, k))
         job.progress = {
             "upper_loss": step.upper_loss,
             "lower_loss": step.lower_loss,

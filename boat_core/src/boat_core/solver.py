@@ -90,8 +90,7 @@ class Solver:
             raise CompositionError(f'{first.name} moves y on from where it is: expected start="warm" (got {start!r})')
         self.lower_steps, self._segment = lower_steps, None if segment == "all" else int(segment)
         self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
-        self._start_rule, self._carry = start, lower_state == "carry"
-        self._strict, self._on_nonfinite = strict, on_nonfinite
+        self._start_rule, self._strict, self._on_nonfinite = start, strict, on_nonfinite
         self._x = Vector.of(problem.upper, "upper").sync()
         self._y0 = Vector.of(problem.lower, "lower").sync()
         if start == "upper":
@@ -103,7 +102,7 @@ class Solver:
         self._y = self._y0
         self._start = self._x if start == "upper" else self._y0
         self._upper_state = upper_optimizer.init(self._x.tree)
-        self._lower_state = lower_optimizer.init(self._y0.tree) if first or self._carry else None
+        self._lower_state = lower_optimizer.init(self._y0.tree) if first or lower_state == "carry" else None
         self._method_state = None
         if first and first.operation.init:
             self._method_state = first.operation.init(self._x, self._y0, self.composition.options[first.name])

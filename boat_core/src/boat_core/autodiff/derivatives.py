@@ -47,11 +47,13 @@ def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
 def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any]) -> list[Any]:
     """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array.
 
-    Where the outputs are gradients themselves this is one product with second derivatives.
+    Where the outputs are gradients themselves this is one product with second derivatives. Cotangents are constants,
+    also where they were computed from the very arrays that are differentiated (the Hessian times y itself, say).
     """
     for counter in _counters:
         counter.hvps += 1
-    return jt.grad(inner(outputs, cotangents), list(wrt), retain_graph=True)
+    fixed = [cotangent.detach() for cotangent in cotangents]
+    return jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)
 
 
 def inner(a: Sequence[Any], b: Sequence[Any]) -> Any:

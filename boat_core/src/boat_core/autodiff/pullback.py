@@ -73,7 +73,7 @@ class Unrolled:
         last = len(self.iterates) - 1 if last is None else last
         length = max(1, last - first) if segment is None else segment
         end = _floats(self.iterates[last])
-        p = [*map(arrays.detach, cotangent), *map(arrays.zeros_like, end[len(cotangent) :])]
+        p = [*cotangent, *map(arrays.zeros_like, end[len(cotangent) :])]
         dx = [arrays.zeros_like(leaf) for leaf in _floats(self.parameters)]
         arrays.sync(p + dx)
         for start in reversed(range(first, last, length)):

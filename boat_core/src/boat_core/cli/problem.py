@@ -27,10 +27,10 @@ def check_derivatives(arguments: argparse.Namespace) -> int:
     prepare(config.run.device)
     select_device()
     from ..check import check_problem
-    from ..run import draw
+    from ..run import draw_batches
 
     problem = build_problem(config, packs)
-    rows = check_problem(problem, *draw(problem, config.run.seed, 0), config.run.seed)
+    rows = check_problem(problem, *draw_batches(problem, config.run.seed, 0), config.run.seed)
     wrong = [row for row in rows if not row["ok"]]
     if arguments.json:
         print_json({"ok": not wrong, "derivatives": rows})
