@@ -41,7 +41,10 @@ def toy_operations() -> list[Operation]:
             stage="approximate",
             role="selector",
             apply=lambda trajectory, options: (trajectory.last(1), {"kept": 1}),
-            excludes=(Excludes(("end-point",), "only the end point is read there"),),
+            excludes=(
+                Excludes(("end-point",), "only the end point is read there"),
+                Excludes(("estimator",), "it is for one estimator", unless=("ALL", "NONE")),
+            ),
             needs=(Needs(("SUM",), "half of one is nothing"),),
             **TEXT,
         ),

@@ -303,3 +303,34 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
         overrides = [f"--set={item}" for item in (*named, "run.out=new", wrong)]
         assert cli.main(["run", "config.yaml", *overrides]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_installed, monkeypatch):
+    from boat_core.build import build_solver
+
+    settings = {
+        "start": "cold",
+        "lower_state": "carry",
+        "segment": 2,
+        "strict": True,
+        "on_nonfinite": "report",
+        "lower_steps": 5,
+    }
+    config = read_config("config.yaml", [f"solver.{key}={value}" for key, value in settings.items()])
+    taken = {}
+    monkeypatch.setattr("boat_core.solver.Solver", lambda problem, **given: taken.update(given))
+    build_solver(config, only_toys_installed, None)
+    assert {key: taken[key] for key in settings} == settings
+    assert taken["map"] == ["STEP"]
+    assert (taken["lower_optimizer"].name, taken["upper_optimizer"].name) == ("sgd", "adam")
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    from types import SimpleNamespace
+
+    from boat_core.run import draw_batches
+
+    problem = SimpleNamespace(batches=lambda k, rng: (k, rng.random()))
+    drawn = {(seed, k): draw_batches(problem, seed, k) for seed in (0, 1) for k in (0, 1)}
+    assert len({number for _, number in drawn.values()}) == 4
+    assert draw_batches(problem, 1, 0) == drawn[1, 0]

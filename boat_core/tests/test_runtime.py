@@ -449,6 +449,13 @@ def test_the_doctor_says_that_jittor_came_first(tmp_path):
     assert "imported before BOAT could prepare it" in run(code, tmp_path, HOME=str(tmp_path))
 
 
+def test_kernels_are_compiled_through_one_name_of_the_interpreter():
+    code = "import boat_core, jittor; print(jittor.flags.python_path)"
+    names = {sys.executable, str(Path(sys.executable).with_name("python3"))}
+    paths = {subprocess.run([name, "-c", code], capture_output=True, text=True, check=True).stdout for name in names}
+    assert len(paths) == 1
+
+
 MIXED = """
 {first}
 import numpy as np

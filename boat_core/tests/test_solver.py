@@ -33,6 +33,21 @@ def test_a_step_updates_both_levels(toys):
     assert str(jt.flatten(s.lower["first"]).dtype) == "float64"
 
 
+def test_the_upper_optimizer_keeps_its_state(toys):
+    """Momentum above: the second step goes along h_1 + μ h_0."""
+    s = solver(toys, QuadraticCase().problem, upper_optimizer=boat.sgd(0.2, momentum=0.9))
+    first = flat(s.hypergradient().upper)
+    s.step()
+    between, second = flat(s.upper), flat(s.hypergradient().upper)
+    s.step()
+    assert_close(s.upper, between - 0.2 * (second + 0.9 * first), 1e-12)
+
+
+def test_a_method_keeps_its_state(toys):
+    s = solver(toys, QuadraticCase().problem, first_order="BOTH")
+    assert [s.step().report.operations.get("BOTH") for _ in range(3)] == [{"count": k} for k in range(3)]
+
+
 def test_the_arrays_given_are_never_changed(toys):
     case = QuadraticCase()
     x, y = case.problem.upper.copy(), jt.array(case.problem.lower, dtype="float64")

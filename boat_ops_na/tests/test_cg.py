@@ -68,6 +68,19 @@ def test_curvature_that_is_not_positive_ends_the_solve(second, kept):
     assert_close(h.upper, [2.0, 4.0])
 
 
+def test_the_iterate_of_smallest_residual_is_the_answer():
+    """A = diag(1, 100), g = (10, 1): one iteration raises the residual fivefold, so q = 0 is the better answer."""
+    problem = boat.Problem(
+        upper_objective=lambda x, y, g: (g * y).sum() + (x * x).sum(),
+        lower_objective=lambda x, y, A: (A * y * y).sum() / 2 - (x * y).sum(),
+        upper=np.array([1.0, 2.0]),
+        lower=np.zeros(2),
+    )
+    h = solver(problem, max_iterations=1).hypergradient(np.array([1.0, 100.0]), np.array([10.0, 1.0]))
+    assert h.report.operations["CG"]["relative_residual"] == 1.0
+    assert_close(h.upper, [2.0, 4.0])
+
+
 def test_nothing_to_solve():
     """∇_y F = 0: q = 0 without an iteration, and no NaN."""
     problem = boat.Problem(lambda x, y, b: (x * x).sum(), lambda x, y, b: ((x - y) ** 2).sum(), np.ones(2), np.zeros(2))
