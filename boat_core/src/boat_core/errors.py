@@ -46,6 +46,14 @@ class DoubtfulError(BoatError, ArithmeticError):
     """Under `strict`: an operation reported that its number may be wrong."""
 
 
+class SecondOrderError(BoatError, TypeError):
+    """An objective uses an operator whose second derivative Jittor would get wrong without a word."""
+
+
+class SecondOrderWarning(UserWarning):
+    """The same, where the user asked to be warned only."""
+
+
 class RunError(BoatError, RuntimeError):
     """A run cannot start or go on: its folder exists, its checkpoint does not fit, its problem is incomplete."""
 

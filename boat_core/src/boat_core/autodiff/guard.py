@@ -1,0 +1,227 @@
+"""No second derivative through an operator that Jittor does not differentiate twice.
+
+The gradient of a `jt.code` operator is one more opaque operator, that of a `jt.Function` sees inputs cut off from
+their history, and what a second derivative would pass back through either is lost without an error: through
+`nn.max_pool2d` it is 60 % off. Numbers cannot tell (in float32 central differences of a *right* ReLU network are as far
+off), so the guard is structural: inside `guarding` each such operator must be among those vouched for with
+`twice_differentiable`.
+
+Of Jittor's own hardly any is, see `VERIFIED`. `jt.linalg` and, on a CPU, `jt.cumsum` are `jt.numpy_code`, and a second
+derivative through that does not even return: the process ends (segmentation fault). `safe_clip` is guarded too: a
+kernel of Jittor's, but its derivative is a straight-through estimate. What is built of ordinary operators is right,
+among it `nn.AdaptiveMaxPool2d`, sorting, interpolation, convolutions, LSTM and GRU.
+
+Operators that carry no derivative pass: all their outputs are integers, booleans or cut from the graph, or (for
+`jt.code` and `jt.numpy_code`, which have no other way in) all their inputs are.
+
+Outside the block nothing changes: the wrappers act by a context variable.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, wraps
+from pkgutil import resolve_name
+from types import CodeType, FrameType, FunctionType
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from ..errors import OptionError, SecondOrderError, SecondOrderWarning, nearest
+from .arrays import float_kind
+from .backend import jt
+
+MODES = ("off", "warn", "error")
+# Of Jittor's own, each tried in test_guard.py. (`unique` uses what its jt.code returns as indices only.)
+VERIFIED = ("jittor.misc.unique",)
+
+_LOST = "Jittor does not differentiate its gradient in full, so a second derivative would silently be wrong"
+_WRONG = "its derivative is an estimate by design, so first and second derivatives would silently be wrong"
+_CRASH = "Jittor cannot differentiate its gradient, a second derivative would end the process"
+_POOL = (
+    "for max pooling use nn.AdaptiveMaxPool{0}d, a max over a reshaped array or a strided convolution, "
+    "for average pooling leave ceil_mode off"
+)
+_MATRIX = "use matmul and elementwise operators, or numpy outside the objective if the matrix is constant"
+# What to use instead, by the start of the operator's name; test_guard.py shows that it is right.
+_INSTEAD = {
+    "jittor.pool.Pool.": _POOL.format(2),
+    "jittor.pool.Pool3d.": _POOL.format(3),
+    "jittor.safe_clip": "use jt.clamp",  # jt.safe_log and jittor.distributions come here too
+    "jittor.misc.numpy_cumsum": "multiply by a triangular matrix of ones",
+    "jittor.linalg.": _MATRIX,
+}
+_DEFAULT = (
+    "write it with ordinary operators, or, if its second derivative is right, vouch for it with "
+    "boat_core.twice_differentiable"
+)
+
+T = TypeVar("T")
+_mode: ContextVar[str] = ContextVar("boat_second_order_guard", default="off")
+_classes: WeakSet[type] = WeakSet()
+_bodies: dict[int, CodeType] = {}  # by identity: code objects of unlike functions can be equal
+
+
+@contextmanager
+def guarding(mode: str) -> Iterator[None]:
+    """Look up operators inside this block: "error" refuses unknown ones, "warn" warns of them, "off" lets them pass.
+
+    The innermost block counts.
+    """
+    if mode not in MODES:
+        raise OptionError(f"guarding: expected one of {', '.join(MODES)} (got {mode!r}){nearest(str(mode), MODES)}")
+    if mode != "off":
+        _install()
+    token = _mode.set(mode)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+def twice_differentiable(operator: T) -> T:
+    """Vouch for a `jt.Function` subclass, or for a function that calls one or `jt.code`; returns it unchanged.
+
+    For a function all that it calls is vouched for; for a class it is that class alone, not its subclasses. A Function
+    is right only if its `grad` is made of differentiable operators *and* uses its inputs as they were outside: what
+    `execute` is given is cut off, so that `self.x = x` there loses a term. Give them to `__init__`:
+
+        @twice_differentiable
+        class Cube(jt.Function):
+            def __init__(self, x): self.x = x
+            def execute(self, x): return x * x * x
+            def grad(self, g): return 3.0 * self.x * self.x * g
+
+        y = Cube(x)(x)
+
+    `boat_core.testing.assert_twice_differentiable` is the test that earns the decorator.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    if isinstance(operator, type):
+        if not issubclass(operator, jt.Function):
+            raise OptionError(
+                f"twice_differentiable: expected a subclass of jt.Function or a function (got class "
+                f"{operator.__qualname__}); for a Module decorate its execute"
+            )
+        _classes.add(operator)
+        return operator
+    # What wraps a function is shared by all that the same decorator wraps: only the innermost body is meant.
+    body = inspect.unwrap(operator) if callable(operator) else operator
+    body = getattr(body, "__func__", body)
+    if not isinstance(body, FunctionType):
+        raise OptionError(
+            f"twice_differentiable: expected a subclass of jt.Function or a Python function (got {operator!r})"
+        )
+    _bodies[id(body.__code__)] = body.__code__
+    return operator
+
+
+@cache
+def _install() -> None:
+    import jittor
+
+    for name in VERIFIED:
+        twice_differentiable(resolve_name(name))
+    for module in (jittor, jittor.core.ops):
+        module.code = _guarded(module.code)
+        module.numpy_code = _guarded(module.numpy_code, why=_CRASH)
+        module.safe_clip = _guarded(module.safe_clip, "jittor.safe_clip", _WRONG)
+    jittor.Var.safe_clip = _guarded(jittor.Var.safe_clip, "jittor.safe_clip", _WRONG)
+    if getattr(jittor, "cudnn", None):  # nn.LSTM, GRU and RNN on a GPU
+        jittor.cudnn.ops.cudnn_rnn = _guarded(jittor.cudnn.ops.cudnn_rnn)
+    jittor.Function.__call__ = _guarded_function(jittor.Function.__call__)
+    jittor.Function._grad = _passing(jittor.Function._grad)
+
+
+def _guarded(operator: Callable[..., Any], name: str = "", why: str = _LOST) -> Callable[..., Any]:
+    """Guard an operator known by its own name, or else by that of the Python function that calls it."""
+
+    @wraps(operator)
+    def guarded(*args: Any, **keywords: Any) -> Any:
+        result = operator(*args, **keywords)
+        if _mode.get() != "off" and _differentiable((args, keywords)) and _differentiable(result):
+            caller = sys._getframe(1)
+            if not _vouched(caller):
+                _report(name or _name(caller), why, caller)
+        return result
+
+    return guarded
+
+
+def _guarded_function(call: Callable[..., Any]) -> Callable[..., Any]:
+    passing = _passing(call)
+
+    @wraps(call)
+    def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
+        if _mode.get() == "off":
+            return call(self, *args, **keywords)
+        # What runs inside is no matter: Jittor differentiates the Function as one operator.
+        result = passing(self, *args, **keywords)
+        kind = type(self)
+        caller = sys._getframe(1)
+        if kind not in _classes and _differentiable(result) and not _vouched(caller):
+            _report(f"{kind.__module__}.{kind.__qualname__}", _LOST, caller)
+        return result
+
+    return guarded
+
+
+def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def passing(*args: Any, **keywords: Any) -> Any:
+        token = _mode.set("off")
+        try:
+            return function(*args, **keywords)
+        finally:
+            _mode.reset(token)
+
+    return passing
+
+
+def _differentiable(values: Any) -> bool:
+    """Whether a derivative can pass through any of the arrays in these arguments."""
+    if isinstance(values, jt.Var):
+        return float_kind(values) and not values.is_stop_grad()
+    if isinstance(values, dict):
+        values = values.values()
+    return isinstance(values, Iterable) and not isinstance(values, str) and any(map(_differentiable, values))
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _vouched(caller: FrameType) -> bool:
+    return any(id(frame.f_code) in _bodies for frame in _frames(caller))
+
+
+def _name(frame: FrameType) -> str:
+    name = frame.f_code.co_name
+    for kind in type(frame.f_locals.get("self")).__mro__:
+        if getattr(vars(kind).get(name), "__code__", None) is frame.f_code:
+            name = f"{kind.__qualname__}.{name}"
+    return f"{frame.f_globals.get('__name__')}.{name}"
+
+
+def _report(name: str, why: str, caller: FrameType) -> None:
+    instead = next((text for start, text in _INSTEAD.items() if name.startswith(start)), _DEFAULT)
+    message = (
+        f"{name}: {why}; {instead} (solvers of first order need no second derivatives; "
+        "solver.second_order_guard: warn or off lets it pass)"
+    )
+    if _mode.get() == "error":
+        raise SecondOrderError(message)
+    level = 3  # the caller; then outwards to the user's own line
+    for frame in _frames(caller):
+        if not str(frame.f_globals.get("__name__")).startswith(("jittor", "boat_core.modules")):
+            break
+        level += 1
+    warnings.warn(message, SecondOrderWarning, stacklevel=level)
