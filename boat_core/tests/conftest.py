@@ -52,8 +52,8 @@ def toy_operations() -> list[Operation]:
     ]
 
 
-def _per_step(options, steps):
-    return Cost(gradients=steps)
+def _per_step(options, work):
+    return Cost(gradients=work.steps)
 
 
 @pytest.fixture

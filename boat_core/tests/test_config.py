@@ -45,7 +45,7 @@ def test_what_is_read(write):
     assert config.solver.optimizer("lower") == ("sgd", {"rate": 0.1})
     assert config.solver.optimizer("upper") == ("adam", {})
     assert config.solver.chains()["approximate"] == ["ALL"]
-    assert (config.run.steps, config.run.seed, config.solver.start) == (5, 0, "warm")
+    assert (config.run.steps, config.run.seed, config.solver.start) == (5, 0, None)
     assert config.run.out.startswith("runs/config-")
 
 

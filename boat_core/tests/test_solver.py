@@ -70,7 +70,7 @@ def test_starts(toys, start):
 
 
 def test_start_from_upper_needs_the_same_structure(toys):
-    with pytest.raises(boat.StructureError, match=r'start="upper": upper: expected shape \[3\].*got \[4\]'):
+    with pytest.raises(boat.StructureError, match=r"y starts at x.*; upper: expected shape \[3\].*got \[4\]"):
         solver(toys, QuadraticCase().problem, start="upper")
 
 
@@ -223,7 +223,11 @@ def test_objectives_that_are_none(toys, lower, message):
         ({"start": "hot"}, boat.OptionError, r"start: expected one of warm, cold, upper \(got 'hot'\)"),
         ({"lower_optimizer": 0.1}, boat.OptionError, "lower_optimizer: expected an Optimizer such as"),
         ({"method": "NOTHING"}, boat.CompositionError, "no method 'NOTHING'"),
-        ({"first_order": "BOTH", "start": "cold"}, boat.CompositionError, 'BOTH moves y on .* expected start="warm"'),
+        (
+            {"first_order": "BOTH", "start": "cold"},
+            boat.CompositionError,
+            "start: BOTH goes on from where y is: expected start='warm'",
+        ),
     ],
 )
 def test_bad_settings(toys, settings, error, message):

@@ -18,20 +18,22 @@ __version__ = "0.1.0"
 _HOMES = {
     "errors": (
         "BoatError CompositionError ConfigError DeclarationError DoubtfulError NonFiniteError ObjectiveError"
-        " OptionError RunError StructureError"
+        " OptionError RunError SecondOrderError SecondOrderWarning StructureError"
     ),
     "options": "NoOptions option",
-    "operation": "Alias Cost Excludes Needs Operation",
+    "operation": "Alias Cost Excludes Needs Operation Work",
     "declarations": "OptimizerDeclaration ProblemDeclaration",
     "hookspecs": "HOOK_API hookimpl",
-    "problem": "PerStep Problem",
+    "problem": "PerStep Problem Tasks",
     "solver": "Solver",
     "report": "HypergradientResult Report StepResult",
     "trajectory": "Hypergradient Point Trajectory",
     "first_order": "Descent FirstOrderStep",
+    "adjoint": "Iteration MapStep",
     "bilevel": "Bilevel",
     "trees": "Vector dot gradient gradients norm",
     "autodiff.arrays": "scaled",
+    "autodiff.guard": "twice_differentiable",
     "modules": "call load parameters",
     "optimizers.base": "Optimizer",
     "optimizers.sgd": "sgd",
@@ -42,7 +44,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .adjoint import Iteration, MapStep
     from .autodiff.arrays import scaled
+    from .autodiff.guard import twice_differentiable
     from .bilevel import Bilevel
     from .declarations import OptimizerDeclaration, ProblemDeclaration
     from .errors import (
@@ -55,17 +59,19 @@ if TYPE_CHECKING:
         ObjectiveError,
         OptionError,
         RunError,
+        SecondOrderError,
+        SecondOrderWarning,
         StructureError,
     )
     from .first_order import Descent, FirstOrderStep
     from .hookspecs import HOOK_API, hookimpl
     from .modules import call, load, parameters
-    from .operation import Alias, Cost, Excludes, Needs, Operation
+    from .operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .optimizers.adam import adam
     from .optimizers.base import Optimizer
     from .optimizers.sgd import sgd
     from .options import NoOptions, option
-    from .problem import PerStep, Problem
+    from .problem import PerStep, Problem, Tasks
     from .report import HypergradientResult, Report, StepResult
     from .solver import Solver
     from .trajectory import Hypergradient, Point, Trajectory

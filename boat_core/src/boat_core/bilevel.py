@@ -9,11 +9,12 @@ from typing import Any
 
 import optree
 
-from .autodiff import arrays
+from .autodiff import arrays, derivatives
+from .autodiff.guard import guarding
 from .autodiff.routes import inside_objective
 from .errors import ObjectiveError, StructureError
 from .problem import PerStep, Problem, Projection
-from .trees import Vector, gradient, gradients, path_text
+from .trees import Vector, dot, gradient, gradients, path_text
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,18 @@ class Bilevel:
     lower_batch: Any
     upper_batch: Any
     lower_steps: int
-    #: The lower optimizer's step size where that is plain SGD, else None.
-    plain_rate: float | None
+    #: What a second derivative leads to where it meets an operator that Jittor gets wrong: "off", "warn", "error".
+    guard: str = "error"
 
     def upper(self, x: Vector, y: Vector, t: int = 0) -> Any:
         """F(x, y), an array that holds one number."""
         return _evaluate(self.problem.upper_objective, "upper_objective", x, y, self.upper_batch)
 
     def lower(self, x: Vector, y: Vector, t: int = 0) -> Any:
-        """f(x, y) on the batch of lower step t, an array that holds one number."""
+        """f(x, y) on the batch of lower step t (beyond the last they begin anew), an array that holds one number."""
         batch = self.lower_batch
         if isinstance(batch, PerStep):
-            batch = batch.batches[t]
+            batch = batch.batches[t % len(batch.batches)]
         return _evaluate(self.problem.lower_objective, "lower_objective", x, y, batch)
 
     def upper_gradients(self, x: Vector, y: Vector) -> tuple[Vector, Vector]:
@@ -62,12 +63,26 @@ class Bilevel:
         """f(x, y), computed now."""
         return arrays.scalar(self.lower(x, y, t))
 
-    def descend(self, x: Vector, y: Vector, rate: float) -> Vector:
-        """`lower_steps` plain gradient steps on f(x, ·) from y, inside the problem's lower set."""
-        for t in range(self.lower_steps):
-            y = project(y - rate * self.lower_gradient(x, y, t), self.problem.project_lower, "project_lower")
-            y = y.detach().sync()
+    def squared_lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> tuple[float, Vector, Vector]:
+        """‖∇_y f‖² and its gradients 2 ∇²_xy f · ∇_y f and 2 ∇²_yy f · ∇_y f: one product with second derivatives."""
+        x, y = x.detach(), y.detach()
+        with guarding(self.guard):
+            g = gradient(self.lower(x, y, t), y)
+        pulled = derivatives.pull(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
+        return dot(g, g), x.like(pulled[: len(x.leaves)]).detach(), y.like(pulled[len(x.leaves) :]).detach()
+
+    def descend(self, x: Vector, y: Vector, rate: float, steps: int | None = None, ridge: float = 0.0) -> Vector:
+        """Plain gradient steps on f(x, ·) + ½ ridge ‖·‖² from y in the lower set, `lower_steps` by default."""
+        for t in range(self.lower_steps if steps is None else steps):
+            direction = self.lower_gradient(x, y, t)
+            if ridge:
+                direction = direction + ridge * y
+            y = self.project_lower(y - rate * direction).detach().sync()
         return y
+
+    def project_lower(self, y: Vector) -> Vector:
+        """The point of the problem's lower set nearest to y."""
+        return project(y, self.problem.project_lower, "project_lower")
 
 
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any) -> Any:

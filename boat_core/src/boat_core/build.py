@@ -32,14 +32,20 @@ def build_composition(config: Config, registry: Registry) -> Composition:
         ConfigError: they do not form a solver, or an option does not fit; with the line of the key at fault.
     """
     try:
-        return compose(registry, **config.solver.chains())
+        composition = compose(registry, **config.solver.chains())
+        composition.start_rule(config.solver.start)
+        composition.work(config.solver.lower_steps)
+        if composition.leaves_rates:
+            optimizer = build_optimizer(config, registry, "lower")
+            composition = composition.with_rates(optimizer.rate, optimizer.plain_rate)
     except (CompositionError, OptionError) as error:
         raise config.located(error, _key_of(config, str(error))) from None
+    return composition
 
 
 def _key_of(config: Config, message: str) -> str:
     """Return the key of `solver` that holds the operation named first in a message."""
-    if re.match(r"(map|approximate|options)[\w.-]*: ", message):  # it names its key itself
+    if re.match(r"(map|approximate|options|start|lower_steps)[\w.-]*: ", message):  # it names its key itself
         return "solver"
     found: dict[int, str] = {}
     for key in ("map", "approximate", "first_order", "method"):
@@ -104,6 +110,7 @@ def build_solver(config: Config, registry: Registry, problem: Problem) -> Solver
         lower_state=section.lower_state,
         segment=section.segment,
         strict=section.strict,
+        second_order_guard=section.second_order_guard,
         on_nonfinite=section.on_nonfinite,
         registry=registry,
     )

@@ -39,7 +39,7 @@ def check_problem(problem: Problem, lower_batch: Any, upper_batch: Any, seed: in
     x, y = (Vector.of(_in_float64(v), name) for v, name in ((problem.upper, "upper"), (problem.lower, "lower")))
     lower = prepare_batch(_in_float64(lower_batch), "lower_batch", 1)
     upper = prepare_batch(_in_float64(upper_batch), "upper_batch", 1)
-    bilevel = Bilevel(problem, lower, upper, 1, None)
+    bilevel = Bilevel(problem, lower, upper, 1)
     check_reproducible(bilevel, x, y)
     rng = np.random.default_rng(seed)
     rows = []

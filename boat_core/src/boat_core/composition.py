@@ -10,13 +10,13 @@ The rules stand in the operations' own declarations (`needs`, `excludes`); nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
 from typing import Any
 
-from .errors import CompositionError, nearest
-from .operation import ROLES, Cost
-from .options import read_options
+from .errors import CompositionError, OptionError, nearest
+from .operation import ROLES, STARTS, Cost, Work
+from .options import fill_rates, read_options, unfilled_rates
 from .registry import Registered, Registry
 
 _LAST = {"map": "base", "approximate": "estimator"}
@@ -35,14 +35,66 @@ class Composition:
     def operations(self) -> tuple[Registered, ...]:
         return self.map + self.approximate + ((self.first_order,) if self.first_order else ())
 
-    def cost(self, steps: int) -> Cost:
-        """Gradients and products of one outer step with `steps` lower steps, as the operations declare them."""
-        return sum((o.operation.cost(self.options[o.name], steps) for o in self.operations), Cost())
+    @property
+    def own_adjoint(self) -> bool:
+        """Whether the base map makes the hypergradient itself."""
+        return bool(self.map) and self.map[-1].operation.own_adjoint
 
     @property
-    def second_order(self) -> bool:
+    def lasting(self) -> Registered | None:
+        """The operation that may keep a state of its own between outer iterations, if there is one."""
+        return self.map[-1] if self.own_adjoint else self.first_order
+
+    def work(self, steps: int) -> Work:
+        """What one outer step with `steps` lower steps will do.
+
+        Raises:
+            OptionError: an operation cannot work with so many steps.
+        """
+        words = frozenset().union(*(o.operation.words for o in self.operations))
+        work = Work(steps, steps, words=words)
+        for entry in self.operations:
+            only = entry.operation.lower_steps
+            if only not in (None, steps):
+                raise OptionError(f"lower_steps: {entry.name} works with {only} only (got {steps})")
+            if entry.operation.view:
+                work = entry.operation.view(self.options[entry.name], work)
+        return work
+
+    def cost(self, steps: int) -> Cost:
+        """Gradients and products of one outer step with `steps` lower steps, as the operations declare: at most."""
+        work = self.work(steps)
+        acting = self.map if self.own_adjoint else self.operations
+        return sum((o.operation.cost(self.options[o.name], work) for o in acting), Cost())
+
+    def second_order(self, steps: int) -> bool:
         """Whether second derivatives of an objective are taken."""
-        return any(o.operation.takes_second_derivatives(self.options[o.name]) for o in self.operations)
+        return self.cost(steps).hvps > 0
+
+    def start_rule(self, given: str | None) -> str:
+        """Where y starts in every outer iteration: what an operation insists on, what is given, or "warm".
+
+        Raises:
+            CompositionError: what is given is not what an operation insists on.
+        """
+        for entry in self.operations:
+            rule = entry.operation.start_rule
+            if rule and given is not None and (given != rule or rule == "learned"):
+                expected = "no start" if rule == "learned" else f"start={rule!r}, or none"
+                raise CompositionError(f"start: {entry.name} {STARTS[rule]}: expected {expected} (got {given!r})")
+            if rule:
+                return rule
+        return given or "warm"
+
+    @property
+    def leaves_rates(self) -> bool:
+        """Whether a step size of an operation is left to the lower optimizer."""
+        return any(unfilled_rates(options) for options in self.options.values())
+
+    def with_rates(self, rate: float | None, plain_rate: float | None) -> Composition:
+        """The same, with the step sizes that were left to the lower optimizer filled in; raises `OptionError`."""
+        filled = {n: fill_rates(o, f"options.{n}", rate, plain_rate) for n, o in self.options.items()}
+        return replace(self, options=filled)
 
     def as_config(self) -> dict[str, Any]:
         """The lines of a configuration that name this solver."""
@@ -78,6 +130,10 @@ def compose(
             raise CompositionError(f"no method {method!r}{nearest(method, known) or '; no installed pack names one'}")
         alias = known[method]
         map, approximate, first_order = alias.map, alias.approximate, alias.first_order
+        given = options or {}
+        options = {
+            name: {**alias.options.get(name, {}), **(given.get(name) or {})} for name in {*alias.options, *given}
+        }
     if first_order is not None:
         if map or approximate:
             raise CompositionError("first_order is a whole solver: leave out map and approximate")
@@ -132,6 +188,11 @@ def why_not(entries: Sequence[Registered]) -> str | None:
             for other in entries:
                 if other is not entry and other.name not in rule.unless and other.operation.words & set(rule.what):
                     return f"{entry.name} cannot go with {other.name}: {rule.reason}"
+    starting = [e for e in entries if e.operation.start_rule]
+    for one, other in pairwise(starting):
+        rules = one.operation.start_rule or "", other.operation.start_rule or ""
+        if rules[0] != rules[1]:
+            return f"{one.name} cannot go with {other.name}: one {STARTS[rules[0]]}, the other {STARTS[rules[1]]}"
     return None
 
 
@@ -145,7 +206,12 @@ def _with_options(composition: Composition, options: Mapping[str, Mapping[str, A
         o.name: read_options(o.operation.options, given.get(o.name) or {}, f"options.{o.name}")
         for o in composition.operations
     }
-    return Composition(composition.map, composition.approximate, composition.first_order, read)
+    for o in composition.operations:
+        for name, claimed in o.operation.claims.items():
+            for key in given.get(name) or {}:
+                if key in claimed:
+                    raise OptionError(f"options.{name}.{key}: {o.name} has its own way with it; leave it out")
+    return replace(composition, options=read)
 
 
 def enumerate_solvers(registry: Registry) -> Iterator[Composition]:

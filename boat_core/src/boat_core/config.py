@@ -39,10 +39,17 @@ class SolverConfig:
     first_order: str | None = option(None, doc="a first-order operation, instead of map and approximate")
     method: str | None = option(None, doc="a method's name for a whole chain, instead of all three")
     options: dict[str, Any] | None = option(None, doc="options of the operations, by operation")
-    start: str = option("warm", choices=("warm", "cold", "upper"), doc="where each lower trajectory starts")
+    start: str | None = option(
+        None,
+        choices=("warm", "cold", "upper"),
+        doc="where each lower trajectory starts; warm unless an operation insists",
+    )
     lower_state: str = option("fresh", choices=("fresh", "carry"), doc="the lower optimizer's state across outer steps")
     segment: int | str = option(1, ge=1, doc="lower steps whose graph the pullback holds at once, or all")
     strict: bool = option(False, doc="a doubtful number is an error")
+    second_order_guard: str = option(
+        "error", choices=("off", "warn", "error"), doc="what an operator with wrong second derivatives leads to"
+    )
     on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
 
     def __post_init__(self) -> None:

@@ -30,11 +30,6 @@ class Descent:
         self._optimizer, self._projection = optimizer, projection
         self.state = state
 
-    @property
-    def plain_rate(self) -> float | None:
-        """Its step size where it is plain SGD, else None."""
-        return self._optimizer.plain_rate
-
     def __call__(self, y: Vector, direction: Vector) -> Vector:
         updates, self.state = self._optimizer.update(direction.tree, self.state, y.tree)
         moved = y.like_tree(apply_updates(y.tree, updates))

@@ -8,7 +8,7 @@ everything without the core knowing its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,27 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What one outer step is going to do, as far as the cost of an operation depends on it.
+
+    steps: lower steps T.
+    kept: how many of the last steps a pullback goes through.
+    frozen: pullbacks take second derivatives as zero.
+    words: names, roles and tags of the solver's operations.
+    """
+
+    steps: int
+    kept: int
+    frozen: bool = False
+    words: frozenset[str] = frozenset()
+
+    @property
+    def pullback(self) -> Cost:
+        """One pullback: the direction of each kept step is built again, and its graph is pulled through."""
+        return Cost(gradients=self.kept, hvps=0 if self.frozen else self.kept)
+
+
+@dataclass(frozen=True)
 class Needs:
     """This operation makes sense only together with one of `names`."""
 
@@ -61,15 +82,25 @@ class Excludes:
 
 @dataclass(frozen=True)
 class Alias:
-    """Another name in the field for a whole chain, such as RHG for NGD + RAD."""
+    """Another name in the field for a whole chain, such as RHG for NGD + RAD; `options` by operation."""
 
     name: str
     map: tuple[str, ...] = ()
     approximate: tuple[str, ...] = ()
     first_order: str | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def _no_cost(options: Any, steps: int) -> Cost:
+#: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
+STARTS = {
+    "warm": "goes on from where y is",
+    "cold": "starts y anew",
+    "upper": "starts y at x",
+    "learned": "learns the start of y",
+}
+
+
+def _no_cost(options: Any, work: Work) -> Cost:
     return Cost()
 
 
@@ -87,19 +118,31 @@ class Operation:
         apply: the function that does the work. Its signature depends on the role:
 
             modifier   `(upper, lower, options) -> objective`, all three `(x, y, t) -> scalar`
-            base       `(objective, x, y, t, options) -> direction`
+            base       `(objective, x, y, t, options) -> direction`,
+                       or with its own adjoint `(iteration, options) -> MapStep`
             selector   `(trajectory, options) -> (trajectory, report)`
             estimator  `(trajectory, options) -> Hypergradient`
             method     `(bilevel, x, y, state, descend, k, options) -> FirstOrderStep`
+
+            A modifier of the start alone has none.
         options: the dataclass of its options.
         order: its place in a chain, low first; users may write the chain in any order.
         default: it is the one meant where a chain names none of its role.
-        tags: words that other operations' `Excludes` may refer to, such as "end-point".
+        tags: words that other operations' `Excludes` may refer to, such as "end-point" (an estimator that reads the
+            last iterate only) or "pullback" (one that gives the cotangent of the start as well).
         needs, excludes: what it requires and refuses in the same solver, with the reason.
         aliases: other names in the field for chains that this operation completes.
-        cost: `(options, steps) -> Cost` of one outer step with `steps` lower steps.
-        second_order: whether it takes second derivatives; may be a function of the options.
-        init: for a method with lasting state, `(x, y, options) -> pytree`.
+        cost: `(options, work) -> Cost` of one outer step. Where a solver's costs hold no product with second
+            derivatives, it takes none.
+        view: for a selector, `(options, work) -> work`: what estimators after it will do. Raises `OptionError` where
+            the options do not fit the number of steps.
+        start: the rule of `STARTS` on which it insists; a method insists on "warm".
+        start_optimizer: for "learned", `options -> Optimizer` that moves the start along its cotangent.
+        own_adjoint: a base map that makes the hypergradient itself and replaces the estimators that it lets stand
+            beside it.
+        lower_steps: the only number of lower steps with which it works.
+        claims: options of other operations that it sets itself: name -> names of options.
+        init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
         kernels: names of the pack's own kernels that it can use.
 
     Raises:
@@ -112,7 +155,7 @@ class Operation:
     summary: str
     formula: str
     source: str
-    apply: Callable[..., Any]
+    apply: Callable[..., Any] | None = None
     options: type = NoOptions
     order: int = 0
     default: bool = False
@@ -120,8 +163,13 @@ class Operation:
     needs: tuple[Needs, ...] = ()
     excludes: tuple[Excludes, ...] = ()
     aliases: tuple[Alias, ...] = ()
-    cost: Callable[[Any, int], Cost] = _no_cost
-    second_order: bool | Callable[[Any], bool] = False
+    cost: Callable[[Any, Work], Cost] = _no_cost
+    view: Callable[[Any, Work], Work] | None = None
+    start: str | None = None
+    start_optimizer: Callable[[Any], Any] | None = None
+    own_adjoint: bool = False
+    lower_steps: int | None = None
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     init: Callable[..., Any] | None = None
     kernels: tuple[str, ...] = field(default=())
 
@@ -136,14 +184,19 @@ class Operation:
         for text in ("summary", "formula", "source"):
             if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
                 raise DeclarationError(f"{where}: {text} must be a text that is not empty")
-        if not callable(self.apply) or not callable(self.cost):
+        if not callable(self.cost) or not (callable(self.apply) or (self.apply is None and self.start_optimizer)):
             raise DeclarationError(f"{where}: apply and cost must be callable")
+        if self.start not in (None, *STARTS):
+            raise DeclarationError(f"{where}: start must be one of {', '.join(STARTS)} (got {self.start!r})")
+        if (self.start == "learned") != callable(self.start_optimizer):
+            raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
         if not (isinstance(self.options, type) and hasattr(self.options, "__dataclass_fields__")):
             raise DeclarationError(f"{where}: options must be a dataclass (got {self.options!r})")
 
-    def takes_second_derivatives(self, options: Any) -> bool:
-        """Whether it takes second derivatives under these options."""
-        return bool(self.second_order(options)) if callable(self.second_order) else self.second_order
+    @property
+    def start_rule(self) -> str | None:
+        """The rule for the start of y on which it insists, or None."""
+        return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
 
     @property
     def words(self) -> frozenset[str]:

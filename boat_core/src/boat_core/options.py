@@ -33,15 +33,20 @@ def option(
     le: float | None = None,
     lt: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    lower_rate: str | None = None,
     doc: str,
 ) -> Any:
     """Declare one field of an options dataclass.
 
     `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the values allowed, `doc` says what the option means.
-    Without a default the option is required.
+    Without a default the option is required. An operation's step size with the default None is that of the lower
+    optimizer: `lower_rate="any"` whichever optimizer it is, "plain" only where that is plain SGD (elsewhere the option
+    is required).
     """
     bounds = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
-    return dataclasses.field(default=default, metadata={"bounds": bounds, "choices": choices, "doc": doc})
+    return dataclasses.field(
+        default=default, metadata={"bounds": bounds, "choices": choices, "lower_rate": lower_rate, "doc": doc}
+    )
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,27 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**checked)
     except OptionError as error:  # a dataclass may check combinations of its options in __post_init__
         raise OptionError(f"{where}: {error}") from None
+
+
+def unfilled_rates(options: Any) -> dict[str, str]:
+    """Return the step sizes that are left to the lower optimizer: name -> its `lower_rate`."""
+    rates = {f.name: f.metadata.get("lower_rate") for f in dataclasses.fields(options)}
+    return {name: kind for name, kind in rates.items() if kind and getattr(options, name) is None}
+
+
+def fill_rates(options: Any, where: str, rate: float | None, plain_rate: float | None) -> Any:
+    """Return options with each step size that was left to the lower optimizer filled in.
+
+    Raises:
+        OptionError: naming the option, where the lower optimizer has no such rate.
+    """
+    filled = {}
+    for name, kind in unfilled_rates(options).items():
+        filled[name] = plain_rate if kind == "plain" else rate
+        if filled[name] is None:
+            what = "is not plain SGD" if kind == "plain" else "has no rate"
+            raise OptionError(f"{where}.{name}: required where the lower optimizer {what}")
+    return dataclasses.replace(options, **filled)
 
 
 _COMPARE = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator.le, "<="), "lt": (operator.lt, "<")}

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from .autodiff.pullback import Unrolled
-from .bilevel import Bilevel, nonfinite_input, project
+import optree
+
+from .adjoint import Iteration, MapStep
+from .autodiff.guard import guarding
+from .autodiff.pullback import Unrolled, detached, float_leaves
+from .bilevel import Bilevel, nonfinite_input
 from .composition import Composition
 from .errors import NonFiniteError, StructureError
 from .first_order import Descent, FirstOrderStep
 from .optimizers.base import Optimizer, apply_updates
-from .trajectory import Hypergradient, LowerObjective, Trajectory
+from .registry import Registered
+from .trajectory import Hypergradient, LowerObjective, Point, Trajectory
 from .trees import Vector, first_nonfinite
+
+#: The name of the only lower problem where there are no tasks.
+ALONE = ""
+
+
+@dataclass(frozen=True)
+class LowerState:
+    """What one lower problem carries from one outer iteration to the next: y, and states of its own.
+
+    Args:
+        y: where the last iteration ended.
+        optimizer: the lower optimizer's state; None where every iteration begins it anew.
+        operation: the state of the first-order method or of the map with its own adjoint, if it has one.
+    """
+
+    y: Vector
+    optimizer: Any
+    operation: Any
 
 
 @dataclass(frozen=True)
@@ -21,17 +45,16 @@ class Outcome:
     """A direction for x (the hypergradient, unless a first-order method made it), and where y and the states went."""
 
     direction: Vector
-    start_cotangent: Vector | None
-    y: Vector
-    optimizer_state: Any
-    method_state: Any
-    reports: Mapping[str, Mapping[str, Any]]
-    concerns: tuple[str, ...]
+    lower: LowerState
+    start_cotangent: Vector | None = None
+    upper_scale: float = 1.0
+    reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    concerns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class OuterStep:
-    """One outer iteration `k` at x, with y starting at `start`.
+    """One outer iteration `k` at x of one lower problem, with y starting at `start`.
 
     `estimate` is `bilevel` with the lower batch on which estimators take derivatives at the end point.
     """
@@ -44,12 +67,13 @@ class OuterStep:
     x: Vector
     start: Vector
     k: int
-    optimizer_state: Any
-    method_state: Any
+    state: LowerState
 
     def solve(self) -> Outcome:
         """Run the chains, or the first-order method."""
-        return self._first_order() if self.composition.first_order else self._estimate(self._roll())
+        if self.composition.first_order:
+            return self._first_order()
+        return self._own_adjoint() if self.composition.own_adjoint else self._estimate(self._roll())
 
     def _roll(self) -> Trajectory:
         """Map: y_0 → … → y_T, where Φ_t is the base map's direction, the lower optimizer and the projection."""
@@ -57,25 +81,38 @@ class OuterStep:
         base = self.composition.map[-1]
         options = self.composition.options[base.name]
 
-        def phi(t: int, z: Any, x: Any) -> Any:
+        def phi(t: int, z: Any, x: Any, frozen: bool = False) -> Any:
             y = self.start.like_tree(z[0])
-            direction = base.operation.apply(objective, self.x.like_tree(x), y, t, options)
+            direction = _applied(base, objective, self.x.like_tree(x), y, t, options)
+            direction = direction.detach() if frozen else direction
             updates, state = self.optimizer.update(direction.tree, z[1], y.tree)
             moved = y.like_tree(apply_updates(y.tree, updates))
-            return project(moved, self.bilevel.problem.project_lower, "project_lower").tree, state
+            return self.bilevel.project_lower(moved).tree, state
 
         steps = self.bilevel.lower_steps
-        unrolled = Unrolled(phi, (self.start.tree, self.optimizer_state), self.x.tree, steps)
+        optimizer_state = self.optimizer.init(self.start.tree) if self.state.optimizer is None else self.state.optimizer
+        straight = self.optimizer.plain_rate is not None and self.bilevel.problem.project_lower is None
+        frozen = None if straight else partial(phi, frozen=True)
+        unrolled = Unrolled(phi, (self.start.tree, optimizer_state), self.x.tree, steps, frozen)
         return Trajectory(
             self.bilevel, self._aggregated(self.estimate), unrolled, self.x, self.start, steps, steps, self.segment
         )
 
-    def _aggregated(self, bilevel: Bilevel) -> LowerObjective:
-        """ψ: the lower objective as the map chain's modifiers wrap it."""
+    def _aggregated(self, bilevel: Bilevel, given: Mapping[str, Mapping[str, Any]] | None = None) -> LowerObjective:
+        """ψ: the lower objective as the map chain's modifiers wrap it, `given` in place of some of their options."""
         objective: LowerObjective = bilevel.lower
         for entry in self.composition.map[:-1]:
-            objective = entry.operation.apply(bilevel.upper, objective, self.composition.options[entry.name])
-        return objective
+            if entry.operation.apply:
+                options = replace(self.composition.options[entry.name], **(given or {}).get(entry.name, {}))
+                objective = entry.operation.apply(bilevel.upper, objective, options)
+        if not self.composition.second_order(bilevel.lower_steps):
+            return objective
+
+        def guarded(x: Vector, y: Vector, t: int) -> Any:
+            with guarding(bilevel.guard):
+                return objective(x, y, t)
+
+        return guarded
 
     def _estimate(self, trajectory: Trajectory) -> Outcome:
         """Approximate: selectors shorten the trajectory, the estimator makes the hypergradient of it."""
@@ -83,23 +120,55 @@ class OuterStep:
         reports: dict[str, Mapping[str, Any]] = {}
         *selectors, estimator = self.composition.approximate
         for entry in selectors:
-            trajectory, said = entry.operation.apply(trajectory, self.composition.options[entry.name])
-            reports[entry.name] = said
-        h = estimator.operation.apply(trajectory, self.composition.options[estimator.name])
+            trajectory, said = _applied(entry, trajectory, self.composition.options[entry.name])
+            reports |= {entry.name: said} if said else {}
+        h = _applied(estimator, trajectory, self.composition.options[estimator.name])
+        y0 = h.y0 if isinstance(h, Hypergradient) else None
+        if y0 is None and any(entry.operation.start == "learned" for entry in self.composition.map):
+            y0 = trajectory.pullback(trajectory.end.upper_gradient)[0]
+        lower = LowerState(
+            self.start.like_tree(end), optimizer_state if self.state.optimizer is not None else None, None
+        )
+        return self._outcome(estimator, h, lower, y0, reports=reports)
+
+    def _own_adjoint(self) -> Outcome:
+        """A map that makes the hypergradient itself: one step of y, and what it says of x."""
+        base = self.composition.map[-1]
+
+        def point(given: Mapping[str, Mapping[str, Any]]) -> Point:
+            return Point(self.estimate, self._aggregated(self.estimate, given), self.x, self.start, 0, watch=False)
+
+        names = frozenset(entry.name for entry in self.composition.operations)
+        iteration = Iteration(self.k, names, self.state.operation, point)
+        step = _applied(base, iteration, self.composition.options[base.name])
+        if not isinstance(step, MapStep):
+            raise StructureError(f"{base.name}: expected a MapStep (got {type(step).__name__})")
+        step.direction.check_like(self.start, f"{base.name}: direction")
+        descend = self._descent()
+        lower = LowerState(descend(self.start, step.direction).sync(), descend.state, detached(step.state))
+        return self._outcome(base, step.hypergradient, lower, None, step.upper_scale)
+
+    def _outcome(
+        self,
+        entry: Registered,
+        h: Hypergradient,
+        lower: LowerState,
+        y0: Vector | None,
+        upper_scale: float = 1.0,
+        reports: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Outcome:
         if not isinstance(h, Hypergradient):
-            raise StructureError(f"{estimator.name}: expected a Hypergradient (got {type(h).__name__})")
-        h.x.check_like(self.x, f"{estimator.name}: hypergradient")
-        if h.report:
-            reports[estimator.name] = h.report
-        concerns = tuple(f"{estimator.name}: {concern}" for concern in h.concerns)
-        return Outcome(h.x.detach(), h.y0, self.start.like_tree(end), optimizer_state, None, reports, concerns)
+            raise StructureError(f"{entry.name}: expected a Hypergradient (got {type(h).__name__})")
+        h.x.check_like(self.x, f"{entry.name}: hypergradient")
+        said = {**(reports or {}), **({entry.name: h.report} if h.report else {})}
+        concerns = tuple(f"{entry.name}: {concern}" for concern in h.concerns)
+        return Outcome(h.x.detach(), lower, y0, upper_scale, said, concerns)
 
     def _first_order(self) -> Outcome:
         entry = self.composition.first_order
         assert entry is not None
-        descend = Descent(self.optimizer, self.optimizer_state, self.bilevel.problem.project_lower)
-        options = self.composition.options[entry.name]
-        step = entry.operation.apply(self.bilevel, self.x, self.start, self.method_state, descend, self.k, options)
+        descend, options = self._descent(), self.composition.options[entry.name]
+        step = _applied(entry, self.bilevel, self.x, self.start, self.state.operation, descend, self.k, options)
         if not isinstance(step, FirstOrderStep):
             raise StructureError(f"{entry.name}: expected a FirstOrderStep (got {type(step).__name__})")
         step.direction.check_like(self.x, f"{entry.name}: direction")
@@ -107,13 +176,20 @@ class OuterStep:
         y, direction = step.y.detach().sync(), step.direction.detach().sync()
         concerns = tuple(f"{entry.name}: {concern}" for concern in step.concerns)
         reports = {entry.name: step.report} if step.report else {}
-        return Outcome(direction, None, y, descend.state, step.state, reports, concerns)
+        lower = LowerState(y, descend.state, detached(step.state))
+        return Outcome(direction, lower, reports=reports, concerns=concerns)
+
+    def _descent(self) -> Descent:
+        return Descent(self.optimizer, self.state.optimizer, self.bilevel.problem.project_lower)
 
     def nonfinite(self, outcome: Outcome) -> str | None:
         """Name the result that holds a NaN or an infinity, or None."""
-        for vector, name in ((outcome.direction, "the hypergradient"), (outcome.y, "the last iterate of y")):
+        for vector, name in ((outcome.direction, "the hypergradient"), (outcome.lower.y, "the last iterate of y")):
             if path := first_nonfinite(vector):
                 return f"{name}, leaf {path}"
+        floats: Any = float_leaves(outcome.lower.operation)
+        if floats and first_nonfinite(Vector(floats, optree.tree_structure(floats))):
+            return "its own state"
         return None
 
     def first_nonfinite(self, found: str) -> str:
@@ -122,6 +198,8 @@ class OuterStep:
             return f"{place}, which the step was given"
         if entry := self.composition.first_order:
             return f"stage first-order ({entry.name}): {found}"
+        if self.composition.own_adjoint:
+            return f"stage map ({self.composition.map[-1].name}): {found}"
         trajectory = self._roll()
         for t in range(1, trajectory.steps + 1):
             if path := first_nonfinite(trajectory.iterate(t)):
@@ -133,3 +211,36 @@ class OuterStep:
         except NonFiniteError as error:
             return f"stage approximate ({chain}): {error}"
         return f"stage approximate ({chain}): {found}"
+
+
+def _applied(entry: Registered, *arguments: Any) -> Any:
+    """What an operation makes of its arguments."""
+    assert entry.operation.apply is not None  # only modifiers of the start have none
+    return entry.operation.apply(*arguments)
+
+
+def mean_outcome(outcomes: Mapping[str, Outcome]) -> Outcome:
+    """The outcome of all tasks together: mean hypergradients; each figure of the reports becomes a list by task."""
+    all_of = list(outcomes.values())
+    if list(outcomes) == [ALONE]:
+        return all_of[0]
+    share = 1.0 / len(all_of)
+    names = {name: None for one in all_of for name in one.reports}
+    reports = {name: _by_figure([one.reports.get(name, {}) for one in all_of]) for name in names}
+    concerns = tuple(f"task {key}: {concern}" for key, one in outcomes.items() for concern in one.concerns)
+    starts = [one.start_cotangent for one in all_of if one.start_cotangent is not None]
+    direction = (share * _sum([one.direction for one in all_of])).sync()
+    start = (share * _sum(starts)).sync() if starts else None
+    return replace(all_of[0], direction=direction, start_cotangent=start, reports=reports, concerns=concerns)
+
+
+def _by_figure(reports: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    figures = {figure: None for report in reports for figure in report}
+    return {figure: [report.get(figure) for report in reports] for figure in figures}
+
+
+def _sum(vectors: Sequence[Vector]) -> Vector:
+    total = vectors[0]
+    for vector in vectors[1:]:
+        total = total + vector
+    return total

@@ -48,6 +48,7 @@ def position(job: Any) -> dict[str, Any]:
     return {
         "step": job.solver.iteration,
         "progress": job.progress,
+        "tasks": list(state["lower"]),
         "structure": str(optree.tree_structure(state)),
         "leaves": optree.tree_leaves(state),
     }
@@ -58,8 +59,9 @@ def go_back(job: Any, installed: dict[str, Any]) -> None:
     import optree
 
     path = checkpoint.newest(job.folder)
-    found, like = checkpoint.load(path), job.solver.state
-    structure = optree.tree_structure(like)
+    found = checkpoint.load(path)
+    tasks = found.get("tasks", ()) if isinstance(found, dict) else ()
+    structure = optree.tree_structure(job.solver.state_like(tasks))
     if not isinstance(found, dict) or found.get("structure") != str(structure):
         raise RunError(f"{path}: expected the state of this configuration's solver (got another structure)")
     if found["step"] > job.steps:

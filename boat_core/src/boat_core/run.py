@@ -104,26 +104,31 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
     return summary
 
 
-def draw_batches(problem: Problem, seed: int, k: int) -> tuple[Any, Any]:
-    """Return the lower and upper batch of outer step k; they depend on seed and k alone.
+def draw_batches(problem: Problem, seed: int, k: int) -> dict[str, Any]:
+    """Return the batches or tasks of outer step k as `Solver.step` takes them; they depend on seed and k alone.
 
     Raises:
-        RunError: the problem returned something else than a pair.
+        RunError: the problem returned neither a pair nor `Tasks`.
     """
     import numpy
 
+    from .problem import Tasks
+
     if problem.batches is None:
-        return None, None
+        return {}
     batches = problem.batches(k, numpy.random.default_rng([seed, k]))
+    if isinstance(batches, Tasks):
+        return {"tasks": batches}
     if not isinstance(batches, (tuple, list)) or len(batches) != 2:
-        raise RunError(f"problem.batches: expected (lower_batch, upper_batch) (got {type(batches).__name__})")
-    return batches[0], batches[1]
+        found = type(batches).__name__
+        raise RunError(f"problem.batches: expected (lower_batch, upper_batch) or boat_core.Tasks (got {found})")
+    return {"lower_batch": batches[0], "upper_batch": batches[1]}
 
 
 def _steps(job: Run, packs: Registry) -> None:
     settings = job.config.run
     for k in range(job.solver.iteration, job.steps):
-        step = job.solver.step(*draw_batches(job.problem, settings.seed, k))
+        step = job.solver.step(**draw_batches(job.problem, settings.seed, k))
         job.progress = {
             "upper_loss": step.upper_loss,
             "lower_loss": step.lower_loss,

@@ -2,23 +2,25 @@
 
 1 bind the batches      2 map: roll the lower trajectory forward      3 approximate: trajectory → hypergradient
 (or one first-order method in place of 2 and 3)      4 upper optimizer: x ← x'      5 next start      6 report
+
+With tasks, 2 and 3 run once for each of them, and 4 descends the mean of their hypergradients.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .autodiff import arrays
 from .autodiff.pullback import detached
-from .bilevel import Bilevel, check_reproducible, prepare_batch, project
+from .bilevel import Bilevel, check_reproducible, nonfinite_input, prepare_batch, project
 from .composition import Composition, compose
-from .errors import CompositionError, DoubtfulError, NonFiniteError, OptionError
-from .optimizers.base import Optimizer, apply_updates
-from .outer import Outcome, OuterStep
-from .problem import Problem
+from .errors import DoubtfulError, NonFiniteError, OptionError, StructureError
+from .optimizers.base import Optimizer
+from .outer import ALONE, LowerState, Outcome, OuterStep, mean_outcome
+from .problem import Problem, Tasks, TasksLike
 from .registry import Registry
 from .registry import registry as installed
 from .report import HypergradientResult, Report, StepResult
@@ -27,6 +29,7 @@ from .trees import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
 _CHOICES = {
     "start": ("warm", "cold", "upper"),
     "lower_state": ("fresh", "carry"),
+    "second_order_guard": ("off", "warn", "error"),
     "on_nonfinite": ("error", "report"),
 }
 
@@ -43,10 +46,13 @@ class Solver:
         lower_optimizer, upper_optimizer: such as `boat.sgd(0.1)`.
         options: by operation, such as `{"CG": {"max_iterations": 20}}`.
         start: where y starts in every outer iteration: "warm" (where the last one ended), "cold" (the given start),
-            "upper" (x itself; x and y must then have the same structure).
+            "upper" (x itself; x and y must then have the same structure). Without it the rule on which an operation
+            insists, and else "warm".
         lower_state: "fresh" starts the lower optimizer's state anew in every outer iteration, "carry" keeps it.
         segment: lower steps whose graph the pullback holds at once, or "all".
         strict: an operation's concern (an unconverged solve, say) is an error instead of a line of the report.
+        second_order_guard: what an operator that Jittor differentiates wrongly a second time leads to, in an objective
+            whose second derivative is taken: "error", "warn", or "off", see `boat_core.twice_differentiable`.
         on_nonfinite: "error" raises on NaN or infinity; "report" puts a concern into the report and lets it pass.
         registry: where operations are looked up; by default what is installed.
 
@@ -66,47 +72,68 @@ class Solver:
         lower_optimizer: Optimizer,
         upper_optimizer: Optimizer,
         options: Mapping[str, Mapping[str, Any]] | None = None,
-        start: str = "warm",
+        start: str | None = None,
         lower_state: str = "fresh",
         segment: int | str = 1,
         strict: bool = False,
+        second_order_guard: str = "error",
         on_nonfinite: str = "error",
         registry: Registry | None = None,
     ) -> None:
         self.problem = problem
-        self.composition: Composition = compose(registry or installed(), map, approximate, first_order, method, options)
-        for name, value in (("start", start), ("lower_state", lower_state), ("on_nonfinite", on_nonfinite)):
-            valid = _CHOICES[name]
-            if value not in valid:
-                raise OptionError(f"{name}: expected one of {', '.join(valid)} (got {value!r})")
+        settings = {
+            "lower_state": lower_state,
+            "second_order_guard": second_order_guard,
+            "on_nonfinite": on_nonfinite,
+            **({} if start is None else {"start": start}),
+        }
+        for name, value in settings.items():
+            if value not in _CHOICES[name]:
+                raise OptionError(f"{name}: expected one of {', '.join(_CHOICES[name])} (got {value!r})")
         for name, count in (("lower_steps", lower_steps), ("segment", 1 if segment == "all" else segment)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise OptionError(f"{name}: expected an integer >= 1 (got {count!r})")
         for name, optimizer in (("lower_optimizer", lower_optimizer), ("upper_optimizer", upper_optimizer)):
             if not isinstance(optimizer, Optimizer):
                 raise OptionError(f"{name}: expected an Optimizer such as boat.sgd(0.1) (got {optimizer!r})")
-        first = self.composition.first_order
-        if first and start != "warm":
-            raise CompositionError(f'{first.name} moves y on from where it is: expected start="warm" (got {start!r})')
+        composition = compose(registry or installed(), map, approximate, first_order, method, options)
+        self._start_rule = composition.start_rule(start)
+        self.composition: Composition = composition.with_rates(lower_optimizer.rate, lower_optimizer.plain_rate)
+        self.composition.work(lower_steps)
         self.lower_steps, self._segment = lower_steps, None if segment == "all" else int(segment)
         self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
-        self._start_rule, self._strict, self._on_nonfinite = start, strict, on_nonfinite
+        self._strict, self._guard, self._on_nonfinite = strict, second_order_guard, on_nonfinite
         self._x = Vector.of(problem.upper, "upper").sync()
         self._y0 = Vector.of(problem.lower, "lower").sync()
-        if start == "upper":
-            self._y0.match(problem.upper, 'start="upper": upper')
+        if self._start_rule == "upper":
+            self._y0.match(problem.upper, "y starts at x, which must then be like lower; upper")
         for vector, role in ((self._x, "upper"), (self._y0, "lower")):
             if path := first_nonfinite(vector):
                 raise NonFiniteError(f"the given {role} variables: leaf {path}")
         self.iteration = 0
-        self._y = self._y0
-        self._start = self._x if start == "upper" else self._y0
         self._upper_state = upper_optimizer.init(self._x.tree)
-        self._lower_state = lower_optimizer.init(self._y0.tree) if first or lower_state == "carry" else None
-        self._method_state = None
-        if first and first.operation.init:
-            self._method_state = first.operation.init(self._x, self._y0, self.composition.options[first.name])
+        self._carries = bool(self.composition.lasting) or lower_state == "carry"
+        self._learned: Vector | None = None
+        self._start_optimizer, self._start_state = self._learn_start()
+        self._lower = {ALONE: self._new_lower()}
         self._checked = False
+
+    def _learn_start(self) -> tuple[Optimizer | None, Any]:
+        for entry in self.composition.map:
+            if entry.operation.start_optimizer:
+                self._learned = self._y0
+                optimizer: Optimizer = entry.operation.start_optimizer(self.composition.options[entry.name])
+                return optimizer, optimizer.init(self._y0.tree)
+        return None, None
+
+    def _new_lower(self) -> LowerState:
+        """The state of a lower problem that has not been stepped yet."""
+        entry, operation_state = self.composition.lasting, None
+        if entry and entry.operation.init:
+            operation_state = entry.operation.init(self._x, self._y0, self.composition.options[entry.name])
+        return LowerState(
+            self._y0, self.lower_optimizer.init(self._y0.tree) if self._carries else None, operation_state
+        )
 
     # What a user reads
 
@@ -117,18 +144,25 @@ class Solver:
 
     @property
     def lower(self) -> Any:
-        """The last iterate y_T, in the structure given."""
-        return self._y.detach().sync().tree
+        """The last iterate y_T, in the structure given; with tasks a dictionary of them by task."""
+        return self._by_task({key: state.y for key, state in self._lower.items()})
 
     @property
     def start(self) -> Any:
-        """Where y will start in the next outer iteration."""
-        return self._start.detach().sync().tree
+        """Where y will start in the next outer iteration; with tasks and a warm start a dictionary by task."""
+        if self._start_rule != "warm":
+            return self._start_of(ALONE).detach().sync().tree
+        return self._by_task({key: self._start_of(key) for key in self._lower})
+
+    @staticmethod
+    def _by_task(vectors: Mapping[str, Vector]) -> Any:
+        trees = {key: vector.detach().sync().tree for key, vector in vectors.items()}
+        return trees[ALONE] if trees.keys() == {ALONE} else {k: tree for k, tree in trees.items() if k != ALONE}
 
     @property
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, as one pytree of numpy arrays and numbers."""
-        return tree_to_numpy(self._state_tree())
+        return tree_to_numpy(self._state_tree(self._lower))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to a `state` taken from a solver composed in the same way; the next step is then the same.
@@ -136,28 +170,49 @@ class Solver:
         Raises:
             StructureError: it is not a state of such a solver; nothing is changed.
         """
-        read = tree_from_numpy(state, self._state_tree(), "state")
-        x, y, start = (v.match(read[k], k) for v, k in ((self._x, "upper"), (self._y, "lower"), (self._start, "start")))
-        self._x, self._y, self._start = x, y, start
-        self.iteration = int(read["iteration"])
-        self._upper_state, self._lower_state = read["upper_optimizer"], read["lower_optimizer"]
-        self._method_state = read["method"]
+        tasks = (
+            state["lower"] if isinstance(state, Mapping) and isinstance(state.get("lower"), Mapping) else self._lower
+        )
+        read = tree_from_numpy(state, self._state_tree(self._empty_lower(tasks)), "state")
+        x = self._x.match(read["upper"], "upper")
+        lower = {
+            key: LowerState(self._y0.match(one["y"], "lower"), one["optimizer"], one["operation"])
+            for key, one in read["lower"].items()
+        }
+        learned = None if self._learned is None else self._learned.match(read["start"], "start")
+        self._x, self._lower, self._learned, self.iteration = x, lower, learned, int(read["iteration"])
+        self._upper_state, self._start_state = read["upper_optimizer"], read["start_optimizer"]
 
-    def _state_tree(self) -> dict[str, Any]:
+    def state_like(self, tasks: Iterable[str]) -> dict[str, Any]:
+        """A `state` with these tasks, for its structure alone."""
+        return tree_to_numpy(self._state_tree(self._empty_lower(tasks)))
+
+    def _empty_lower(self, tasks: Iterable[str]) -> dict[str, LowerState]:
+        new = self._new_lower()
+        return dict.fromkeys(tasks, new)
+
+    def _state_tree(self, lower: Mapping[str, LowerState]) -> dict[str, Any]:
         return {
             "iteration": self.iteration,
             "upper": self._x.tree,
-            "lower": self._y.tree,
-            "start": self._start.tree,
             "upper_optimizer": self._upper_state,
-            "lower_optimizer": self._lower_state,
-            "method": self._method_state,
+            "lower": {
+                key: {"y": one.y.tree, "optimizer": one.optimizer, "operation": one.operation}
+                for key, one in lower.items()
+            },
+            "start": None if self._learned is None else self._learned.tree,
+            "start_optimizer": self._start_state,
         }
 
     # What a user does
 
     def hypergradient(
-        self, lower_batch: Any = None, upper_batch: Any = None, estimate_batch: Any = None
+        self,
+        lower_batch: Any = None,
+        upper_batch: Any = None,
+        estimate_batch: Any = None,
+        *,
+        tasks: TasksLike | None = None,
     ) -> HypergradientResult:
         """Return the hypergradient at the current point (first-order: the direction for x). Changes nothing.
 
@@ -165,12 +220,14 @@ class Solver:
             lower_batch: any pytree, or `PerStep` with one batch for each lower step.
             upper_batch: any pytree.
             estimate_batch: the lower batch on which estimators at the end point take ∇ψ; the last step's by default.
+            tasks: instead of the batches, a `(lower_batch, upper_batch)` for each task: a sequence, or a mapping by
+                name. Each task has a lower problem of its own and, with a warm start, goes on from where it was when
+                its name (its place in the sequence) was last given.
 
         Raises:
-            NonFiniteError, DoubtfulError, ObjectiveError, StructureError.
+            NonFiniteError, DoubtfulError, ObjectiveError, StructureError, SecondOrderError.
         """
-        bilevel = self._bind(lower_batch, upper_batch)
-        outcome = self._solve(bilevel, estimate_batch)
+        outcome, _, _ = self._solve(self._bind(lower_batch, upper_batch, estimate_batch, tasks))
         y0 = outcome.start_cotangent
         return HypergradientResult(
             upper=outcome.direction.sync().tree,
@@ -178,70 +235,131 @@ class Solver:
             report=Report(norm(outcome.direction), outcome.reports, outcome.concerns),
         )
 
-    def step(self, lower_batch: Any = None, upper_batch: Any = None, estimate_batch: Any = None) -> StepResult:
-        """Do one outer iteration; arguments and errors as for `hypergradient`. After an error nothing has changed."""
-        bilevel = self._bind(lower_batch, upper_batch)
-        outcome = self._solve(bilevel, estimate_batch)
-        upper_loss = arrays.scalar(bilevel.upper(self._x, outcome.y))
-        lower_loss = arrays.scalar(bilevel.lower(self._x, outcome.y, self.lower_steps - 1))
+    def step(
+        self,
+        lower_batch: Any = None,
+        upper_batch: Any = None,
+        estimate_batch: Any = None,
+        *,
+        tasks: TasksLike | None = None,
+    ) -> StepResult:
+        """Do one outer iteration; arguments and errors as for `hypergradient`. After an error nothing has changed.
+
+        With tasks, the losses are means over them.
+        """
+        bound = self._bind(lower_batch, upper_batch, estimate_batch, tasks)
+        outcome, lower, losses = self._solve(bound, losses=True)
         report = Report(norm(outcome.direction), outcome.reports, outcome.concerns)
-        for role, loss in (("upper", upper_loss), ("lower", lower_loss)):
-            if not math.isfinite(loss) and self._on_nonfinite == "error":
-                raise NonFiniteError(f"outer step {self.iteration}: {role}_objective at (x, y_T) is {loss}")
 
         updates, upper_state = self.upper_optimizer.update(outcome.direction.tree, self._upper_state, self._x.tree)
-        moved = self._x.like_tree(apply_updates(self._x.tree, updates))
+        moved = self._x + outcome.upper_scale * self._x.like_tree(updates)
         x = project(moved, self.problem.project_upper, "project_upper").detach().sync()
         x.check_like(self._x, "upper optimizer: x")
         if (path := first_nonfinite(x)) and self._on_nonfinite == "error":
             raise NonFiniteError(f"upper optimizer: x is not finite after the update, leaf {path}")
+        learned, start_state = self._moved_start(outcome)
 
-        self._x, self._y = x, outcome.y
-        self._start = {"warm": outcome.y, "cold": self._y0, "upper": x}[self._start_rule]
-        self._upper_state = detached(upper_state)
-        if self._lower_state is not None:
-            self._lower_state = detached(outcome.optimizer_state)
-        self._method_state = outcome.method_state
+        self._x, self._upper_state = x, detached(upper_state)
+        self._learned, self._start_state = learned, start_state
+        # A warm start remembers every task that there ever was, and what belongs to no task only where there are none.
+        known = self._lower if self._start_rule == "warm" and ALONE not in lower else {}
+        self._lower = {key: state for key, state in known.items() if key != ALONE} | lower
         self.iteration += 1
-        return StepResult(self.iteration - 1, upper_loss, lower_loss, report)
+        return StepResult(self.iteration - 1, *losses, report)
+
+    def _moved_start(self, outcome: Outcome) -> tuple[Vector | None, Any]:
+        if self._learned is None or self._start_optimizer is None:
+            return None, None
+        assert outcome.start_cotangent is not None
+        tree = self._learned.tree
+        updates, state = self._start_optimizer.update(outcome.start_cotangent.tree, self._start_state, tree)
+        moved = self._learned + self._learned.like_tree(updates)
+        start = project(moved, self.problem.project_lower, "project_lower").detach().sync()
+        if (path := first_nonfinite(start)) and self._on_nonfinite == "error":
+            raise NonFiniteError(f"the start of y is not finite after its update, leaf {path}")
+        return start, detached(state)
 
     # Inside one outer step
 
-    def _bind(self, lower_batch: Any, upper_batch: Any) -> Bilevel:
+    def _start_of(self, key: str) -> Vector:
+        if self._start_rule == "warm":
+            return self._lower[key].y if key in self._lower else self._y0
+        return {"cold": self._y0, "upper": self._x, "learned": self._learned or self._y0}[self._start_rule]
+
+    def _bind(
+        self, lower_batch: Any, upper_batch: Any, estimate_batch: Any, tasks: TasksLike | None
+    ) -> dict[str, OuterStep]:
+        """One outer step for each task."""
+        if tasks is None:
+            return {ALONE: self._outer_step(ALONE, "", lower_batch, upper_batch, estimate_batch)}
+        if not (lower_batch is None and upper_batch is None and estimate_batch is None):
+            raise StructureError("tasks: expected no other batches beside them")
+        return {
+            key: self._outer_step(key, f"task {key}: ", *pair, None) for key, pair in Tasks.of(tasks).by_name().items()
+        }
+
+    def _outer_step(self, key: str, where: str, lower_batch: Any, upper_batch: Any, estimate_batch: Any) -> OuterStep:
         bilevel = Bilevel(
             self.problem,
-            prepare_batch(lower_batch, "lower_batch", self.lower_steps),
-            prepare_batch(upper_batch, "upper_batch", self.lower_steps),
+            prepare_batch(lower_batch, f"{where}lower_batch", self.lower_steps),
+            prepare_batch(upper_batch, f"{where}upper_batch", self.lower_steps),
             self.lower_steps,
-            self.lower_optimizer.plain_rate,
+            self._guard,
         )
+        start = self._start_of(key)
         if not self._checked:
-            check_reproducible(bilevel, self._x, self._start)
+            check_reproducible(bilevel, self._x, start)
             self._checked = True
-        return bilevel
-
-    def _solve(self, bilevel: Bilevel, estimate_batch: Any) -> Outcome:
         estimate = bilevel
         if estimate_batch is not None:
             batch = prepare_batch(estimate_batch, "estimate_batch", self.lower_steps)
             estimate = replace(bilevel, lower_batch=batch)
-        outer = OuterStep(
+        state = self._lower[key] if key in self._lower else self._new_lower()
+        return OuterStep(
             self.composition,
             self.lower_optimizer,
             self._segment,
             bilevel,
             estimate,
             self._x,
-            self._start,
+            start,
             self.iteration,
-            self.lower_optimizer.init(self._start.tree) if self._lower_state is None else self._lower_state,
-            self._method_state,
+            state,
         )
-        outcome = outer.solve()
-        if place := outer.nonfinite(outcome):
+
+    def _solve(
+        self, steps: Mapping[str, OuterStep], losses: bool = False
+    ) -> tuple[Outcome, dict[str, LowerState], tuple[float, float]]:
+        """Solve each task: the mean of the outcomes, the state of each lower problem, the mean losses if wanted."""
+        outcomes, both = {}, []
+        for key, step in steps.items():
+            place = f"outer step {self.iteration}: " + (f"task {key}: " if key != ALONE else "")
+            outcome = self._checked_outcome(step, place)
+            outcomes[key] = replace(outcome, lower=replace(outcome.lower, y=outcome.lower.y.sync()))
+            both.append(self._losses(step, outcome, place) if losses else (math.nan, math.nan))
+        lower = {key: outcome.lower for key, outcome in outcomes.items()}
+        upper_loss, lower_loss = (sum(column) / len(both) for column in zip(*both))
+        return mean_outcome(outcomes), lower, (upper_loss, lower_loss)
+
+    def _checked_outcome(self, step: OuterStep, where: str) -> Outcome:
+        outcome = step.solve()
+        if place := step.nonfinite(outcome):
             if self._on_nonfinite == "error":
-                raise NonFiniteError(f"outer step {self.iteration}: NaN or infinity in {outer.first_nonfinite(place)}")
+                raise NonFiniteError(f"{where}NaN or infinity in {step.first_nonfinite(place)}")
             outcome = replace(outcome, concerns=(*outcome.concerns, f"NaN or infinity in {place}"))
         if self._strict and outcome.concerns:
-            raise DoubtfulError(f"outer step {self.iteration}: {'; '.join(outcome.concerns)}")
+            raise DoubtfulError(f"{where}{'; '.join(outcome.concerns)}")
         return outcome
+
+    def _losses(self, step: OuterStep, outcome: Outcome, where: str) -> tuple[float, float]:
+        bilevel, y = step.bilevel, outcome.lower.y
+        values = (
+            arrays.scalar(bilevel.upper(self._x, y)),
+            arrays.scalar(bilevel.lower(self._x, y, self.lower_steps - 1)),
+        )
+        for role, loss in zip(("upper", "lower"), values):
+            if not math.isfinite(loss) and self._on_nonfinite == "error":
+                place = nonfinite_input(bilevel, self._x, step.start)
+                cause = f": NaN or infinity in {place}, which the step was given" if place else ""
+                raise NonFiniteError(f"{where}{role}_objective at (x, y_T) is {loss}{cause}")
+        return values

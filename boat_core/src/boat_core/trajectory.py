@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from .autodiff import derivatives
+from .autodiff import arrays, derivatives
 from .autodiff.pullback import Unrolled
 from .bilevel import Bilevel
 from .errors import NonFiniteError
@@ -88,6 +88,12 @@ class Point:
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves)
         return self._seen(self.x.like(pulled).detach(), "∇²_xy ψ · v")
 
+    def products(self, v: Vector) -> tuple[Vector, Vector]:
+        """(∇²_xy ψ · v, ∇²_yy ψ · v) in one pass."""
+        pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves + self.y.leaves)
+        mixed, hessian = self.x.like(pulled[: len(self.x.leaves)]), self.y.like(pulled[len(self.x.leaves) :])
+        return self._seen(mixed.detach(), "∇²_xy ψ · v"), self._seen(hessian.detach(), "∇²_yy ψ · v")
+
     def moved(self, y: Vector) -> Point:
         """The same objectives at another y."""
         return Point(self._bilevel, self._objective, self.x, y, self.t, self._watch)
@@ -112,6 +118,8 @@ class Trajectory:
         steps: T, or fewer in a selector's view.
         kept: how many of the last steps the pullback goes through.
         segment: steps whose graph the pullback holds at once; None means all.
+        from_upper: y_0 is x.
+        frozen: the pullback takes second derivatives of ψ as zero.
         watch: check every intermediate number and raise `NonFiniteError` at the first bad one.
     """
 
@@ -123,6 +131,8 @@ class Trajectory:
     steps: int
     kept: int
     segment: int | None = 1
+    from_upper: bool = False
+    frozen: bool = False
     watch: bool = False
 
     def iterate(self, t: int) -> Vector:
@@ -134,21 +144,26 @@ class Trajectory:
         """The point (x, y_T), with ψ as the last step saw it."""
         return Point(self.bilevel, self.objective, self.x, self.iterate(self.steps), self.steps - 1, self.watch)
 
-    @property
-    def plain_rate(self) -> float | None:
-        """The lower step size η where the lower optimizer is plain SGD (Φ's derivative is I - η∇²ψ), else None."""
-        return self.bilevel.plain_rate
+    def upper_value(self, t: int) -> float:
+        """F(x, y_t), computed now."""
+        return arrays.scalar(self.bilevel.upper(self.x, self.iterate(t)))
 
     def pullback(self, cotangent: Vector) -> tuple[Vector, Vector]:
-        """Pull a cotangent of y_T back through the kept steps: (cotangent of the first kept y, Σ_t dx_t)."""
-        p, dx = self.unrolled.pullback(
+        """Pull a cotangent of y_T back through the kept steps.
+
+        Returns:
+            The cotangents of the first kept y and of x, the latter Σ_t dx_t, and that of y_0 with it where x ≡ y_0.
+        """
+        leaves, dx = self.unrolled.pullback(
             cotangent.leaves,
             first=self.steps - self.kept,
             last=self.steps,
             segment=self.segment,
+            frozen=self.frozen,
             watch=self._watch_pullback if self.watch else None,
         )
-        return self.y0.like(p[: len(self.y0.leaves)]), self.x.like(dx)
+        p, total = self.y0.like(leaves[: len(self.y0.leaves)]), self.x.like(dx)
+        return p, total + self.x.like(p.leaves) if self.from_upper else total
 
     def until(self, steps: int) -> Trajectory:
         """The view that ends at y_steps."""
@@ -157,6 +172,14 @@ class Trajectory:
     def last(self, count: int) -> Trajectory:
         """The view whose pullback goes through the last `count` steps only."""
         return replace(self, kept=min(count, self.steps))
+
+    def started_at_upper(self) -> Trajectory:
+        """The view in which the start is x itself: the pullback's cotangent of x holds that of y_0."""
+        return replace(self, from_upper=True)
+
+    def without_second_derivatives(self) -> Trajectory:
+        """The view whose pullback takes ∇²ψ as zero; what is linear in the optimizer itself stays."""
+        return replace(self, frozen=True)
 
     def watched(self) -> Trajectory:
         """The same, with every intermediate number checked."""

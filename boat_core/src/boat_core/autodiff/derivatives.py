@@ -44,14 +44,16 @@ def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
     return jt.grad(value, list(wrt), retain_graph=True)
 
 
-def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any]) -> list[Any]:
+def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], second_order: bool = True) -> list[Any]:
     """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array.
 
     Where the outputs are gradients themselves this is one product with second derivatives. Cotangents are constants,
     also where they were computed from the very arrays that are differentiated (the Hessian times y itself, say).
+    `second_order` says whether the outputs hold gradients, for those who count.
     """
-    for counter in _counters:
-        counter.hvps += 1
+    if second_order:
+        for counter in _counters:
+            counter.hvps += 1
     fixed = [cotangent.detach() for cotangent in cotangents]
     return jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)
 

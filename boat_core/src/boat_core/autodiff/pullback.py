@@ -23,7 +23,8 @@ def _differentiable(leaf: Any) -> bool:
     return arrays.is_array(leaf) and arrays.float_kind(leaf)
 
 
-def _floats(tree: Any) -> list[Any]:
+def float_leaves(tree: Any) -> list[Any]:
+    """Return the leaves of a pytree that take part in derivatives."""
     return [leaf for leaf in optree.tree_leaves(tree) if _differentiable(leaf)]
 
 
@@ -42,10 +43,12 @@ class Unrolled:
         start: the pytree z_0.
         parameters: the pytree x.
         steps: T >= 1.
+        frozen: the step with its gradients taken as constants, for a pullback without second derivatives; None means
+            that it is then the identity in z.
     """
 
-    def __init__(self, step: Step, start: Any, parameters: Any, steps: int) -> None:
-        self.step = step
+    def __init__(self, step: Step, start: Any, parameters: Any, steps: int, frozen: Step | None = None) -> None:
+        self.step, self.frozen = step, frozen
         self.parameters = parameters
         self.iterates = [detached(start)]
         for t in range(steps):
@@ -58,6 +61,7 @@ class Unrolled:
         first: int = 0,
         last: int | None = None,
         segment: int | None = 1,
+        frozen: bool = False,
         watch: Callable[[int, Sequence[Any], Sequence[Any]], None] | None = None,
     ) -> tuple[list[Any], list[Any]]:
         """Pull `cotangent` back from iterate `last` (default T) to iterate `first`.
@@ -65,6 +69,7 @@ class Unrolled:
         Args:
             cotangent: one array per floating-point leaf of z, or of its leading leaves; the rest is zero.
             segment: steps whose graph is held at once; None means all.
+            frozen: take second derivatives of the objective as zero.
             watch: called after each segment with its first step, the cotangent there and the sum of dx so far.
 
         Returns:
@@ -72,17 +77,20 @@ class Unrolled:
         """
         last = len(self.iterates) - 1 if last is None else last
         length = max(1, last - first) if segment is None else segment
-        end = _floats(self.iterates[last])
+        end = float_leaves(self.iterates[last])
         p = [*cotangent, *map(arrays.zeros_like, end[len(cotangent) :])]
-        dx = [arrays.zeros_like(leaf) for leaf in _floats(self.parameters)]
+        dx = [arrays.zeros_like(leaf) for leaf in float_leaves(self.parameters)]
         arrays.sync(p + dx)
+        if frozen and self.frozen is None:
+            return p, dx
+        step = self.frozen if frozen and self.frozen else self.step
         for start in reversed(range(first, last, length)):
             z, x = detached(self.iterates[start]), detached(self.parameters)
             out = z
             for t in range(start, min(start + length, last)):
-                out = self.step(t, out, x)
-            inputs = _floats(z)
-            pulled = derivatives.pull(_floats(out), p, inputs + _floats(x))
+                out = step(t, out, x)
+            inputs = float_leaves(z)
+            pulled = derivatives.pull(float_leaves(out), p, inputs + float_leaves(x), second_order=not frozen)
             p = [arrays.detach(v) for v in pulled[: len(inputs)]]
             dx = [arrays.detach(total + v) for total, v in zip(dx, pulled[len(inputs) :])]
             arrays.sync(p + dx)

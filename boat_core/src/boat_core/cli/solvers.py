@@ -58,11 +58,11 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "stages": [_stage(composition, o) for o in composition.operations],
         "lower_steps": steps,
         **{f"{level}_optimizer": _optimizer(config, packs, level) for level in ("lower", "upper")},
-        "start": config.solver.start,
+        "start": composition.start_rule(config.solver.start),
         "lower_state": config.solver.lower_state,
         "segment": config.solver.segment,
         "cost": {"gradients": cost.gradients, "hvps": cost.hvps},
-        "second_derivatives": composition.second_order,
+        "second_derivatives": composition.second_order(steps),
         "holds": _held(composition, steps, config.solver.segment),
         "run": config.as_dict()["run"],
     }
@@ -97,7 +97,7 @@ def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
 
 def _held(composition: Composition, steps: int, segment: int | str) -> dict[str, int]:
     """What lies in memory at the end of the lower trajectory, counted in lower steps."""
-    if composition.first_order:
+    if composition.lasting:
         return {"iterates": 0, "graph_steps": 0}
     return {"iterates": steps + 1, "graph_steps": steps if segment == "all" else min(int(segment), steps)}
 

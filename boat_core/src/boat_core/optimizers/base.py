@@ -20,12 +20,14 @@ class Optimizer:
             Pure and differentiable, so the very same function serves both levels.
         plain_rate: η where one update is exactly -η · gradient, else None. Estimators that take the step to be
             y - η∇ψ rely on it.
+        rate: its step size where it has one; operations whose own is not given take it.
     """
 
     name: str
     init: Callable[[Any], Any]
     update: Callable[[Any, Any, Any], tuple[Any, Any]]
     plain_rate: float | None = None
+    rate: float | None = None
 
 
 def apply_updates(parameters: Any, updates: Any) -> Any:

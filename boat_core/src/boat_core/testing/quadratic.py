@@ -49,12 +49,33 @@ class QuadraticCase:
 
     # The truth, in numpy
 
-    def iterates(self, steps: int, rate: float) -> list[np.ndarray]:
-        """y_0 … y_T of plain gradient descent."""
-        ys = [self.y]
+    def iterates(self, steps: int, rate: float, start: np.ndarray | None = None) -> list[np.ndarray]:
+        """y_0 … y_T of plain gradient descent from `start`, the given y if there is none."""
+        ys = [self.y if start is None else start]
         for _ in range(steps):
             ys.append(ys[-1] - rate * self.lower_gradient(ys[-1]))
         return ys
+
+    def lower_value(self, y: np.ndarray) -> float:
+        """f(x, y)."""
+        return float(0.5 * y @ self.A @ y - y @ (self.B @ self.x + self.b))
+
+    def upper_value(self, y: np.ndarray) -> float:
+        """F(x, y)."""
+        return float(0.5 * np.sum((y - self.c) ** 2) + 0.5 * self.rho * np.sum(self.x**2))
+
+    def solution(self, x: np.ndarray) -> np.ndarray:
+        """The lower solution y*(x)."""
+        return np.linalg.solve(self.A, self.B @ x + self.b)
+
+    def excess(self, x: np.ndarray) -> float:
+        """How far the true upper objective F(x, y*(x)) lies above its minimum."""
+        K, y = np.linalg.solve(self.A, self.B), self.solution(np.zeros(self.B.shape[1]))
+        best = np.linalg.solve(K.T @ K + self.rho * np.eye(K.shape[1]), K.T @ (self.c - y))
+        low, high = (
+            0.5 * np.sum((self.solution(at) - self.c) ** 2) + 0.5 * self.rho * np.sum(at**2) for at in (best, x)
+        )
+        return float(high - low)
 
     def lower_gradient(self, y: np.ndarray) -> np.ndarray:
         """∇_y f."""
@@ -64,9 +85,11 @@ class QuadraticCase:
         """g = ∇_y F."""
         return y - self.c
 
-    def unrolled_hypergradient(self, steps: int, rate: float, last: int | None = None) -> np.ndarray:
+    def unrolled_hypergradient(
+        self, steps: int, rate: float, last: int | None = None, start: np.ndarray | None = None
+    ) -> np.ndarray:
         """ρx + Σ_t η Bᵀ (I-ηA)^(T-1-t) g over the last `last` steps (default all)."""
-        g = self.upper_gradient(self.iterates(steps, rate)[-1])
+        g = self.upper_gradient(self.iterates(steps, rate, start)[-1])
         decay = np.eye(len(g)) - rate * self.A
         powers = [np.linalg.matrix_power(decay, k) @ g for k in range(steps if last is None else last)]
         return self.rho * self.x + rate * self.B.T @ np.sum(powers, axis=0)
