@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, FirstOrderStep, Operation, OptionError, dot, option
+from boat_core import Alias, Cost, FirstOrderStep, Operation, dot, option
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,12 @@ class Options:
     u1: float = option(0.5, gt=0, doc="how hard the barrier pulls y towards the lower solution")
     control: str = option("gradient", choices=("gradient", "value"), doc="φ from ‖∇q‖² or from q")
     inner_rate: float | None = option(
-        None, gt=0, doc="step size towards ŷ; the lower optimizer's where that is plain SGD"
+        None, gt=0, lower_rate="any", doc="step size towards ŷ; the lower optimizer's if not given"
     )
 
 
 def step(bilevel, x, y, state, descend, k, options):
-    rate = options.inner_rate or descend.plain_rate
-    if rate is None:
-        raise OptionError("options.VFO.inner_rate: required where the lower optimizer is not plain SGD")
-    target = bilevel.descend(x, y, rate)
+    target = bilevel.descend(x, y, options.inner_rate)
 
     last = bilevel.lower_steps - 1
     Fx, Fy = bilevel.upper_gradients(x, y)
@@ -57,5 +54,5 @@ VFO = Operation(
     options=Options,
     aliases=(Alias("BOME", first_order="VFO"),),
     # T steps to ŷ; then ∇F, ∇f at y, ∇f at ŷ.
-    cost=lambda options, steps: Cost(gradients=steps + 3),
+    cost=lambda options, work: Cost(gradients=work.steps + 3),
 )

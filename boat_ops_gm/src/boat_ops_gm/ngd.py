@@ -23,5 +23,5 @@ NGD = Operation(
     source="Franceschi et al. 2018, arXiv 1806.04910",
     apply=direction,
     default=True,
-    cost=lambda options, steps: Cost(gradients=steps),
+    cost=lambda options, work: Cost(gradients=work.steps),
 )

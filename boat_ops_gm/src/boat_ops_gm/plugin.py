@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from boat_core import Operation, hookimpl
 
+from .di import DI
+from .dm import DM
 from .gda import GDA
 from .ngd import NGD
 
@@ -12,4 +14,4 @@ BOAT_HOOK_API = 1
 
 @hookimpl
 def boat_map_operations() -> list[Operation]:
-    return [NGD, GDA]
+    return [NGD, DM, GDA, DI]

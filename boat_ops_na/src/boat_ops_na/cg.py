@@ -99,11 +99,10 @@ CG = Operation(
     apply=estimate,
     options=Options,
     tags=("end-point",),
-    second_order=True,
     aliases=(
         Alias("HOAG", map=("NGD",), approximate=("CG",)),
         Alias("AID-CG", map=("NGD",), approximate=("CG",)),
     ),
     # ∇F and ∇ψ at the end; one product a CG iteration at most, and the mixed one.
-    cost=lambda options, steps: Cost(gradients=2, hvps=options.max_iterations + 1),
+    cost=lambda options, work: Cost(gradients=2, hvps=options.max_iterations + 1),
 )

@@ -25,8 +25,8 @@ RAD = Operation(
     source="Franceschi et al. 2017/2018, arXiv 1703.01785",
     apply=estimate,
     default=True,
-    second_order=True,
+    tags=("pullback",),
     aliases=(Alias("RHG", map=("NGD",), approximate=("RAD",)), Alias("ITD", map=("NGD",), approximate=("RAD",))),
-    # ∇F at the end; then for each step the lower gradient is built again and pulled back.
-    cost=lambda options, steps: Cost(gradients=1 + steps, hvps=steps),
+    # ∇F at the end, and the pullback.
+    cost=lambda options, work: Cost(gradients=1) + work.pullback,
 )

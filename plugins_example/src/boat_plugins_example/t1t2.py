@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boat_core import Cost, Hypergradient, Operation, OptionError, option
+from boat_core import Cost, Hypergradient, Operation, option
 
 
 @dataclass(frozen=True)
 class Options:
-    step_size: float | None = option(None, gt=0, doc="η; the lower optimizer's rate where that is plain SGD")
+    step_size: float | None = option(
+        None, gt=0, lower_rate="plain", doc="η; the lower optimizer's rate where that is plain SGD"
+    )
 
 
 def estimate(trajectory, options):
-    eta = options.step_size or trajectory.plain_rate
-    if eta is None:
-        raise OptionError("options.T1T2.step_size: required where the lower optimizer is not plain SGD")
     end = trajectory.end
-    return Hypergradient(end.direct - eta * end.mixed_product(end.upper_gradient), report={"step_size": eta})
+    return Hypergradient(end.direct - options.step_size * end.mixed_product(end.upper_gradient))
 
 
 T1T2 = Operation(
@@ -36,6 +35,5 @@ T1T2 = Operation(
     apply=estimate,
     options=Options,
     tags=("end-point",),
-    second_order=True,
-    cost=lambda options, steps: Cost(gradients=2, hvps=1),
+    cost=lambda options, work: Cost(gradients=2, hvps=1),
 )

@@ -1,0 +1,60 @@
+"""MESO: descent on the Moreau envelope reformulation, single loop and free of second derivatives.
+
+    θ ← θ - η (∇_y f(x, θ) + (θ - y)/γ)
+    y ← y - β ((1/c_k) ∇_y F + ∇_y f(x, y) - (y - θ)/γ)
+    x along (1/c_k) ∇_x F + ∇_x f(x, y) - ∇_x f(x, θ)        with the new θ and y        c_k = c_0 (k+1)^p
+
+θ starts where y does. One step each in an outer iteration, whatever the number of lower steps. Source: Liu et al.
+(MEHA), ICML 2024, arXiv 2405.09927, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boat_core import Alias, Cost, FirstOrderStep, Operation, norm, option
+
+
+@dataclass(frozen=True)
+class Options:
+    eta: float | None = option(
+        None, gt=0, lower_rate="any", doc="η, step size of θ; the lower optimizer's rate if not given"
+    )
+    gamma: float = option(1.0, gt=0, doc="γ, parameter of the Moreau envelope")
+    c0: float = option(1.0, gt=0, doc="c_0, penalty at first")
+    p: float = option(0.25, ge=0, lt=0.5, doc="growth of the penalty, c_k = c_0 (k+1)^p")
+
+
+def step(bilevel, x, y, state, descend, k, options):
+    last, c = bilevel.lower_steps - 1, options.c0 * (k + 1) ** options.p
+    theta = y.like_tree(state)
+
+    towards = bilevel.lower_gradient(x, theta, last) + (theta - y) / options.gamma
+    theta = bilevel.project_lower(theta - options.eta * towards).detach().sync()
+
+    Fy, fy = bilevel.upper_gradients(x, y)[1], bilevel.lower_gradient(x, y, last)
+    y = descend(y, Fy / c + fy - (y - theta) / options.gamma).sync()
+
+    Fx, fx = bilevel.upper_gradients(x, y)[0], bilevel.lower_gradients(x, y, last)[0]
+    return FirstOrderStep(
+        y=y,
+        direction=Fx / c + fx - bilevel.lower_gradients(x, theta, last)[0],
+        state=theta.tree,
+        report={"c": c, "distance": norm(y - theta)},
+    )
+
+
+MESO = Operation(
+    name="MESO",
+    stage="first-order",
+    role="method",
+    summary="Moreau envelope, single loop",
+    formula="(x, y) along ∇F/c + ∇f - ∇(f(x, θ) + ‖θ - y‖²/2γ), θ one step towards the envelope's minimiser",
+    source="Liu et al. (MEHA), ICML 2024, arXiv 2405.09927",
+    apply=step,
+    options=Options,
+    init=lambda x, y, options: y.tree,
+    aliases=(Alias("MEHA", first_order="MESO"),),
+    # ∇f at θ; ∇F and ∇f at y; for x both again at the new y, and ∇f at the new θ.
+    cost=lambda options, work: Cost(gradients=6),
+)

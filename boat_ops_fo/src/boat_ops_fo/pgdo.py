@@ -1,0 +1,77 @@
+"""PGDO: penalty-based gradient descent.
+
+    (x, y) along min(1, 1/γ_k) (∇F + γ_k ∇p)
+    p = f(x, y) - f(x, ω)  ("difference"; ω = T descent steps on f(x, ·) from where ω was, then held fixed)
+    p = ‖∇_y f(x, y)‖²     ("gradient"; its gradient takes one product with second derivatives)
+
+γ_k rises evenly from γ_init to γ_max over `gamma_steps` outer steps. Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023,
+arXiv 2302.05185, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boat_core import Alias, Cost, FirstOrderStep, Operation, OptionError, option
+
+
+@dataclass(frozen=True)
+class Options:
+    penalty: str = option("difference", choices=("difference", "gradient"), doc="p, see the formula")
+    gamma_init: float = option(0.1, gt=0, doc="γ at first")
+    gamma_max: float = option(10.0, gt=0, doc="γ in the end")
+    gamma_steps: int = option(100, ge=1, doc="outer steps from γ_init to γ_max")
+    inner_rate: float | None = option(
+        None, gt=0, lower_rate="any", doc="step size of ω; the lower optimizer's rate if not given"
+    )
+
+    def __post_init__(self):
+        if self.gamma_max < self.gamma_init:
+            raise OptionError(f"gamma_max: expected at least gamma_init={self.gamma_init} (got {self.gamma_max})")
+
+
+def step(bilevel, x, y, state, descend, k, options):
+    last = bilevel.lower_steps - 1
+    gamma = options.gamma_init + (options.gamma_max - options.gamma_init) * min(1.0, k / options.gamma_steps)
+    Fx, Fy = bilevel.upper_gradients(x, y)
+
+    if options.penalty == "gradient":
+        p, px, py = bilevel.squared_lower_gradient(x, y, last)
+    else:
+        omega = bilevel.descend(x, y.like_tree(state), options.inner_rate)
+        fx, py = bilevel.lower_gradients(x, y, last)
+        px = fx - bilevel.lower_gradients(x, omega, last)[0]
+        p = bilevel.lower_value(x, y, last) - bilevel.lower_value(x, omega, last)
+        state = omega.tree
+
+    scale = min(1.0, 1 / gamma)
+    return FirstOrderStep(
+        y=descend(y, scale * (Fy + gamma * py)),
+        direction=scale * (Fx + gamma * px),
+        state=state,
+        report={"gamma": gamma, "penalty": p},
+    )
+
+
+def cost(options, work):
+    # ∇F; ∇_y f with one product, or T steps of ω and ∇f at y and ω.
+    return Cost(2, 1) if options.penalty == "gradient" else Cost(work.steps + 3)
+
+
+PGDO = Operation(
+    name="PGDO",
+    stage="first-order",
+    role="method",
+    summary="penalty on the lower optimality gap",
+    formula="(x, y) along min(1, 1/γ) ∇(F + γp), p = f(x,y) - f(x,ω) or ‖∇_y f‖²",
+    source="Shen and Chen (V-PBGD), ICML 2023, arXiv 2302.05185",
+    apply=step,
+    options=Options,
+    init=lambda x, y, options: y.tree,
+    aliases=(
+        Alias("PBGD", first_order="PGDO"),
+        Alias("V-PBGD", first_order="PGDO"),
+        Alias("G-PBGD", first_order="PGDO", options={"PGDO": {"penalty": "gradient"}}),
+    ),
+    cost=cost,
+)

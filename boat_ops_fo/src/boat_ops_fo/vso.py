@@ -1,0 +1,99 @@
+"""VSO: the value function as a barrier, by sequential minimisation.
+
+    z: T_z steps on f(x, z) + (μ/2)‖z‖²
+    y: T steps from z on F(x, y) + (θ/2)‖y‖² - σ log(s), s = f(x, z) + (μ/2)‖z‖² - f(x, y) + slack
+    x along the gradient of the same at (z, y) held fixed: ∇_x F - (σ/s)(∇_x f(x, z) - ∇_x f(x, y))
+
+μ, θ, σ and slack shrink by `decay` in every outer iteration. z goes on from where it was. As σ falls the barrier gets
+stiffer than a fixed step can follow: a y step that would leave s > 0 is halved until it does not. Source: Liu et al.
+(BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boat_core import Alias, Cost, FirstOrderStep, Operation, dot, option
+
+HALVINGS = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    z_steps: int | None = option(None, ge=1, doc="T_z; the lower steps if not given")
+    z_rate: float | None = option(
+        None, gt=0, lower_rate="any", doc="step size of z; the lower optimizer's rate if not given"
+    )
+    mu0: float = option(1e-3, ge=0, doc="μ at first, keeps z bounded")
+    theta0: float = option(1e-3, ge=0, doc="θ at first, keeps y bounded")
+    sigma0: float = option(1.0, gt=0, doc="σ at first, weight of the barrier")
+    slack0: float = option(1.0, gt=0, doc="slack at first, how far f(x, y) may lie above f(x, z)")
+    decay: float = option(1 / 1.01, gt=0, le=1, doc="factor of all four from one outer step to the next")
+
+
+def step(bilevel, x, y, state, descend, k, options):
+    last, shrink = bilevel.lower_steps - 1, options.decay**k
+    mu, theta, sigma, slack = (
+        start * shrink for start in (options.mu0, options.theta0, options.sigma0, options.slack0)
+    )
+    z = bilevel.descend(x, y.like_tree(state), options.z_rate, options.z_steps, ridge=mu)
+    fz, room = bilevel.lower_value(x, z, last), 0.5 * mu * dot(z, z) + slack
+
+    def inside(y):
+        return (fz - bilevel.lower_value(x, y, last)) + room  # in this order a small slack beside a large f is not lost
+
+    y, s, halved, stuck = z, room, 0, 0
+    smallest = s
+    for _ in range(bilevel.lower_steps):
+        Fy, fy = bilevel.upper_gradients(x, y)[1], bilevel.lower_gradient(x, y, last)
+        moved = descend(y, Fy + theta * y + weight(sigma, s) * fy)
+        y, s, count = kept_inside(inside, y, s, moved)
+        halved, stuck, smallest = halved + count, stuck + (count > HALVINGS), min(smallest, s)
+
+    Fx, fx = bilevel.upper_gradients(x, y)[0], bilevel.lower_gradients(x, y, last)[0]
+    report = {"mu": mu, "theta": theta, "sigma": sigma, "slack": slack, "inside": s, "smallest_inside": smallest}
+    return FirstOrderStep(
+        y=y,
+        direction=Fx - weight(sigma, s) * (bilevel.lower_gradients(x, z, last)[0] - fx),
+        state=z.tree,
+        report=report | {"weight": weight(sigma, s), "halvings": halved, "stopped": stuck},
+        concerns=concerns(smallest, stuck, sigma),
+    )
+
+
+def weight(sigma, s):
+    """σ/s, the weight of ∇_y f; 0 outside the barrier, where it means nothing and a concern says so."""
+    return 0.0 if s <= 0 else sigma / s
+
+
+def kept_inside(inside, y, s, moved):
+    """Return the point on the way from y to `moved` that keeps s > 0, its s, and how often the way was halved."""
+    for halvings in range(HALVINGS + 1):
+        if not (value := inside(moved)) <= 0:  # so that a NaN goes on to where it is reported
+            return moved, value, halvings
+        moved = ((y + moved) / 2).detach().sync()
+    return y, s, HALVINGS + 1
+
+
+def concerns(smallest, stuck, sigma):
+    if not smallest > 0:
+        return (f"the inside of the barrier is {smallest:.3g}, not positive",)
+    if stuck:
+        return (f"{stuck} steps of y stopped at the barrier: σ = {sigma:.3g} is too small for their step size",)
+    return ()
+
+
+VSO = Operation(
+    name="VSO",
+    stage="first-order",
+    role="method",
+    summary="value function as a barrier",
+    formula="(x, y) along ∇(F + θ/2‖y‖² - σ log(f(x,z) + μ/2‖z‖² - f(x,y) + slack))",
+    source="Liu et al. (BVFSM), arXiv 2110.04974",
+    apply=step,
+    options=Options,
+    init=lambda x, y, options: y.tree,
+    aliases=(Alias("BVFSM", first_order="VSO"), Alias("BVFIM", first_order="VSO")),
+    # T_z steps of z; ∇F and ∇f in each step of y; for x both again, and ∇f at z.
+    cost=lambda options, work: Cost(gradients=(options.z_steps or work.steps) + 2 * work.steps + 3),
+)

@@ -1,0 +1,52 @@
+"""FD: the last step's mixed product by a central difference of ∇_x ψ.
+
+    ε = r / ‖g‖, g = ∇_y F(x, y_T)        y± = y_{T-1} ± ε g
+    hypergradient = ∇_x F - η (∇_x ψ(x, y+) - ∇_x ψ(x, y-)) / 2ε        g = 0 gives ∇_x F
+
+For T = 1 this is DARTS. Source: Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055, equation (8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boat_core import Alias, Cost, Hypergradient, Operation, norm, option
+
+
+@dataclass(frozen=True)
+class Options:
+    radius: float = option(1e-2, gt=0, doc="r, how far from y_{T-1} the two points lie")
+    step_size: float | None = option(
+        None, gt=0, lower_rate="plain", doc="η; the lower optimizer's rate where that is plain SGD"
+    )
+
+
+def estimate(trajectory, options):
+    end, centre = trajectory.end, trajectory.iterate(trajectory.steps - 1)
+    g = end.upper_gradient
+    length = norm(g)
+    if length == 0:
+        return Hypergradient(end.direct, report={"norm_upper_gradient": 0.0})
+    epsilon = options.radius / length
+    plus, minus = end.moved(centre + epsilon * g).lower_partial, end.moved(centre - epsilon * g).lower_partial
+    # η/2ε in this form stands an infinite ‖g‖, which then comes up where the hypergradient is looked at.
+    return Hypergradient(
+        end.direct - (options.step_size * length / (2 * options.radius)) * (plus - minus),
+        report={"norm_upper_gradient": length, "epsilon": epsilon},
+    )
+
+
+FD = Operation(
+    name="FD",
+    stage="approximate",
+    role="estimator",
+    summary="one mixed product by finite differences",
+    formula="∇_x F - η (∇_x ψ(x, y+) - ∇_x ψ(x, y-)) / 2ε, y± = y_{T-1} ± ε∇_y F",
+    source="Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055",
+    apply=estimate,
+    options=Options,
+    tags=("end-point",),
+    aliases=(Alias("DARTS", map=("NGD",), approximate=("FD",)),),
+    # ∇F at the end, ∇ψ at the two points.
+    cost=lambda options, work: Cost(gradients=3),
+)

@@ -1,0 +1,37 @@
+"""IGA: the inverse Hessian replaced by the outer product of the lower gradient with itself.
+
+    hypergradient = ∇_x F - (⟨∇_y F, ∇_y ψ⟩ / ‖∇_y ψ‖²) ∇_x ψ        at (x, y_T);  ∇_y ψ = 0 gives ∇_x F
+
+The ratio grows without bound as ∇_y ψ vanishes, so it is reported. Source: Liu et al. (LwCL), IEEE TPAMI 2024, arXiv
+2307.15257.
+"""
+
+from __future__ import annotations
+
+from boat_core import Cost, Hypergradient, Operation, dot
+
+
+def estimate(trajectory, options):
+    end = trajectory.end
+    g, d = end.upper_gradient, end.lower_gradient
+    dd = dot(d, d)
+    if dd == 0:
+        return Hypergradient(end.direct, report={"ratio": 0.0, "norm_lower_gradient": 0.0})
+    ratio = dot(g, d) / dd
+    return Hypergradient(
+        end.direct - ratio * end.lower_partial, report={"ratio": ratio, "norm_lower_gradient": dd**0.5}
+    )
+
+
+IGA = Operation(
+    name="IGA",
+    stage="approximate",
+    role="estimator",
+    summary="implicit differentiation by a Gauss-Newton outer product",
+    formula="∇_x F - (⟨∇_y F, ∇_y ψ⟩ / ‖∇_y ψ‖²) ∇_x ψ",
+    source="Liu et al. (LwCL), IEEE TPAMI 2024, arXiv 2307.15257",
+    apply=estimate,
+    tags=("end-point",),
+    # ∇F and ∇ψ, each in x and y at once.
+    cost=lambda options, work: Cost(gradients=2),
+)

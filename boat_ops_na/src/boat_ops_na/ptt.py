@@ -1,0 +1,33 @@
+"""PTT: the trajectory is cut where the upper objective is worst.
+
+    T̄ = argmax over t = 1 … T of F(x, y_t), the smallest on a tie        everything downstream sees y_T̄ and T̄ steps
+
+Source: Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00604, equation (5).
+"""
+
+from __future__ import annotations
+
+from boat_core import Alias, Operation
+
+
+def select(trajectory, options):
+    values = [trajectory.upper_value(t) for t in range(1, trajectory.steps + 1)]
+    # A NaN is chosen, so that it comes up where the hypergradient is looked at.
+    worst = next((t for t, value in enumerate(values) if value != value), values.index(max(values)))
+    return trajectory.until(worst + 1), {"steps": worst + 1, "of": trajectory.steps, "upper_objective": values[worst]}
+
+
+PTT = Operation(
+    name="PTT",
+    stage="approximate",
+    role="selector",
+    summary="cuts the trajectory where the upper objective is worst",
+    formula="T̄ = argmax_t F(x, y_t), then y_T̄ and the first T̄ steps",
+    source="Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00604",
+    apply=select,
+    order=0,
+    aliases=(
+        Alias("IAPTT", map=("DI", "NGD"), approximate=("PTT", "RAD")),
+        Alias("IAPTT-GM", map=("DI", "NGD"), approximate=("PTT", "RAD")),
+    ),
+)
