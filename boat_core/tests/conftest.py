@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -34,13 +35,30 @@ def toy_operations() -> list[Operation]:
         Operation(name="STEP", stage="map", role="base", apply=descent, default=True, cost=_per_step, **TEXT),
         Operation(name="SUM", stage="map", role="modifier", apply=plus, order=1, **TEXT),
         Operation(name="OTHER", stage="map", role="modifier", apply=plus, order=0, **TEXT),
-        Operation(name="ALL", stage="approximate", role="estimator", apply=unrolled, default=True, **TEXT),
-        Operation(name="NONE", stage="approximate", role="estimator", apply=direct, tags=("end-point",), **TEXT),
+        Operation(
+            name="ALL",
+            stage="approximate",
+            role="estimator",
+            apply=unrolled,
+            default=True,
+            cost=lambda options, work: Cost(gradients=1) + work.pullback,
+            **TEXT,
+        ),
+        Operation(
+            name="NONE",
+            stage="approximate",
+            role="estimator",
+            apply=direct,
+            tags=("end-point",),
+            cost=lambda options, work: Cost(gradients=1),
+            **TEXT,
+        ),
         Operation(
             name="HALF",
             stage="approximate",
             role="selector",
             apply=lambda trajectory, options: (trajectory.last(1), {"kept": 1}),
+            view=lambda options, work: replace(work, kept=1),
             excludes=(
                 Excludes(("end-point",), "only the end point is read there"),
                 Excludes(("estimator",), "it is for one estimator", unless=("ALL", "NONE")),
@@ -48,7 +66,15 @@ def toy_operations() -> list[Operation]:
             needs=(Needs(("SUM",), "half of one is nothing"),),
             **TEXT,
         ),
-        Operation(name="BOTH", stage="first-order", role="method", apply=both, init=lambda x, y, options: 0, **TEXT),
+        Operation(
+            name="BOTH",
+            stage="first-order",
+            role="method",
+            apply=both,
+            init=lambda x, y, options: 0,
+            cost=lambda options, work: Cost(gradients=1),
+            **TEXT,
+        ),
     ]
 
 

@@ -15,7 +15,7 @@ def test_order_and_defaults(toys):
 
 
 def test_cost_is_the_sum_of_the_declarations(toys):
-    assert compose(toys, map=["SUM"]).cost(7) == Cost(gradients=7)
+    assert compose(toys, map=["SUM"]).cost(7) == Cost(gradients=15, hvps=7)
 
 
 @pytest.mark.parametrize(

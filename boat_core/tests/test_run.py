@@ -38,17 +38,19 @@ def make(seed, fault="", at=3):
             raise ZeroDivisionError("a problem's own")
         if k == at and fault == "batches":
             return None
-        return rng.standard_normal(2).astype("float32"), None
+        pair = rng.standard_normal(2).astype("float32"), None
+        return boat.Tasks({k % 3: pair}) if fault == "tasks" else pair
 
     def evaluate(x, y):
         if fault == "evaluate":
             return {"gap": "wide"}
+        y = y["0"] if fault == "tasks" else y
         return {"gap": np.abs(x.numpy() - y["w"][0].numpy()).max(), "endless": float("inf")}
 
     def panel(axes, x, y):
         if fault == "panel":
             raise KeyError("nothing to draw")
-        axes.plot(x, y["w"][0])
+        axes.plot(x, (y["0"] if fault == "tasks" else y)["w"][0])
 
     x, w = np.full(2, float(seed), "float32"), np.zeros(2, "float32")
     return boat.Problem(upper, lower, x, {"w": [w]}, batches, evaluate, panels={"x and y": panel}, name="toy")
@@ -105,9 +107,10 @@ def test_the_configuration_it_leaves_gives_the_same_run():
     assert all(np.array_equal(value, variables("again")[name]) for name, value in variables().items())
 
 
-def test_a_resumed_run_is_the_same_to_the_bit():
-    run(read_config("config.yaml", ["run.evaluate_every=3"]))
-    run(read_config("config.yaml", ["run.out=cut", "run.steps=5", "run.evaluate_every=3"]))
+@pytest.mark.parametrize("more", [[], ["problem_options.fault=tasks"]], ids=["batches", "tasks"])
+def test_a_resumed_run_is_the_same_to_the_bit(more):
+    run(read_config("config.yaml", ["run.evaluate_every=3", *more]))
+    run(read_config("config.yaml", ["run.out=cut", "run.steps=5", "run.evaluate_every=3", *more]))
     summary = run(read_config("cut/config.yaml", ["run.steps=7"]), resume="cut")
     assert (summary["resumed_from"], summary["steps"]) == (4, 7)
     assert all(np.array_equal(value, variables("cut")[name]) for name, value in variables().items())

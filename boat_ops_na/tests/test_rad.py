@@ -1,4 +1,4 @@
-"""RAD against its closed form, and against central differences where there is none."""
+"""RAD: segments, the cotangent of the start, and batches of each step; its values are in the table of claims."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ def solver(problem, **more):
     return boat.Solver(problem, approximate="RAD", **(settings | more))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
-@pytest.mark.parametrize("nested", [False, True])
-def test_closed_form(dtype, tolerance, nested):
-    case = QuadraticCase(dtype=dtype, nested=nested)
-    h = solver(case.problem).hypergradient()
-    assert_close(h.upper, case.unrolled_hypergradient(STEPS, RATE), tolerance)
-
-
 @pytest.mark.parametrize("segment", [2, "all"])
 def test_segments_do_not_change_the_value(segment):
     case = QuadraticCase()
@@ -30,19 +22,15 @@ def test_segments_do_not_change_the_value(segment):
     assert_close(h.upper, case.unrolled_hypergradient(STEPS, RATE), 1e-12)
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        boat.sgd(RATE, momentum=0.9, weight_decay=0.1),
-        boat.sgd(RATE, momentum=0.5, nesterov=True),
-        boat.adam(RATE),
-    ],
-    ids=["momentum", "nesterov", "adam"],
-)
-def test_central_differences_through_optimizers(optimizer):
+def test_nesterov():
     problem = network_problem()
     batches = problem.batches(0, None)
-    settings = dict(approximate="RAD", lower_steps=3, lower_optimizer=optimizer, upper_optimizer=boat.sgd(0.1))
+    settings = dict(
+        approximate="RAD",
+        lower_steps=3,
+        lower_optimizer=boat.sgd(RATE, momentum=0.5, nesterov=True),
+        upper_optimizer=boat.sgd(0.1),
+    )
     h = boat.Solver(problem, **settings).hypergradient(*batches)
     truth = central_differences(lambda x: upper_value(problem, x, batches, **settings), problem.upper)
     assert_close(h.upper, truth, 1e-9)

@@ -15,7 +15,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from .errors import CompositionError, OptionError, nearest
-from .operation import ROLES, STARTS, Cost, Work
+from .operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from .options import fill_rates, read_options, unfilled_rates
 from .registry import Registered, Registry
 
@@ -68,8 +68,9 @@ class Composition:
         return sum((o.operation.cost(self.options[o.name], work) for o in acting), Cost())
 
     def second_order(self, steps: int) -> bool:
-        """Whether second derivatives of an objective are taken."""
-        return self.cost(steps).hvps > 0
+        """Whether second derivatives of an objective are taken; who declares no cost may take any."""
+        silent = any(o.operation.cost is undeclared for o in self.operations if o.operation.role in ACTING)
+        return silent or self.cost(steps).hvps > 0
 
     def start_rule(self, given: str | None) -> str:
         """Where y starts in every outer iteration: what an operation insists on, what is given, or "warm".

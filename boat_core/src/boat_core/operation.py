@@ -24,6 +24,10 @@ ROLES = {
 }
 
 
+#: The roles whose operations take derivatives themselves.
+ACTING = ("base", "estimator", "method")
+
+
 @dataclass(frozen=True)
 class Cost:
     """Work of one outer step.
@@ -100,7 +104,8 @@ STARTS = {
 }
 
 
-def _no_cost(options: Any, work: Work) -> Cost:
+def undeclared(options: Any, work: Work) -> Cost:
+    """The cost of an operation that says nothing of it."""
     return Cost()
 
 
@@ -132,8 +137,8 @@ class Operation:
             last iterate only) or "pullback" (one that gives the cotangent of the start as well).
         needs, excludes: what it requires and refuses in the same solver, with the reason.
         aliases: other names in the field for chains that this operation completes.
-        cost: `(options, work) -> Cost` of one outer step. Where a solver's costs hold no product with second
-            derivatives, it takes none.
+        cost: `(options, work) -> Cost` of one outer step. Where the costs of a solver hold no product with second
+            derivatives, it takes none, and its objectives may hold what Jittor differentiates only once.
         view: for a selector, `(options, work) -> work`: what estimators after it will do. Raises `OptionError` where
             the options do not fit the number of steps.
         start: the rule of `STARTS` on which it insists; a method insists on "warm".
@@ -163,7 +168,7 @@ class Operation:
     needs: tuple[Needs, ...] = ()
     excludes: tuple[Excludes, ...] = ()
     aliases: tuple[Alias, ...] = ()
-    cost: Callable[[Any, Work], Cost] = _no_cost
+    cost: Callable[[Any, Work], Cost] = undeclared
     view: Callable[[Any, Work], Work] | None = None
     start: str | None = None
     start_optimizer: Callable[[Any], Any] | None = None

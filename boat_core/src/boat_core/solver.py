@@ -342,7 +342,10 @@ class Solver:
         return mean_outcome(outcomes), lower, (upper_loss, lower_loss)
 
     def _checked_outcome(self, step: OuterStep, where: str) -> Outcome:
-        outcome = step.solve()
+        try:
+            outcome = step.solve()
+        except NonFiniteError as error:  # an operation that cannot go on
+            raise NonFiniteError(f"{where}{error}{_given(step)}") from None
         if place := step.nonfinite(outcome):
             if self._on_nonfinite == "error":
                 raise NonFiniteError(f"{where}NaN or infinity in {step.first_nonfinite(place)}")
@@ -359,7 +362,11 @@ class Solver:
         )
         for role, loss in zip(("upper", "lower"), values):
             if not math.isfinite(loss) and self._on_nonfinite == "error":
-                place = nonfinite_input(bilevel, self._x, step.start)
-                cause = f": NaN or infinity in {place}, which the step was given" if place else ""
-                raise NonFiniteError(f"{where}{role}_objective at (x, y_T) is {loss}{cause}")
+                raise NonFiniteError(f"{where}{role}_objective at (x, y_T) is {loss}{_given(step)}")
         return values
+
+
+def _given(step: OuterStep) -> str:
+    """Say that a NaN came in from outside, if one did."""
+    place = nonfinite_input(step.bilevel, step.x, step.start)
+    return f": NaN or infinity in {place}, which the step was given" if place else ""

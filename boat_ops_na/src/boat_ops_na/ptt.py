@@ -7,14 +7,18 @@ Source: Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00604, equation (5).
 
 from __future__ import annotations
 
-from boat_core import Alias, Operation
+import math
+
+from boat_core import Alias, NonFiniteError, Operation
 
 
 def select(trajectory, options):
-    values = [trajectory.upper_value(t) for t in range(1, trajectory.steps + 1)]
-    # A NaN is chosen, so that it comes up where the hypergradient is looked at.
-    worst = next((t for t, value in enumerate(values) if value != value), values.index(max(values)))
-    return trajectory.until(worst + 1), {"steps": worst + 1, "of": trajectory.steps, "upper_objective": values[worst]}
+    values = {t: trajectory.upper_value(t) for t in range(1, trajectory.steps + 1)}
+    for t, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(f"stage approximate (PTT): F(x, y_{t}) is {value}")
+    worst = max(values, key=lambda t: (values[t], -t))
+    return trajectory.until(worst), {"steps": worst, "of": trajectory.steps, "upper_objective": values[worst]}
 
 
 PTT = Operation(
