@@ -193,7 +193,10 @@ def check_solver(composition: Composition, packs: Registry) -> tuple[Cost, Cost]
     assert counter.hvps <= 2 * declared.hvps, "more products with second derivatives than declared"
     assert (counter.hvps > 0) == (declared.hvps > 0), "second derivatives are declared, and none was taken"
     for result in results:
-        json.dumps(result.report.as_dict(), allow_nan=False)
+        try:
+            json.dumps(result.report.as_dict(), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"the report is not JSON-ready: {error}") from None
     assert np.isfinite(flat(solver.upper)).all()
     return Cost(counter.gradients, counter.hvps), declared
 
@@ -299,8 +302,11 @@ def check_first_order(claim: Claim, packs: Registry) -> None:
     if solver.composition.second_order(solver.lower_steps):
         with pytest.raises(NonFiniteError):
             solver.step(*batches), solver.step(*batches)
-    else:
+        return
+    try:
         solver.step(*batches), solver.step(*batches)
+    except NonFiniteError as error:
+        raise AssertionError(f"a second derivative is taken, and none is declared: {error}") from None
 
 
 def check_kernels(claim: Claim, packs: Registry, device: str) -> None:

@@ -1,0 +1,183 @@
+"""The conformance kit on a sound toy operation, and on one with each of the faults that it is there to find."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass, replace
+
+import jittor as jt
+import numpy as np
+import pytest
+
+from boat_core import Cost, Hypergradient, Operation, option
+from boat_core.registry import Registered
+from boat_core.testing import Claim, KernelClaim, conformance
+
+ETA = 0.3
+
+
+@dataclass(frozen=True)
+class Options:
+    eta: float = option(ETA, gt=0, doc="factor of the mixed product")
+
+
+def mixed(trajectory, options):
+    end = trajectory.end
+    return Hypergradient(end.direct - options.eta * end.mixed_product(end.upper_gradient), report={"eta": options.eta})
+
+
+SOUND = Operation(
+    name="MIXED",
+    stage="approximate",
+    role="estimator",
+    summary="s",
+    formula="f",
+    source="t",
+    apply=mixed,
+    options=Options,
+    tags=("end-point",),
+    cost=lambda options, work: Cost(gradients=2, hvps=1),
+)
+CLAIM = Claim(
+    "MIXED",
+    truth=lambda case, steps, rate: (
+        case.rho * case.x + ETA * case.B.T @ case.upper_gradient(case.iterates(steps, rate)[-1])
+    ),
+)
+
+
+@pytest.fixture
+def packs(toys):
+    def having(operation):
+        toys.entries[:] = [e for e in toys.entries if e.name != operation.name]
+        toys.entries.append(Registered(operation, "toys", "1.0"))
+        return toys
+
+    return having
+
+
+def closed_form(claim, registry):
+    conformance.check_closed_form(claim, registry, 4, 3, "float64", False)
+
+
+def central_differences(claim, registry):
+    conformance.check_central_differences(replace(claim, exact=True), registry, conformance.OPTIMIZERS["sgd"]())
+
+
+def cost(claim, registry):
+    conformance.check_solver(claim.composition(registry), registry)
+
+
+def cpu_kernels(claim, registry):
+    conformance.check_kernels(claim, registry, "cpu")
+
+
+CHECKS = [
+    closed_form,
+    cost,
+    conformance.check_purity,
+    conformance.check_determinism,
+    conformance.check_nan,
+    conformance.check_options,
+    conformance.check_recompilation,
+    conformance.check_first_order,
+    cpu_kernels,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_sound_operation_passes(packs, check):
+    check(CLAIM, packs(SOUND))
+
+
+def half(trajectory, options):
+    h = mixed(trajectory, options)
+    return replace(h, x=0.5 * h.x)
+
+
+def impure(trajectory, options):
+    batch = trajectory.bilevel.upper_batch
+    if isinstance(batch, dict):
+        batch["targets"].assign(batch["targets"] + 1)
+    return mixed(trajectory, options)
+
+
+COUNTER = itertools.count()
+
+
+def restless(trajectory, options):
+    return replace(mixed(trajectory, options), x=(1 + 1e-6 * next(COUNTER)) * trajectory.end.direct)
+
+
+def repairing(trajectory, options):
+    h = mixed(trajectory, options)
+    clean = h.x.map(lambda leaf: jt.array(np.nan_to_num(leaf.numpy(), posinf=1.0), dtype=str(leaf.dtype)))
+    return replace(h, x=clean)
+
+
+def compiling(trajectory, options):
+    # A number written into the source of a kernel: a new kernel each time.
+    extra = jt.code([1], "float64", cpu_src=f"@out(0) = {time.time_ns()} * 0.0;")
+    return replace(mixed(trajectory, options), x=trajectory.end.direct.map(lambda leaf: leaf + extra))
+
+
+def saying(value):
+    return lambda trajectory, options: replace(mixed(trajectory, options), report={"value": value})
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "message"),
+    [
+        ({"apply": half}, closed_form, "relative error"),
+        ({}, central_differences, "relative error"),  # it is not exact
+        ({"apply": impure}, conformance.check_purity, "an array given was changed"),
+        ({"apply": restless}, conformance.check_determinism, "two runs of the same steps differ"),
+        ({"apply": compiling}, conformance.check_recompilation, "compiled again"),
+        ({"cost": lambda options, work: Cost(gradients=1, hvps=1)}, cost, "more gradients than declared"),
+        ({"cost": lambda options, work: Cost(gradients=2)}, cost, "more products with second derivatives"),
+        ({"cost": lambda options, work: Cost(gradients=2)}, conformance.check_first_order, "none is declared"),
+        ({"apply": saying(math.nan)}, cost, "not JSON-ready"),
+        ({"apply": saying(np.ones(1))}, cost, "not JSON-ready"),
+        ({"kernels": ("unclaimed",)}, cpu_kernels, "kernels declared"),
+    ],
+)
+def test_a_fault_is_found(packs, fault, check, message):
+    with pytest.raises(AssertionError, match=message):
+        check(CLAIM, packs(replace(SOUND, **fault)))
+
+
+def test_a_repaired_nan_is_found(packs):
+    """An estimator that turns NaN into zeros hides the batch's; only the losses tell, and not where x is looked at."""
+    solver = conformance.make_solver(
+        CLAIM.composition(packs(replace(SOUND, apply=repairing))),
+        conformance.poisoned(conformance.network_problem()),
+        packs(replace(SOUND, apply=repairing)),
+    )
+    solver.hypergradient(*conformance.network_problem().batches(0, None))
+    with pytest.raises(pytest.fail.Exception):
+        conformance.check_first_order(CLAIM, packs(replace(SOUND, apply=repairing)))
+
+
+def twice(a):
+    """A kernel on the CPU."""
+    return jt.code(a.shape, a.dtype, [a], cpu_src="for (int i = 0; i < in0->num; i++) out0_p[i] = in0_p[i] * 2;")
+
+
+@pytest.mark.parametrize(("plain", "right"), [(lambda a: a + a, True), (lambda a: a * 2.1, False)])
+def test_a_kernel_is_held_to_plain_operators(packs, plain, right):
+    registry = packs(replace(SOUND, kernels=("twice",)))
+    claim = replace(CLAIM, kernels={"twice": KernelClaim(twice, plain, lambda rng: [rng.normal(size=5)])})
+    if right:
+        cpu_kernels(claim, registry)
+    else:
+        with pytest.raises(AssertionError):
+            cpu_kernels(claim, registry)
+
+
+def test_cuda_is_skipped_with_a_reason(packs):
+    if jt.has_cuda and jt.flags.use_cuda:
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(pytest.skip.Exception, match="CUDA"):
+        conformance.check_kernels(CLAIM, packs(SOUND), "cuda")
