@@ -14,7 +14,7 @@ from boat_core import Cost, FirstOrderStep, Operation
 def step(bilevel, x, y, state, descend, k, options):
     for t in range(bilevel.lower_steps):
         y = descend(y, bilevel.lower_gradient(x, y, t)).sync()
-    return FirstOrderStep(y=y, direction=bilevel.upper_gradients(x, y)[0])
+    return FirstOrderStep(y=y, direction=bilevel.upper_gradients(x, y)[0], report={"steps": bilevel.lower_steps})
 
 
 ALTO = Operation(

@@ -4,9 +4,9 @@
     ∇_x G = ∇²_xy f · d        ∇_y G = ∇²_yy f · d + ∇_y f - d/γ            products ≈ (∇f(x, y + σd) - ∇f(x, y)) / σ
     (x, y) along ∇F/c_k + ∇G, then y is projected        c_k = c_0 (k+1)^p / γ
 
-Y is the problem's lower set; without one G = (γ/2)‖∇_y f‖². G is zero exactly where y is stationary. One step in an
-outer iteration, whatever the number of lower steps. Source: Yao et al., AISTATS 2025, arXiv 2406.01992, its case
-without coupled constraints.
+Y is the problem's lower set; without one G = (γ/2)‖∇_y f‖². G is zero exactly where y is stationary. x and y go
+through their optimizers, one step in an outer iteration, whatever the number of lower steps. Source: Yao et al.,
+AISTATS 2025, arXiv 2406.01992, its case without coupled constraints.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     y ← y - β ((1/c_k) ∇_y F + ∇_y f(x, y) - (y - θ)/γ)
     x along (1/c_k) ∇_x F + ∇_x f(x, y) - ∇_x f(x, θ)        with the new θ and y        c_k = c_0 (k+1)^p
 
-θ starts where y does. One step each in an outer iteration, whatever the number of lower steps. Source: Liu et al.
-(MEHA), ICML 2024, arXiv 2405.09927, algorithm 1.
+θ starts where y does and takes plain gradient steps; x and y go through their optimizers. One step each in an outer
+iteration, whatever the number of lower steps. Source: Liu et al. (MEHA), ICML 2024, arXiv 2405.09927, algorithm 1.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     p = f(x, y) - f(x, ω)  ("difference"; ω = T descent steps on f(x, ·) from where ω was, then held fixed)
     p = ‖∇_y f(x, y)‖²     ("gradient"; its gradient takes one product with second derivatives)
 
-γ_k rises evenly from γ_init to γ_max over `gamma_steps` outer steps. Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023,
-arXiv 2302.05185, algorithm 1.
+γ_k rises evenly from γ_init to γ_max over `gamma_steps` outer steps. ω takes plain gradient steps; x and y go through
+their optimizers. Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023, arXiv 2302.05185, algorithm 1.
 """
 
 from __future__ import annotations

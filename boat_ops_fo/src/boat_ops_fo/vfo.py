@@ -4,7 +4,8 @@
     λ = max(0, (φ - ⟨∇F, ∇q⟩) / ‖∇q‖²)           φ = u₁ ‖∇q‖²  (control "gradient")  or  u₁ q  (control "value")
     (x, y) steps along ∇F + λ ∇q
 
-Source: Liu et al. (BOME), NeurIPS 2022, arXiv 2209.08709, algorithm 1.
+ŷ is found by plain gradient steps; x and y go through their optimizers. Source: Liu et al. (BOME), NeurIPS 2022,
+arXiv 2209.08709, algorithm 1.
 """
 
 from __future__ import annotations

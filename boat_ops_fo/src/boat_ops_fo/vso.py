@@ -4,9 +4,10 @@
     y: T steps from z on F(x, y) + (θ/2)‖y‖² - σ log(s), s = f(x, z) + (μ/2)‖z‖² - f(x, y) + slack
     x along the gradient of the same at (z, y) held fixed: ∇_x F - (σ/s)(∇_x f(x, z) - ∇_x f(x, y))
 
-μ, θ, σ and slack shrink by `decay` in every outer iteration. z goes on from where it was. As σ falls the barrier gets
-stiffer than a fixed step can follow: a y step that would leave s > 0 is halved until it does not. Source: Liu et al.
-(BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974, algorithm 1.
+μ, θ, σ and slack shrink by `decay` in every outer iteration. z goes on from where it was, by plain gradient steps; x
+and y go through their optimizers. As σ falls the barrier gets stiffer than a fixed step can follow: a y step that
+would leave s > 0 is halved until it does not. Source: Liu et al. (BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974,
+algorithm 1.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     y_0 ← y_0 - η_DI · p_0        p_0 = dF(x, y_T(x, y_0)) / dy_0, by the pullback through the whole trajectory
 
 The start is moved by a gradient descent of its own, apart from the upper optimizer. Source: Liu et al. (IAPTT-GM),
-NeurIPS 2021, arXiv 2110.00604, algorithm 1.
+NeurIPS 2021, arXiv 2110.00455, algorithm 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DI = Operation(
     role="modifier",
     summary="learns the start of the lower trajectory",
     formula="y_0 ← y_0 - η_DI dF(x, y_T(x, y_0))/dy_0",
-    source="Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00604",
+    source="Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00455",
     options=Options,
     tags=("start",),
     start="learned",

@@ -2,7 +2,7 @@
 
     T̄ = argmax over t = 1 … T of F(x, y_t), the smallest on a tie        everything downstream sees y_T̄ and T̄ steps
 
-Source: Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00604, equation (5).
+Source: Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00455, algorithm 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PTT = Operation(
     role="selector",
     summary="cuts the trajectory where the upper objective is worst",
     formula="T̄ = argmax_t F(x, y_t), then y_T̄ and the first T̄ steps",
-    source="Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00604",
+    source="Liu et al. (IAPTT-GM), NeurIPS 2021, arXiv 2110.00455",
     apply=select,
     order=0,
     aliases=(

@@ -13,7 +13,7 @@ from boat_core import Alias, Cost, Hypergradient, Operation
 def estimate(trajectory, options):
     end = trajectory.end
     p, dx = trajectory.pullback(end.upper_gradient)
-    return Hypergradient(end.direct + dx, y0=p)
+    return Hypergradient(end.direct + dx, y0=p, report={"steps": trajectory.kept})
 
 
 RAD = Operation(

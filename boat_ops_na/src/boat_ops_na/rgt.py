@@ -3,7 +3,7 @@
     (p_t, dx_t) = pullback of Φ_t at p_{t+1}, for t = T-1 … T-K        hypergradient = ∇_x F + Σ_{t >= T-K} dx_t
 
 K = T is RAD. Where the lower steps contract, what is left out falls off geometrically with K. Source: Shaban et al.,
-AISTATS 2019, arXiv 1810.10667, equation (4).
+AISTATS 2019, arXiv 1810.10667, section 2.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ class Options:
 
 def estimate(trajectory, options):
     end = trajectory.end
-    return Hypergradient(end.direct - options.step_size * end.mixed_product(end.upper_gradient))
+    return Hypergradient(
+        end.direct - options.step_size * end.mixed_product(end.upper_gradient), report={"step_size": options.step_size}
+    )
 
 
 T1T2 = Operation(

@@ -59,7 +59,7 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "lower_steps": steps,
         **{f"{level}_optimizer": _optimizer(config, packs, level) for level in ("lower", "upper")},
         "start": composition.start_rule(config.solver.start),
-        "lower_state": config.solver.lower_state,
+        "lower_state": "carry" if composition.lasting else config.solver.lower_state,
         "segment": config.solver.segment,
         "cost": {"gradients": cost.gradients, "hvps": cost.hvps},
         "second_derivatives": composition.second_order(steps),
@@ -77,6 +77,9 @@ def explain_config(arguments: argparse.Namespace) -> int:
 
 def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
     operation = entry.operation
+    by_others = {key for o in composition.operations for key in o.operation.claims.get(entry.name, ())}
+    options = {k: v for k, v in asdict(composition.options[entry.name]).items() if k not in by_others}
+    taken_over = composition.own_adjoint and entry in composition.approximate
     return {
         "name": entry.name,
         "stage": operation.stage,
@@ -85,7 +88,8 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
         "formula": operation.formula,
         "distribution": entry.distribution,
         "version": entry.version,
-        "options": asdict(composition.options[entry.name]),
+        "options": options,
+        "done_by": composition.map[-1].name if taken_over else entry.name,
     }
 
 
@@ -142,15 +146,20 @@ def _print_explanation(facts: dict[str, Any]) -> None:
         rows += [
             (f"{place}. {stage['stage']}", f"{stage['name']} ({stage['role']}): {stage['summary']}"),
             ("", stage["formula"]),
-            ("", _pairs(stage["options"]) or "no options"),
+            ("", _pairs(stage["options"]) or "no options to set"),
         ]
+        if stage["done_by"] != stage["name"]:
+            rows.append(("", f"{stage['done_by']} has an adjoint of its own and does this in its way"))
     for level in ("lower", "upper"):
         optimizer = dict(facts[f"{level}_optimizer"])
         rows.append((f"{level} optimizer", f"{optimizer.pop('name')} {_pairs(optimizer)}"))
     cost, held = facts["cost"], facts["holds"]
     rows += [
         ("lower steps", f"{facts['lower_steps']}, start {facts['start']}, optimizer state {facts['lower_state']}"),
-        ("per outer step", f"{count(cost['gradients'], 'gradient')}, {count(cost['hvps'], 'Hessian-vector product')}"),
+        (
+            "per outer step",
+            f"{count(cost['gradients'], 'gradient')}, {count(cost['hvps'], 'Hessian-vector product')} at most",
+        ),
         ("derivatives", "first and second" if facts["second_derivatives"] else "first only"),
     ]
     if held["iterates"]:
