@@ -6,6 +6,7 @@ import pytest
 
 from boat_core import Alias, CompositionError, Cost
 from boat_core.composition import compose, enumerate_solvers
+from boat_core.operation import undeclared
 
 
 def test_order_and_defaults(toys):
@@ -41,6 +42,25 @@ def test_refusals(toys, chains, message):
     with pytest.raises(CompositionError) as caught:
         compose(toys, **chains)
     assert str(caught.value) == message
+
+
+def test_two_operations_that_claim_the_start_are_refused(toys):
+    from boat_core import Operation, sgd
+    from boat_core.registry import Registered
+
+    text = {"stage": "map", "role": "modifier", "summary": "s", "formula": "f", "source": "t"}
+    for name in ("ONE", "TWO"):
+        learns = Operation(name=name, start="learned", start_optimizer=lambda options: sgd(0.1), **text)
+        toys.entries.append(Registered(learns, "toys", "1.0"))
+    compose(toys, map=["ONE"])
+    with pytest.raises(CompositionError, match="ONE cannot go with TWO: one learns the start of y, the other learns"):
+        compose(toys, map=["TWO", "ONE"])
+
+
+def test_who_declares_no_cost_may_take_second_derivatives(toys):
+    assert not compose(toys, approximate="NONE").second_order(3)
+    object.__setattr__(toys.find("NONE").operation, "cost", undeclared)
+    assert compose(toys, approximate="NONE").second_order(3)
 
 
 def test_enumeration_is_what_the_rules_allow(toys):

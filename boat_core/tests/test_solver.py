@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jittor as jt
 import numpy as np
 import optree
@@ -181,6 +183,46 @@ def quadratic(upper=None, lower=None, x=(1.0, 2.0), y=(0.5, 0.5)):
 def test_nan_is_an_error_that_names_the_place(toys, problem, batches, place):
     with pytest.raises(boat.NonFiniteError, match=place):
         solver(toys, problem).step(*batches)
+
+
+def test_a_nan_in_a_methods_own_state_is_no_secret(toys):
+    operation = toys.find("BOTH").operation
+    apply = operation.apply
+    object.__setattr__(operation, "init", lambda x, y, options: np.zeros(1))
+    object.__setattr__(
+        operation, "apply", lambda b, x, y, state, *rest: replace(apply(b, x, y, 0, *rest), state=jt.log(x - 5))
+    )
+    with pytest.raises(boat.NonFiniteError, match=r"stage first-order \(BOTH\): its own state"):
+        solver(toys, quadratic(), first_order="BOTH").step()
+
+
+def test_a_learned_start_keeps_its_optimizers_state(toys):
+    from boat_core.registry import Registered
+
+    learns = boat.Operation(
+        name="LEARN",
+        stage="map",
+        role="modifier",
+        start="learned",
+        start_optimizer=lambda options: boat.sgd(0.1, momentum=0.9),
+        summary="s",
+        formula="f",
+        source="t",
+    )
+    toys.entries.append(Registered(learns, "toys", "1.0"))
+    s = solver(toys, QuadraticCase().problem, map=["LEARN"])
+    velocity, start = 0.0, QuadraticCase().y
+    for _ in range(2):
+        velocity = 0.9 * velocity + flat(s.hypergradient().start)
+        start = start - 0.1 * velocity
+        s.step()
+    assert_close(s.start, start, 1e-12)
+
+
+def test_a_selector_must_return_a_view(toys):
+    object.__setattr__(toys.find("HALF").operation, "apply", lambda trajectory, options: trajectory)
+    with pytest.raises(boat.StructureError, match=r"HALF: expected \(Trajectory, report\) \(got Trajectory\)"):
+        solver(toys, quadratic(), map="SUM", approximate="HALF").step()
 
 
 def test_nan_may_be_a_report(toys):

@@ -29,6 +29,17 @@ def test_vso_shrinks_its_four_weights():
     assert [said[key] for key in ("mu", "theta", "sigma", "slack")] == pytest.approx([0.025, 0.05, 0.1, 0.5])
 
 
+def test_vso_goes_on_with_z_where_it_was():
+    case = QuadraticCase()
+    s = solver(case.problem, "VSO", z_steps=2, z_rate=0.05, mu0=0.0, slack0=50.0)
+    z = case.y
+    for _ in range(3):
+        case.x = s.upper.numpy()
+        z = case.iterates(2, 0.05, z)[-1]
+        s.step()
+        assert_close(s.state["lower"][""]["operation"], z, 1e-12)
+
+
 def test_vso_keeps_the_inside_of_the_barrier_positive():
     """A step that would leave it is halved, and counted."""
     s = solver(QuadraticCase().problem, "VSO", rate=0.9, slack0=0.01)

@@ -30,23 +30,23 @@ def test_rgt_with_more_steps_than_there_are():
 
 
 def rising_then_falling():
-    """F rises and falls along the trajectory: largest at t = 2, alike at t = 2 and 3."""
+    """F rises and falls along the trajectory y_t = t/8 (in numbers that float64 holds exactly)."""
     return boat.Problem(
         upper_objective=lambda x, y, peak: -(y - peak) * (y - peak) + x * x,
-        lower_objective=lambda x, y, batch: -y + 0.0 * x,  # y_t = t η
+        lower_objective=lambda x, y, batch: -y + 0.0 * x,
         upper=np.ones(1),
         lower=np.zeros(1),
     )
 
 
 @pytest.mark.parametrize(
-    ("peak", "cut"), [(0.2, 2), (0.25, 2), (-1.0, 1), (9.0, 4)], ids=["inside", "tie", "first", "last"]
+    ("peak", "cut"), [(0.25, 2), (0.3125, 2), (-1.0, 1), (9.0, 4)], ids=["inside", "tie", "first", "last"]
 )
 def test_ptt_cuts_at_the_worst_iterate_the_first_on_a_tie(peak, cut):
-    s = solver(rising_then_falling(), ["PTT"])
+    s = solver(rising_then_falling(), ["PTT"], lower_optimizer=boat.sgd(0.125))
     said = s.step(None, np.array([peak])).report.operations["PTT"]
     assert (said["steps"], said["of"]) == (cut, STEPS)
-    assert_close(s.start, [STEPS * RATE], 1e-9)  # a warm start goes on from y_T all the same
+    assert_close(s.start, [STEPS / 8], 0)  # a warm start goes on from y_T all the same
 
 
 def test_rgt_after_ptt_keeps_the_last_steps_of_what_is_left():
@@ -99,6 +99,21 @@ def test_foa_keeps_what_is_linear_in_the_optimizer():
     for _ in range(STEPS):
         y = y - RATE * (case.lower_gradient(y) + decay * y)
     assert_close(h.upper, case.rho * case.x + (1 - RATE * decay) ** STEPS * case.upper_gradient(y), 1e-12)
+
+
+def test_foa_keeps_the_projection():
+    """Where y is held at a bound, nothing of the start comes through."""
+    case = QuadraticCase(n=3, m=3)
+    bounded = boat.Problem(
+        case.problem.upper_objective, case.problem.lower_objective, case.x, case.y, project_lower=(-0.1, 0.1)
+    )
+    h = solver(bounded, ["IAD", "FOA"]).hypergradient()
+    y, free = case.x, np.ones(3)
+    for _ in range(STEPS):
+        moved = y - RATE * case.lower_gradient(y)
+        y, free = np.clip(moved, -0.1, 0.1), free * (np.abs(moved) < 0.1)
+    assert 3 - free.sum() > 0, "the bound must matter"
+    assert_close(h.upper, case.rho * case.x + free * case.upper_gradient(y), 1e-12)
 
 
 @pytest.mark.parametrize("optimizer", [boat.sgd(RATE, momentum=0.9), boat.adam(RATE)], ids=["momentum", "adam"])

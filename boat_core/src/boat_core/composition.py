@@ -192,7 +192,7 @@ def why_not(entries: Sequence[Registered]) -> str | None:
     starting = [e for e in entries if e.operation.start_rule]
     for one, other in pairwise(starting):
         rules = one.operation.start_rule or "", other.operation.start_rule or ""
-        if rules[0] != rules[1]:
+        if rules[0] != rules[1] or rules[0] == "learned":
             return f"{one.name} cannot go with {other.name}: one {STARTS[rules[0]]}, the other {STARTS[rules[1]]}"
     return None
 

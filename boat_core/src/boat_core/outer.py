@@ -120,7 +120,10 @@ class OuterStep:
         reports: dict[str, Mapping[str, Any]] = {}
         *selectors, estimator = self.composition.approximate
         for entry in selectors:
-            trajectory, said = _applied(entry, trajectory, self.composition.options[entry.name])
+            view = _applied(entry, trajectory, self.composition.options[entry.name])
+            if not (isinstance(view, tuple) and len(view) == 2 and isinstance(view[0], Trajectory)):
+                raise StructureError(f"{entry.name}: expected (Trajectory, report) (got {type(view).__name__})")
+            trajectory, said = view
             reports |= {entry.name: said} if said else {}
         h = _applied(estimator, trajectory, self.composition.options[estimator.name])
         y0 = h.y0 if isinstance(h, Hypergradient) else None
@@ -162,7 +165,7 @@ class OuterStep:
         h.x.check_like(self.x, f"{entry.name}: hypergradient")
         said = {**(reports or {}), **({entry.name: h.report} if h.report else {})}
         concerns = tuple(f"{entry.name}: {concern}" for concern in h.concerns)
-        return Outcome(h.x.detach(), lower, y0, upper_scale, said, concerns)
+        return Outcome(h.x.detach().sync(), lower, y0, upper_scale, said, concerns)
 
     def _first_order(self) -> Outcome:
         entry = self.composition.first_order
