@@ -190,7 +190,9 @@ def test_a_nan_in_a_methods_own_state_is_no_secret(toys):
     apply = operation.apply
     object.__setattr__(operation, "init", lambda x, y, options: np.zeros(1))
     object.__setattr__(
-        operation, "apply", lambda b, x, y, state, *rest: replace(apply(b, x, y, 0, *rest), state=jt.log(x - 5))
+        operation,
+        "apply",
+        lambda b, x, y, state, *rest: replace(apply(b, x, y, 0, *rest), state=jt.log(x.leaves[0] - 5)),
     )
     with pytest.raises(boat.NonFiniteError, match=r"stage first-order \(BOTH\): its own state"):
         solver(toys, quadratic(), first_order="BOTH").step()

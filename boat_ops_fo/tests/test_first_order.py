@@ -40,12 +40,21 @@ def test_vso_goes_on_with_z_where_it_was():
         assert_close(s.state["lower"][""]["operation"], z, 1e-12)
 
 
-def test_vso_keeps_the_inside_of_the_barrier_positive():
-    """A step that would leave it is halved, and counted."""
-    s = solver(QuadraticCase().problem, "VSO", rate=0.9, slack0=0.01)
-    said = s.step().report.operations["VSO"]
-    assert said["halvings"] > 0
+def test_vso_halves_steps_that_leave_the_barrier_or_climb():
+    """With a step size far too large for f every step overshoots; y must not end above z."""
+    case = QuadraticCase()
+    s = solver(case.problem, "VSO", rate=0.9, z_rate=0.05, slack0=0.05, sigma0=0.1, mu0=0.0, theta0=0.0)
+    result = s.step()
+    said, y = result.report.operations["VSO"], s.lower.numpy()
+    z = case.iterates(4, 0.05)[-1]
+    assert said["halvings"] > 4
+    assert "steps of y were halved" in result.report.concerns[0]
     assert said["smallest_inside"] > 0
+
+    def barrier(y):
+        return case.upper_value(y) - 0.1 * np.log(case.lower_value(z) - case.lower_value(y) + 0.05)
+
+    assert barrier(y) < barrier(z)
 
 
 def cliff():

@@ -59,6 +59,10 @@ class Bilevel:
         y = y.detach()
         return gradient(self.lower(x, y, t), y).detach()
 
+    def upper_value(self, x: Vector, y: Vector) -> float:
+        """F(x, y), computed now."""
+        return arrays.scalar(self.upper(x, y))
+
     def lower_value(self, x: Vector, y: Vector, t: int = 0) -> float:
         """f(x, y), computed now."""
         return arrays.scalar(self.lower(x, y, t))

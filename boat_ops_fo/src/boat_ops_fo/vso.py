@@ -5,18 +5,20 @@
     x along the gradient of the same at (z, y) held fixed: ∇_x F - (σ/s)(∇_x f(x, z) - ∇_x f(x, y))
 
 μ, θ, σ and slack shrink by `decay` in every outer iteration. z goes on from where it was, by plain gradient steps; x
-and y go through their optimizers. As σ falls the barrier gets stiffer than a fixed step can follow: a y step that
-would leave s > 0 is halved until it does not. Source: Liu et al. (BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974,
-algorithm 1.
+and y go through their optimizers. As σ falls the barrier gets stiffer than a fixed step can follow: a step of y that
+would leave s > 0, or climb, is halved until it does not. Where that happens often y lags behind, and a concern says so.
+Source: Liu et al. (BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974, algorithm 1.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from boat_core import Alias, Cost, FirstOrderStep, Operation, dot, option
 
 HALVINGS = 30
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,20 @@ def step(bilevel, x, y, state, descend, k, options):
     z = bilevel.descend(x, y.like_tree(state), options.z_rate, options.z_steps, ridge=mu)
     fz, room = bilevel.lower_value(x, z, last), 0.5 * mu * dot(z, z) + slack
 
-    def inside(y):
-        return (fz - bilevel.lower_value(x, y, last)) + room  # in this order a small slack beside a large f is not lost
+    def barrier(y):
+        """(what y descends, s); in this order a small slack beside a large f is not lost."""
+        s = (fz - bilevel.lower_value(x, y, last)) + room
+        if s <= 0:
+            return math.inf, s
+        return bilevel.upper_value(x, y) + 0.5 * theta * dot(y, y) - sigma * math.log(s), s
 
-    y, s, halved, stuck = z, room, 0, 0
+    y, (value, s), halvings, stopped = z, barrier(z), 0, 0
     smallest = s
-    for _ in range(bilevel.lower_steps):
+    for _ in range(bilevel.lower_steps if s > 0 else 0):
         Fy, fy = bilevel.upper_gradients(x, y)[1], bilevel.lower_gradient(x, y, last)
         moved = descend(y, Fy + theta * y + weight(sigma, s) * fy)
-        y, s, count = kept_inside(inside, y, s, moved)
-        halved, stuck, smallest = halved + count, stuck + (count > HALVINGS), min(smallest, s)
+        y, value, s, count = shortened(barrier, y, value, s, moved)
+        halvings, stopped, smallest = halvings + count, stopped + (count > HALVINGS), min(smallest, s)
 
     Fx, fx = bilevel.upper_gradients(x, y)[0], bilevel.lower_gradients(x, y, last)[0]
     report = {"mu": mu, "theta": theta, "sigma": sigma, "slack": slack, "inside": s, "smallest_inside": smallest}
@@ -57,8 +63,8 @@ def step(bilevel, x, y, state, descend, k, options):
         y=y,
         direction=Fx - weight(sigma, s) * (bilevel.lower_gradients(x, z, last)[0] - fx),
         state=z.tree,
-        report=report | {"weight": weight(sigma, s), "halvings": halved, "stopped": stuck},
-        concerns=concerns(smallest, stuck, sigma),
+        report=report | {"weight": weight(sigma, s), "halvings": halvings, "stopped": stopped},
+        concerns=concerns(smallest, halvings, stopped, bilevel.lower_steps, sigma),
     )
 
 
@@ -67,20 +73,25 @@ def weight(sigma, s):
     return 0.0 if s <= 0 else sigma / s
 
 
-def kept_inside(inside, y, s, moved):
-    """Return the point on the way from y to `moved` that keeps s > 0, its s, and how often the way was halved."""
+def shortened(barrier, y, value, s, moved):
+    """Halve the way from y to `moved` until the barrier's function does not rise; (point, value, s, halvings)."""
+    allowed = value + ROUNDING * max(1.0, abs(value))
     for halvings in range(HALVINGS + 1):
-        if not (value := inside(moved)) <= 0:  # so that a NaN goes on to where it is reported
-            return moved, value, halvings
+        new, inside = barrier(moved)
+        if not new > allowed:  # so that a NaN goes on to where it is reported
+            return moved, new, inside, halvings
         moved = ((y + moved) / 2).detach().sync()
-    return y, s, HALVINGS + 1
+    return y, value, s, HALVINGS + 1
 
 
-def concerns(smallest, stuck, sigma):
+def concerns(smallest, halvings, stopped, steps, sigma):
     if not smallest > 0:
         return (f"the inside of the barrier is {smallest:.3g}, not positive",)
-    if stuck:
-        return (f"{stuck} steps of y stopped at the barrier: σ = {sigma:.3g} is too small for their step size",)
+    if stopped or halvings > steps:
+        return (
+            f"{steps} steps of y were halved {halvings} times, and {stopped} of them stopped at the barrier:"
+            f" σ = {sigma:.3g} is too small for their step size, and y lags behind",
+        )
     return ()
 
 
