@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types pytest readme bench clean
+.PHONY: help install demo test lint types pytest readme bench solvers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ readme: install ## Bring README's table of operations up to date
 
 bench: install ## Time and memory of a hypergradient
 	$(BIN)/python benchmarks/hypergradient.py
+
+solvers: install ## Every valid solver: cost, time, convergence; writes docs/solvers.md
+	$(BIN)/python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png
 
 clean: ## Remove the environment, caches and runs
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .coverage
