@@ -17,7 +17,6 @@ curves (`score: validation`), among a few that MAML was tried with on seed 0.
 from __future__ import annotations
 
 from itertools import pairwise
-from itertools import pairwise
 from typing import Any
 
 import boat_core as boat

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import importlib_metadata
 import numpy as np
 import pytest
 
 import boat_core as boat
+from boat_core.cli import main
 from boat_core.composition import compose, enumerate_solvers
 from boat_core.registry import published_operations, registry
 from boat_core.testing import Claim, OperationSuite, check_solver
+from boat_core.testing.conformance import lower_steps
 
 ALPHA, DECAY, INNER = 0.4, 0.7, 0.05
 
@@ -216,6 +220,33 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
     taken, declared = check_solver(composition, registry())
     if not EARLY & {o.name for o in composition.operations}:
         assert taken == declared + declared
+
+
+def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
+    for composition in SOLVERS:
+        steps = lower_steps(composition)
+        config = {
+            "problem": "module:function",
+            "solver": composition.as_config()
+            | {"lower_steps": steps, "lower_optimizer": {"name": "sgd", "rate": 0.1}, "upper_optimizer": "adam"},
+            "run": {"steps": 1},
+        }
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert main(["explain", str(tmp_path / "config.json"), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        names = [o.name for o in composition.operations]
+        cost = compose(registry(), **composition.as_config()).cost(steps)
+        assert [stage["name"] for stage in found["stages"]] == names
+        assert found["cost"] == {"gradients": cost.gradients, "hvps": cost.hvps}
+        assert found["second_derivatives"] == (cost.hvps > 0)
+        unrolls = not composition.lasting
+        assert found["holds"] == {"iterates": (steps + 1) * unrolls, "graph_steps": 1 * unrolls}
+        assert found["start"] == {"IAD": "upper", "DI": "learned"}.get(
+            next(iter({"IAD", "DI"} & set(names)), ""), "warm"
+        )
+        assert main(["explain", str(tmp_path / "config.json")]) == 0
+        said = capsys.readouterr().out
+        assert all(stage["formula"] in said for stage in found["stages"])
 
 
 def test_the_grammar_counts_62_over_our_19():
