@@ -13,7 +13,7 @@ from boat_core.cli import main
 from boat_core.composition import compose, enumerate_solvers
 from boat_core.registry import published_operations, registry
 from boat_core.testing import Claim, OperationSuite, check_solver
-from boat_core.testing.conformance import lower_steps
+from boat_core.testing.claims import lower_steps
 
 ALPHA, DECAY, INNER = 0.4, 0.7, 0.05
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from boat_core.cli import main
+from boat_core.registry import published_operations
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -44,6 +45,12 @@ def test_the_table_of_operations_is_up_to_date():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.replaced(README) == README, "run `make readme`"
+
+
+def test_every_pack_names_its_operations():
+    for distribution, names in published_operations().items():
+        text = (ROOT / distribution.replace("-", "_") / "README.md").read_text("utf-8")
+        assert [name for name in names if f"**{name}**" not in text] == [], distribution
 
 
 def test_the_two_commands_are_in_the_makefile():

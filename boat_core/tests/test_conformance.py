@@ -13,7 +13,7 @@ import pytest
 
 from boat_core import Cost, Hypergradient, Operation, option
 from boat_core.registry import Registered
-from boat_core.testing import Claim, KernelClaim, conformance
+from boat_core.testing import Claim, KernelClaim, claims, conformance, network_problem
 
 ETA = 0.3
 
@@ -63,7 +63,7 @@ def closed_form(claim, registry):
 
 
 def central_differences(claim, registry):
-    conformance.check_central_differences(replace(claim, exact=True), registry, conformance.OPTIMIZERS["sgd"]())
+    conformance.check_central_differences(replace(claim, exact=True), registry, claims.OPTIMIZERS["sgd"]())
 
 
 def cost(claim, registry):
@@ -150,12 +150,12 @@ def test_a_fault_is_found(packs, fault, check, message):
 
 def test_a_repaired_nan_is_found(packs):
     """An estimator that turns NaN into zeros hides the batch's; only the losses tell, and not where x is looked at."""
-    solver = conformance.make_solver(
+    solver = claims.make_solver(
         CLAIM.composition(packs(replace(SOUND, apply=repairing))),
-        conformance.poisoned(conformance.network_problem()),
+        conformance.poisoned(network_problem()),
         packs(replace(SOUND, apply=repairing)),
     )
-    solver.hypergradient(*conformance.network_problem().batches(0, None))
+    solver.hypergradient(*network_problem().batches(0, None))
     with pytest.raises(pytest.fail.Exception):
         conformance.check_first_order(CLAIM, packs(replace(SOUND, apply=repairing)))
 

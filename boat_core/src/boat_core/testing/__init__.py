@@ -4,21 +4,27 @@ case = QuadraticCase(seed=0)
 solver = boat.Solver(case.problem, approximate=["MINE"], lower_steps=5, lower_optimizer=boat.sgd(0.1), …)
 assert_close(solver.hypergradient().upper, case.unrolled_hypergradient(steps=5, rate=0.1))
 
-An author's whole test is a class that inherits `OperationSuite`, with one `Claim` for each operation.
+An author's whole test is a class that inherits `OperationSuite`, with one `Claim` for each operation. The kit needs
+pytest; the problems do not.
 """
 
 from __future__ import annotations
 
-import pytest
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-pytest.register_assert_rewrite("boat_core.testing.conformance", "boat_core.testing.values")
+from .differences import central_differences, upper_value
+from .network import network_problem
+from .quadratic import QuadraticCase
+from .second_order import assert_twice_differentiable
+from .values import assert_close, flat
 
-from .conformance import Claim, KernelClaim, OperationSuite, check_solver  # noqa: E402
-from .differences import central_differences, upper_value  # noqa: E402
-from .network import network_problem  # noqa: E402
-from .quadratic import QuadraticCase  # noqa: E402
-from .second_order import assert_twice_differentiable  # noqa: E402
-from .values import assert_close, flat  # noqa: E402
+if TYPE_CHECKING:
+    from .claims import Claim, KernelClaim
+    from .conformance import check_solver
+    from .suite import OperationSuite
+
+_KIT = {"Claim": "claims", "KernelClaim": "claims", "check_solver": "conformance", "OperationSuite": "suite"}
 
 __all__ = [
     "Claim",
@@ -33,3 +39,14 @@ __all__ = [
     "network_problem",
     "upper_value",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _KIT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    pytest.register_assert_rewrite(f"{__name__}.conformance")
+    value = getattr(import_module(f".{_KIT[name]}", __name__), name)
+    globals()[name] = value
+    return value

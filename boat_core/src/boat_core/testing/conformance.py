@@ -1,23 +1,12 @@
-"""The conformance kit: what every operation has to hold, of whichever pack.
-
-An author's test is a class with a table, one row for each operation:
-
-    from boat_core.testing import Claim, OperationSuite
-
-    class TestMine(OperationSuite):
-        claims = [Claim("MINE", truth=lambda case, steps, rate: case.implicit_hypergradient(case.y), exact=False)]
-
-`truth` is the closed form on a random quadratic problem, in numpy; `exact` claims the derivative of F(x, y_T(x))
-itself, which is then held to central differences, through momentum and Adam too. Everything else is asked of all alike.
-"""
+"""What every operation has to hold, of whichever pack: one function for each property."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jittor as jt
@@ -27,113 +16,17 @@ import pytest
 
 from ..autodiff import arrays
 from ..autodiff.derivatives import counting
-from ..composition import Composition, compose, enumerate_solvers
+from ..composition import Composition
 from ..errors import NonFiniteError, OptionError
 from ..operation import Cost
-from ..optimizers.adam import adam
 from ..optimizers.base import Optimizer
 from ..optimizers.sgd import sgd
 from ..problem import Problem
-from ..registry import Registry, registry
+from ..registry import Registry
 from ..runtime import KernelWatch
-from ..solver import Solver
+from .claims import RATE, TOLERANCE, Claim, make_solver, network_for, quadratic_for
 from .differences import central_differences, upper_value
-from .network import network_problem
-from .quadratic import QuadraticCase
 from .values import assert_close, flat
-
-STEPS, RATE = 4, 0.1
-SIZES = ((4, 3), (1, 1), (3, 6))
-TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
-    "sgd": lambda: sgd(RATE),
-    "momentum": lambda: sgd(RATE, momentum=0.9, weight_decay=0.1),
-    "adam": lambda: adam(RATE),
-}
-
-
-@dataclass(frozen=True)
-class KernelClaim:
-    """A kernel of an operation computes what plain operators do.
-
-    kernel, plain: the same function of arrays, by the kernel and without it; they return one array or a tuple.
-    arguments: `rng -> arrays`, numpy in float64; they are tried in float32 and float64.
-    """
-
-    kernel: Callable[..., Any]
-    plain: Callable[..., Any]
-    arguments: Callable[[np.random.Generator], Sequence[np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One row of the table: an operation and what its author claims of it.
-
-    Args:
-        operation: its name.
-        options: options in these tests, by operation.
-        chain: what stands around it, as `Solver` takes it (`map`, `approximate`); by default its own stage alone.
-        truth: `(case, steps, rate) -> array`: the hypergradient (of a first-order method the direction for x) on a
-            `QuadraticCase` with plain SGD, flat. Where y starts at x, it starts at `case.x`.
-        lower_truth: likewise y after the step.
-        exact: the hypergradient is the derivative of F(x, y_T(x)); for a selector that cuts the trajectory, of
-            F(x, y_T̄(x)), where `exact` is a function that finds T̄ in its report.
-        kernels: each kernel that the operation declares.
-    """
-
-    operation: str
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    chain: Mapping[str, Any] | None = None
-    truth: Callable[[QuadraticCase, int, float], np.ndarray] | None = None
-    lower_truth: Callable[[QuadraticCase, int, float], np.ndarray] | None = None
-    exact: bool | Callable[[Mapping[str, Any]], int] = False
-    kernels: Mapping[str, KernelClaim] = field(default_factory=dict)
-
-    def composition(self, packs: Registry) -> Composition:
-        """The solver in which the operation is tried."""
-        stage = packs.find(self.operation).operation.stage
-        alone = {"first_order": self.operation} if stage == "first-order" else {stage: [self.operation]}
-        return compose(packs, **(alone if self.chain is None else dict(self.chain)), options=self.options)
-
-    def __str__(self) -> str:
-        return self.operation + "".join(
-            f"-{value}" for options in self.options.values() for value in options.values() if isinstance(value, str)
-        )
-
-
-def lower_steps(composition: Composition) -> int:
-    """A few, or as many as the solver insists on."""
-    only = [o.operation.lower_steps for o in composition.operations if o.operation.lower_steps]
-    return only[0] if only else STEPS
-
-
-def make_solver(composition: Composition, problem: Problem, packs: Registry, **more: Any) -> Solver:
-    """A solver of that composition with plain SGD on both levels."""
-    settings: dict[str, Any] = {
-        "lower_optimizer": sgd(RATE),
-        "upper_optimizer": sgd(RATE),
-        "lower_steps": lower_steps(composition),
-    }
-    given = {name: dataclasses.asdict(o) for name, o in composition.options.items()}
-    options = {name: {k: v for k, v in values.items() if v is not None} for name, values in given.items()}
-    for entry in composition.operations:
-        for name, claimed in entry.operation.claims.items():
-            options[name] = {k: v for k, v in options.get(name, {}).items() if k not in claimed}
-    options = {name: values for name, values in options.items() if values}
-    return Solver(problem, **composition.as_config(), registry=packs, options=options, **(settings | more))
-
-
-def quadratic_for(composition: Composition, n: int, m: int, dtype: str, nested: bool = False) -> QuadraticCase:
-    """A random quadratic problem; square where y starts at x."""
-    return QuadraticCase(seed=n, n=m if composition.start_rule(None) == "upper" else n, m=m, dtype=dtype, nested=nested)
-
-
-def network_for(composition: Composition) -> tuple[Problem, tuple[Any, Any]]:
-    """The small network problem that suits where y starts, and its batches."""
-    problem = network_problem(upper="start" if composition.start_rule(None) == "upper" else "weights")
-    assert problem.batches is not None
-    batches: Any = problem.batches(0, None)
-    return problem, batches
 
 
 def check_closed_form(claim: Claim, packs: Registry, n: int, m: int, dtype: str, nested: bool) -> None:
@@ -326,74 +219,9 @@ def check_kernels(claim: Claim, packs: Registry, device: str) -> None:
                 assert_close(a, b, tolerance)
 
 
-class OperationSuite:
-    """Inherit, and fill `claims`; pytest runs every check for every row. `packs` says where operations are found."""
-
-    claims: Sequence[Claim] = ()
-
-    @property
-    def packs(self) -> Registry:
-        """The registry in which operations are looked up: what is installed."""
-        return registry()
-
-    def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Give each test the rows to which it applies."""
-        chosen: list[Any] = list(self.claims)
-        if metafunc.function.__name__ == "test_closed_form":
-            chosen = [c for c in chosen if c.truth or c.lower_truth]
-        if metafunc.function.__name__ == "test_central_differences":
-            chosen = [c for c in chosen if c.exact]
-        if metafunc.function.__name__ == "test_kernels":
-            chosen = [c for c in chosen if c.kernels or self.packs.find(c.operation).operation.kernels]
-        if "claim" in metafunc.fixturenames:
-            nothing = pytest.param(None, marks=pytest.mark.skip(reason="no row claims it"))
-            metafunc.parametrize("claim", chosen or [nothing], ids=str)
-
-    @pytest.mark.parametrize("dtype", ["float64", "float32"])
-    @pytest.mark.parametrize(("n", "m", "nested"), [*((n, m, False) for n, m in SIZES), (4, 3, True)])
-    def test_closed_form(self, claim: Claim, n: int, m: int, nested: bool, dtype: str) -> None:
-        check_closed_form(claim, self.packs, n, m, dtype, nested)
-
-    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-    def test_central_differences(self, claim: Claim, optimizer: str) -> None:
-        check_central_differences(claim, self.packs, OPTIMIZERS[optimizer]())
-
-    def test_every_composition(self, claim: Claim) -> None:
-        solvers = [s for s in enumerate_solvers(self.packs) if claim.operation in {o.name for o in s.operations}]
-        assert solvers, f"no valid solver has {claim.operation}"
-        for composition in solvers:
-            check_solver(_with_defaults(composition, self.packs), self.packs)
-
-    def test_purity(self, claim: Claim) -> None:
-        check_purity(claim, self.packs)
-
-    def test_determinism(self, claim: Claim) -> None:
-        check_determinism(claim, self.packs)
-
-    def test_nan(self, claim: Claim) -> None:
-        check_nan(claim, self.packs)
-
-    def test_options(self, claim: Claim) -> None:
-        check_options(claim, self.packs)
-
-    def test_nothing_is_compiled_again(self, claim: Claim) -> None:
-        check_recompilation(claim, self.packs)
-
-    def test_second_derivatives_are_taken_as_declared(self, claim: Claim) -> None:
-        check_first_order(claim, self.packs)
-
-    @pytest.mark.parametrize("device", ["cpu", "cuda"])
-    def test_kernels(self, claim: Claim, device: str) -> None:
-        check_kernels(claim, self.packs, device)
-
-
 def _leaves(tree: Any) -> list[Any]:
     return optree.tree_leaves(tree)
 
 
 def _map(function: Callable[[Any], Any], tree: Any) -> Any:
     return optree.tree_map(function, tree)
-
-
-def _with_defaults(composition: Composition, packs: Registry) -> Composition:
-    return compose(packs, **composition.as_config())

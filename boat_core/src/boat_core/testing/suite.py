@@ -1,0 +1,100 @@
+"""The conformance kit: what every operation has to hold, of whichever pack.
+
+An author's test is a class with a table, one row for each operation:
+
+    from boat_core.testing import Claim, OperationSuite
+
+    class TestMine(OperationSuite):
+        claims = [Claim("MINE", truth=lambda case, steps, rate: case.implicit_hypergradient(case.y), exact=False)]
+
+`truth` is the closed form on a random quadratic problem, in numpy; `exact` claims the derivative of F(x, y_T(x))
+itself, which is then held to central differences, through momentum and Adam too. Everything else is asked of all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ..composition import Composition, compose, enumerate_solvers
+from ..registry import Registry, registry
+from .claims import OPTIMIZERS, SIZES, Claim
+from .conformance import (
+    check_central_differences,
+    check_closed_form,
+    check_determinism,
+    check_first_order,
+    check_kernels,
+    check_nan,
+    check_options,
+    check_purity,
+    check_recompilation,
+    check_solver,
+)
+
+
+class OperationSuite:
+    """Inherit, and fill `claims`; pytest runs every check for every row. `packs` says where operations are found."""
+
+    claims: Sequence[Claim] = ()
+
+    @property
+    def packs(self) -> Registry:
+        """The registry in which operations are looked up: what is installed."""
+        return registry()
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Give each test the rows to which it applies."""
+        chosen: list[Any] = list(self.claims)
+        if metafunc.function.__name__ == "test_closed_form":
+            chosen = [c for c in chosen if c.truth or c.lower_truth]
+        if metafunc.function.__name__ == "test_central_differences":
+            chosen = [c for c in chosen if c.exact]
+        if metafunc.function.__name__ == "test_kernels":
+            chosen = [c for c in chosen if c.kernels or self.packs.find(c.operation).operation.kernels]
+        if "claim" in metafunc.fixturenames:
+            nothing = pytest.param(None, marks=pytest.mark.skip(reason="no row claims it"))
+            metafunc.parametrize("claim", chosen or [nothing], ids=str)
+
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    @pytest.mark.parametrize(("n", "m", "nested"), [*((n, m, False) for n, m in SIZES), (4, 3, True)])
+    def test_closed_form(self, claim: Claim, n: int, m: int, nested: bool, dtype: str) -> None:
+        check_closed_form(claim, self.packs, n, m, dtype, nested)
+
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_central_differences(self, claim: Claim, optimizer: str) -> None:
+        check_central_differences(claim, self.packs, OPTIMIZERS[optimizer]())
+
+    def test_every_composition(self, claim: Claim) -> None:
+        solvers = [s for s in enumerate_solvers(self.packs) if claim.operation in {o.name for o in s.operations}]
+        assert solvers, f"no valid solver has {claim.operation}"
+        for composition in solvers:
+            check_solver(_with_defaults(composition, self.packs), self.packs)
+
+    def test_purity(self, claim: Claim) -> None:
+        check_purity(claim, self.packs)
+
+    def test_determinism(self, claim: Claim) -> None:
+        check_determinism(claim, self.packs)
+
+    def test_nan(self, claim: Claim) -> None:
+        check_nan(claim, self.packs)
+
+    def test_options(self, claim: Claim) -> None:
+        check_options(claim, self.packs)
+
+    def test_nothing_is_compiled_again(self, claim: Claim) -> None:
+        check_recompilation(claim, self.packs)
+
+    def test_second_derivatives_are_taken_as_declared(self, claim: Claim) -> None:
+        check_first_order(claim, self.packs)
+
+    @pytest.mark.parametrize("device", ["cpu", "cuda"])
+    def test_kernels(self, claim: Claim, device: str) -> None:
+        check_kernels(claim, self.packs, device)
+
+
+def _with_defaults(composition: Composition, packs: Registry) -> Composition:
+    return compose(packs, **composition.as_config())
