@@ -60,6 +60,13 @@ def test_without_a_warm_start_no_task_is_remembered(toys):
     assert_close(s.start, problem().lower, 0)
 
 
+def test_a_carried_state_goes_by_name_too(toys):
+    s = solver(toys, start="cold", lower_state="carry", lower_optimizer=boat.adam(0.1))
+    s.step(tasks={"a": A}), s.step(tasks={"b": B}), s.step(tasks={"a": A})
+    counts = {key: one["optimizer"]["count"] for key, one in s.state["lower"].items()}
+    assert counts == {"a": 6, "b": 3}
+
+
 @pytest.mark.parametrize("settings", [{"lower_state": "carry"}, {"first_order": "BOTH"}], ids=["chain", "first-order"])
 def test_state_and_restore(toys, settings):
     def make():

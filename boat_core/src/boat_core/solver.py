@@ -261,8 +261,9 @@ class Solver:
 
         self._x, self._upper_state = x, detached(upper_state)
         self._learned, self._start_state = learned, start_state
-        # A warm start remembers every task that there ever was, and what belongs to no task only where there are none.
-        known = self._lower if self._start_rule == "warm" and ALONE not in lower else {}
+        # Whatever goes on by task remembers every one that there ever was, and none where there are none.
+        lasts = self._start_rule == "warm" or self._carries
+        known = self._lower if lasts and ALONE not in lower else {}
         self._lower = {key: state for key, state in known.items() if key != ALONE} | lower
         self.iteration += 1
         return StepResult(self.iteration - 1, *losses, report)
