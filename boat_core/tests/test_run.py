@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 
 import numpy as np
@@ -125,6 +126,15 @@ def boat(capsys, *arguments):
     return code, out, err
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own handler, also where the tests run in the background, with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_a_readable_folder(capsys):
     """A real signal: Jittor's import puts a handler in C in its place, which would end this very process."""
     code, out, err = boat(capsys, "config.yaml", "--json", "--set", "problem_options={fault: interrupt}")

@@ -20,7 +20,12 @@ from .network import network_problem
 from .quadratic import QuadraticCase
 
 STEPS, RATE = 4, 0.1
-SIZES = ((4, 3), (1, 1), (3, 6))
+#: (n, m, nested, dtype) of the quadratic problems. Each new rank, structure or dtype is a set of kernels to compile.
+PROBLEMS = (
+    *((n, m, False, "float64") for n, m in ((4, 3), (1, 1), (3, 6))),
+    (4, 3, True, "float64"),
+    *((n, m, False, "float32") for n, m in ((4, 3), (3, 6))),
+)
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "sgd": lambda: sgd(RATE),

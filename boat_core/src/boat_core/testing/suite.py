@@ -20,7 +20,7 @@ import pytest
 
 from ..composition import Composition, compose, enumerate_solvers
 from ..registry import Registry, registry
-from .claims import OPTIMIZERS, SIZES, Claim
+from .claims import OPTIMIZERS, PROBLEMS, Claim
 from .conformance import (
     check_central_differences,
     check_closed_form,
@@ -58,8 +58,7 @@ class OperationSuite:
             nothing = pytest.param(None, marks=pytest.mark.skip(reason="no row claims it"))
             metafunc.parametrize("claim", chosen or [nothing], ids=str)
 
-    @pytest.mark.parametrize("dtype", ["float64", "float32"])
-    @pytest.mark.parametrize(("n", "m", "nested"), [*((n, m, False) for n, m in SIZES), (4, 3, True)])
+    @pytest.mark.parametrize(("n", "m", "nested", "dtype"), PROBLEMS)
     def test_closed_form(self, claim: Claim, n: int, m: int, nested: bool, dtype: str) -> None:
         check_closed_form(claim, self.packs, n, m, dtype, nested)
 
