@@ -64,8 +64,8 @@ def outer_product(case, steps, rate):
 def dynamic_barrier(control, u1):
     def weights(case, steps):
         target = last(case, steps, INNER)
-        Fx, Fy, qx, qy = case.rho * case.x, case.upper_gradient(case.y), -case.B.T @ (case.y - target), None
-        qy, qq = case.lower_gradient(case.y), None
+        Fx, Fy = case.rho * case.x, case.upper_gradient(case.y)
+        qx, qy = -case.B.T @ (case.y - target), case.lower_gradient(case.y)
         qq = qx @ qx + qy @ qy
         phi = u1 * (qq if control == "gradient" else case.lower_value(case.y) - case.lower_value(target))
         weight = max(0.0, (phi - Fx @ qx - Fy @ qy) / qq)

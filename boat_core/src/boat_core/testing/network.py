@@ -31,16 +31,17 @@ def network_problem(seed: int = 0, dtype: str = "float64", upper: str = "weights
         error = jt.matmul(hidden, y["out"]) - targets
         return (error * error).sum(dim=1)
 
-    def mean_square(x: Any, y: Any = None) -> Any:
-        differences = (a if y is None else a - b for a, b in zip(leaves(x), leaves(y if y is not None else x)))
-        return sum((d * d).mean() for d in differences)
+    def mean_square(x: Any) -> Any:
+        return sum((leaf * leaf).mean() for leaf in leaves(x))
 
     def upper_objective(x: Any, y: Any, batch: Any) -> Any:
         return losses(y, **batch).mean() + mean_square(x)
 
     def lower_objective(x: Any, y: Any, batch: Any) -> Any:
         each = losses(y, **batch)
-        return each.mean() + mean_square(x, y) if upper == "start" else (jt.sigmoid(x) * each).mean()
+        if upper == "start":
+            return each.mean() + mean_square([a - b for a, b in zip(leaves(x), leaves(y))])
+        return (jt.sigmoid(x) * each).mean()
 
     data = {"rows": rows, "targets": targets}, {"rows": held_out, "targets": wanted}
     above = {"hidden": {k: v + 0.5 for k, v in start["hidden"].items()}, "out": start["out"] - 0.5}
