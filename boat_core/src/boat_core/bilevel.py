@@ -28,7 +28,8 @@ class Bilevel:
     lower_batch: Any
     upper_batch: Any
     lower_steps: int
-    #: What a second derivative leads to where it meets an operator that Jittor gets wrong: "off", "warn", "error".
+    #: What an operator leads to that Jittor gets wrong in second derivatives: "warn", "error", or "off", as where none
+    #: are taken.
     guard: str = "error"
 
     def upper(self, x: Vector, y: Vector, t: int = 0) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def build_composition(config: Config, registry: Registry) -> Composition:
-    """Return the solver's operations in order. Imports neither Jittor nor the problem.
+    """Return the solver's operations in order. Imports neither Jittor (a pack's optimizer may) nor the problem.
 
     Raises:
         ConfigError: they do not form a solver, or an option does not fit; with the line of the key at fault.

@@ -105,7 +105,7 @@ class OuterStep:
             if entry.operation.apply:
                 options = replace(self.composition.options[entry.name], **(given or {}).get(entry.name, {}))
                 objective = entry.operation.apply(bilevel.upper, objective, options)
-        if not self.composition.second_order(bilevel.lower_steps):
+        if bilevel.guard == "off":
             return objective
 
         def guarded(x: Vector, y: Vector, t: int) -> Any:

@@ -102,7 +102,8 @@ class Solver:
         self.composition.work(lower_steps)
         self.lower_steps, self._segment = lower_steps, None if segment == "all" else int(segment)
         self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
-        self._strict, self._guard, self._on_nonfinite = strict, second_order_guard, on_nonfinite
+        self._strict, self._on_nonfinite = strict, on_nonfinite
+        self._guard = second_order_guard if self.composition.second_order(lower_steps) else "off"
         self._x = Vector.of(problem.upper, "upper").sync()
         self._y0 = Vector.of(problem.lower, "lower").sync()
         if self._start_rule == "upper":

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, Excludes, Hypergradient, MapStep, Operation, dot, norm, option
+from boat_core import Alias, Cost, Excludes, Hypergradient, MapStep, Operation, dot, option
 
 POWERS = {"s1": (2, 7), "s2": (1, 5), "s3": (0, 3)}
 
@@ -39,11 +39,12 @@ def step(iteration, options):
 
     mixed, Hv = point.products(v)
     r = Hv - point.upper_gradient
+    rr = dot(r, r)
     of_v, of_x = POWERS[options.schedule]
     eta, concerns = options.multiplier_rate * mu**of_v * (k + 1) ** (-options.tau / 2), ()
-    report = {"mu": mu, "norm_residual": norm(r)}
-    if "CG" in iteration.names and report["norm_residual"] > 0:
-        curvature = dot(r, point.hessian_product(r)) / dot(r, r)
+    report = {"mu": mu, "norm_residual": rr**0.5}
+    if "CG" in iteration.names and rr > 0:
+        curvature = dot(r, point.hessian_product(r)) / rr
         report["curvature"] = curvature
         # Asked in this way a NaN goes on to where it is reported.
         eta = 0.0 if curvature <= 0 else 1 / curvature
