@@ -68,8 +68,8 @@ def cross_entropy(logits: Any, each: int) -> Any:
     """Cross-entropy of each row; the classes follow each other with `each` rows."""
     ways = logits.shape[-1]
     one_hot = jt.array(np.repeat(np.eye(ways, dtype=np.float32), each, axis=0))
-    shifted = logits - logits.max(dim=-1, keepdims=True)
-    return jt.log(shifted.exp().sum(dim=-1)) - (shifted * one_hot).sum(dim=-1)
+    centred = logits - logits.max(dim=-1, keepdims=True)
+    return jt.log(centred.exp().sum(dim=-1)) - (centred * one_hot).sum(dim=-1)
 
 
 def problem(

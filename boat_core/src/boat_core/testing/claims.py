@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +76,10 @@ class Claim:
         alone = {"first_order": self.operation} if stage == "first-order" else {stage: [self.operation]}
         return compose(packs, **(alone if self.chain is None else dict(self.chain)), options=self.options)
 
+    def solver(self, problem: Problem, packs: Registry, **more: Any) -> Solver:
+        """That solver of a problem, with plain SGD on both levels."""
+        return make_solver(self.composition(packs), problem, packs, options=self.options, **more)
+
     def __str__(self) -> str:
         return self.operation + "".join(
             f"-{value}" for options in self.options.values() for value in options.values() if isinstance(value, str)
@@ -96,13 +99,7 @@ def make_solver(composition: Composition, problem: Problem, packs: Registry, **m
         "upper_optimizer": sgd(RATE),
         "lower_steps": lower_steps(composition),
     }
-    given = {name: dataclasses.asdict(o) for name, o in composition.options.items()}
-    options = {name: {k: v for k, v in values.items() if v is not None} for name, values in given.items()}
-    for entry in composition.operations:
-        for name, claimed in entry.operation.claims.items():
-            options[name] = {k: v for k, v in options.get(name, {}).items() if k not in claimed}
-    options = {name: values for name, values in options.items() if values}
-    return Solver(problem, **composition.as_config(), registry=packs, options=options, **(settings | more))
+    return Solver(problem, **composition.as_config(), registry=packs, **(settings | more))
 
 
 def quadratic_for(composition: Composition, n: int, m: int, dtype: str, nested: bool = False) -> QuadraticCase:

@@ -33,7 +33,7 @@ def check_closed_form(claim: Claim, packs: Registry, n: int, m: int, dtype: str,
     """Hypergradient and new y are those of the closed form."""
     composition = claim.composition(packs)
     case = quadratic_for(composition, n, m, dtype, nested)
-    solver, tolerance = make_solver(composition, case.problem, packs), TOLERANCE[dtype]
+    solver, tolerance = claim.solver(case.problem, packs), TOLERANCE[dtype]
     if claim.truth:
         assert_close(solver.hypergradient().upper, claim.truth(case, solver.lower_steps, RATE), tolerance)
     if claim.lower_truth:
@@ -45,27 +45,24 @@ def check_central_differences(claim: Claim, packs: Registry, optimizer: Optimize
     """The hypergradient is the derivative of what runs, on a small network."""
     composition = claim.composition(packs)
     problem, batches = network_for(composition)
-    solver = make_solver(composition, problem, packs, lower_optimizer=optimizer)
+    solver = claim.solver(problem, packs, lower_optimizer=optimizer)
     steps = solver.lower_steps
     if callable(claim.exact):
         steps = claim.exact(solver.hypergradient(*batches).report.operations[claim.operation])
 
-    def value(x: Any) -> float:
-        # Selectors are left out: what they leave of the trajectory is all that there is.
-        names = [o.name for o in composition.map]
-        start = composition.start_rule(None)
-        settings: dict[str, Any] = {
-            "map": names,
-            "options": {name: claim.options[name] for name in names if name in claim.options},
-            "start": start if start == "upper" else None,
-            "lower_steps": steps,
-            "lower_optimizer": optimizer,
-            "upper_optimizer": sgd(RATE),
-            "registry": packs,
-        }
-        return upper_value(problem, x, batches, **settings)
-
-    truth = central_differences(value, problem.upper)
+    # Selectors are left out: what they leave of the trajectory is all that there is.
+    names = [o.name for o in composition.map]
+    start = composition.start_rule(None)
+    settings: dict[str, Any] = {
+        "map": names,
+        "options": {name: claim.options[name] for name in names if name in claim.options},
+        "start": start if start == "upper" else None,
+        "lower_steps": steps,
+        "lower_optimizer": optimizer,
+        "upper_optimizer": sgd(RATE),
+        "registry": packs,
+    }
+    truth = central_differences(lambda x: upper_value(problem, x, batches, **settings), problem.upper)
     assert_close(solver.hypergradient(*batches).upper, truth, TOLERANCE["float64"])
 
 
@@ -96,12 +93,11 @@ def check_solver(composition: Composition, packs: Registry) -> tuple[Cost, Cost]
 
 def check_purity(claim: Claim, packs: Registry) -> None:
     """Arrays given are never changed: variables and batches, numpy's and Jittor's."""
-    composition = claim.composition(packs)
-    problem, batches = network_for(composition)
+    problem, batches = network_for(claim.composition(packs))
     for convert in (np.array, arrays.as_array):
         upper, lower, given = (_map(convert, tree) for tree in (problem.upper, problem.lower, batches))
         before = [arrays.to_numpy(leaf).copy() for leaf in _leaves((upper, lower, given))]
-        solver = make_solver(composition, replace(problem, upper=upper, lower=lower), packs)
+        solver = claim.solver(replace(problem, upper=upper, lower=lower), packs)
         solver.step(*given), solver.step(*given)
         after = _leaves((upper, lower, given))
         assert all(np.array_equal(a, arrays.to_numpy(b)) for a, b in zip(before, after)), "an array given was changed"
@@ -109,11 +105,10 @@ def check_purity(claim: Claim, packs: Registry) -> None:
 
 def check_determinism(claim: Claim, packs: Registry) -> None:
     """The same steps give the same bits, and a hypergradient that was only looked at changes nothing."""
-    composition = claim.composition(packs)
-    problem, batches = network_for(composition)
+    problem, batches = network_for(claim.composition(packs))
     ends = []
     for looks in (False, True):
-        solver = make_solver(composition, problem, packs)
+        solver = claim.solver(problem, packs)
         for _ in range(2):
             if looks:
                 solver.hypergradient(*batches)
@@ -124,9 +119,8 @@ def check_determinism(claim: Claim, packs: Registry) -> None:
 
 def check_nan(claim: Claim, packs: Registry) -> None:
     """A NaN that comes in is an error, and so is one that arises inside; after either the solver is as it was."""
-    composition = claim.composition(packs)
-    problem, (lower, upper) = network_for(composition)
-    solver = make_solver(composition, problem, packs)
+    problem, (lower, upper) = network_for(claim.composition(packs))
+    solver = claim.solver(problem, packs)
     before = _leaves(solver.state)
     bad = {**upper, "targets": np.full_like(upper["targets"], np.nan)}
     with pytest.raises(NonFiniteError, match="upper_batch"):
@@ -162,13 +156,12 @@ def _wrong_values(options: type) -> Iterator[tuple[str, Any]]:
 
 def check_recompilation(claim: Claim, packs: Registry) -> None:
     """The second outer step compiles nothing, nor does another solver with other numbers."""
-    composition = claim.composition(packs)
-    problem, batches = network_for(composition)
-    solver = make_solver(composition, problem, packs)
+    problem, batches = network_for(claim.composition(packs))
+    solver = claim.solver(problem, packs)
     solver.step(*batches), solver.step(*batches)
     watch = KernelWatch()
     solver.step(*batches)
-    make_solver(composition, problem, packs).step(*_map(lambda a: a + 1, batches))
+    claim.solver(problem, packs).step(*_map(lambda a: a + 1, batches))
     watch.poll()
     assert watch.names == [], f"compiled again: {watch.names}"
 
@@ -189,9 +182,8 @@ def poisoned(problem: Problem) -> Problem:
 
 def check_first_order(claim: Claim, packs: Registry) -> None:
     """Where no product with second derivatives is declared none is taken; where one is declared, one is."""
-    composition = claim.composition(packs)
-    problem, batches = network_for(composition)
-    solver = make_solver(composition, poisoned(problem), packs)
+    problem, batches = network_for(claim.composition(packs))
+    solver = claim.solver(poisoned(problem), packs)
     if solver.composition.second_order(solver.lower_steps):
         with pytest.raises(NonFiniteError):
             solver.step(*batches), solver.step(*batches)
@@ -203,17 +195,16 @@ def check_first_order(claim: Claim, packs: Registry) -> None:
 
 
 def check_kernels(claim: Claim, packs: Registry, device: str) -> None:
-    """Each kernel declared is claimed, and computes what plain operators do."""
+    """Each kernel declared is claimed, and computes on that device what plain operators do."""
     declared = packs.find(claim.operation).operation.kernels
     assert set(claim.kernels) == set(declared), f"kernels declared {declared}, claimed {tuple(claim.kernels)}"
     if device == "cuda" and not jt.has_cuda:
         pytest.skip("no CUDA device here")
-    if device == "cuda" and not jt.flags.use_cuda:
-        pytest.skip("CUDA is not in use: run with BOAT_DEVICE=cuda or run.device: cuda")
     for name, kernel in claim.kernels.items():
         for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
-            given = [arrays.as_array(a.astype(dtype)) for a in kernel.arguments(np.random.default_rng(0))]
-            ours, plain = (_leaves(f(*given)) for f in (kernel.kernel, kernel.plain))
+            with jt.flag_scope(use_cuda=int(device == "cuda")):
+                given = [arrays.as_array(a.astype(dtype)) for a in kernel.arguments(np.random.default_rng(0))]
+                ours, plain = ([arrays.to_numpy(v) for v in _leaves(f(*given))] for f in (kernel.kernel, kernel.plain))
             assert len(ours) == len(plain), f"{name}: another number of results"
             for a, b in zip(ours, plain):
                 assert_close(a, b, tolerance)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ..composition import Composition, compose, enumerate_solvers
+from ..composition import enumerate_solvers
 from ..registry import Registry, registry
 from .claims import OPTIMIZERS, PROBLEMS, Claim
 from .conformance import (
@@ -70,7 +70,7 @@ class OperationSuite:
         solvers = [s for s in enumerate_solvers(self.packs) if claim.operation in {o.name for o in s.operations}]
         assert solvers, f"no valid solver has {claim.operation}"
         for composition in solvers:
-            check_solver(_with_defaults(composition, self.packs), self.packs)
+            check_solver(composition, self.packs)
 
     def test_purity(self, claim: Claim) -> None:
         check_purity(claim, self.packs)
@@ -93,7 +93,3 @@ class OperationSuite:
     @pytest.mark.parametrize("device", ["cpu", "cuda"])
     def test_kernels(self, claim: Claim, device: str) -> None:
         check_kernels(claim, self.packs, device)
-
-
-def _with_defaults(composition: Composition, packs: Registry) -> Composition:
-    return compose(packs, **composition.as_config())
