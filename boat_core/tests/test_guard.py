@@ -195,8 +195,6 @@ RIGHT = {
     "triangular matmul": (lambda x: jt.matmul(var(np.tri(4)), x), ROWS),
 }
 WRONG = {
-    "max_pool2d": (lambda x: nn.max_pool2d(x, 2), IMAGE, "second"),
-    "avg_pool2d": (lambda x: nn.avg_pool2d(x, 3, ceil_mode=True), IMAGE, "second"),
     "a Function that keeps what execute is given": (CutOff.apply, ROWS[:1], "second"),
     "safe_clip": (lambda x: jt.safe_clip(x, -0.1, 0.1), ROWS, "first"),
 }

@@ -412,6 +412,8 @@ from boat_core.runtime import preparation
 calls = []
 preparation.prepare = lambda: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
 preparation.select_device = lambda: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
+from boat_core.runtime import hook
+hook._then[:] = [lambda: calls.append("then")]  # not the routes: this Jittor has nothing to route
 import jittor, jittor_utils
 assert jittor.__loader__.__class__.__name__ == "SourceFileLoader" and jittor.answer == 42
 assert not any(type(finder).__name__ == "_Finder" for finder in sys.meta_path)
@@ -423,7 +425,7 @@ def test_the_hook_prepares_before_and_settles_after_whoever_imports_jittor(tmp_p
     for name in ("jittor", "jittor_utils"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("answer = 42\n")
-    assert run(HOOKED, tmp_path) == "[False, True]\n"
+    assert run(HOOKED, tmp_path) == "[False, True, 'then']\n"
 
 
 EXAMINED = """

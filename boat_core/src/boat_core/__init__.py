@@ -77,7 +77,14 @@ if TYPE_CHECKING:
     from .trajectory import Hypergradient, Point, Trajectory
     from .trees import Vector, dot, gradient, gradients, norm
 
-install_import_hook()
+
+def _install_routes() -> None:
+    from .autodiff.routes import install
+
+    install()  # before `from jittor.nn import …` can take a name as it was
+
+
+install_import_hook(then=_install_routes)
 
 
 def __getattr__(name: str) -> Any:

@@ -31,17 +31,19 @@ class Bilevel:
     #: What an operator leads to that Jittor gets wrong in second derivatives: "warn", "error", or "off", as where none
     #: are taken.
     guard: str = "error"
+    #: Whether the usual spellings go to `boat_core.autodiff.operators` in F and f.
+    native: bool = True
 
     def upper(self, x: Vector, y: Vector, t: int = 0) -> Any:
         """F(x, y), an array that holds one number."""
-        return _evaluate(self.problem.upper_objective, "upper_objective", x, y, self.upper_batch)
+        return _evaluate(self.problem.upper_objective, "upper_objective", x, y, self.upper_batch, self.native)
 
     def lower(self, x: Vector, y: Vector, t: int = 0) -> Any:
         """f(x, y) on the batch of lower step t (beyond the last they begin anew), an array that holds one number."""
         batch = self.lower_batch
         if isinstance(batch, PerStep):
             batch = batch.batches[t % len(batch.batches)]
-        return _evaluate(self.problem.lower_objective, "lower_objective", x, y, batch)
+        return _evaluate(self.problem.lower_objective, "lower_objective", x, y, batch, self.native)
 
     def upper_gradients(self, x: Vector, y: Vector) -> tuple[Vector, Vector]:
         """(∇_x F, ∇_y F)."""
@@ -90,8 +92,8 @@ class Bilevel:
         return project(y, self.problem.project_lower, "project_lower")
 
 
-def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any) -> Any:
-    with inside_objective():
+def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
+    with inside_objective(native):
         value = function(x.tree, y.tree, batch)
     if not arrays.is_jittor(value):
         raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")

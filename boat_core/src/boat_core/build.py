@@ -111,6 +111,7 @@ def build_solver(config: Config, registry: Registry, problem: Problem) -> Solver
         segment=section.segment,
         strict=section.strict,
         second_order_guard=section.second_order_guard,
+        operators=section.operators,
         on_nonfinite=section.on_nonfinite,
         registry=registry,
     )

@@ -25,11 +25,13 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 TOLERANCE = 1e-5
 
 
-def check_problem(problem: Problem, lower_batch: Any, upper_batch: Any, seed: int = 0) -> list[dict[str, Any]]:
+def check_problem(
+    problem: Problem, lower_batch: Any, upper_batch: Any, seed: int = 0, operators: str = "native"
+) -> list[dict[str, Any]]:
     """Check F and f at the problem's start; one JSON-ready row per objective, derivative and leaf.
 
     A row holds objective ("upper", "lower"), derivative ("first", "second"), leaf, error (relative), tolerance, ok.
-    Everything is computed in float64, whatever the problem's dtypes.
+    Everything is computed in float64, whatever the problem's dtypes, with the solver's choice of `operators`.
 
     Raises:
         ObjectiveError: an objective does not return one reproducible floating-point number.
@@ -39,7 +41,7 @@ def check_problem(problem: Problem, lower_batch: Any, upper_batch: Any, seed: in
     x, y = (Vector.of(_in_float64(v), name) for v, name in ((problem.upper, "upper"), (problem.lower, "lower")))
     lower = prepare_batch(_in_float64(lower_batch), "lower_batch", 1)
     upper = prepare_batch(_in_float64(upper_batch), "upper_batch", 1)
-    bilevel = Bilevel(problem, lower, upper, 1)
+    bilevel = Bilevel(problem, lower, upper, 1, native=operators == "native")
     check_reproducible(bilevel, x, y)
     rng = np.random.default_rng(seed)
     rows = []

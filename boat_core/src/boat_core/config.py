@@ -50,6 +50,11 @@ class SolverConfig:
     second_order_guard: str = option(
         "error", choices=("off", "warn", "error"), doc="what an operator with wrong second derivatives leads to"
     )
+    operators: str = option(
+        "native",
+        choices=("native", "plain"),
+        doc="inside the objectives: operators of our own that differentiate to every order, or Jittor's",
+    )
     on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ _CHOICES = {
     "start": ("warm", "cold", "upper"),
     "lower_state": ("fresh", "carry"),
     "second_order_guard": ("off", "warn", "error"),
+    "operators": ("native", "plain"),
     "on_nonfinite": ("error", "report"),
 }
 
@@ -53,6 +54,9 @@ class Solver:
         strict: an operation's concern (an unconverged solve, say) is an error instead of a line of the report.
         second_order_guard: what an operator that Jittor differentiates wrongly a second time leads to, in an objective
             whose second derivative is taken: "error", "warn", or "off", see `boat_core.twice_differentiable`.
+        operators: "native" has the usual spellings of matrix products, convolutions, pooling, cross-entropy and
+            activations go to operators that differentiate to every order, inside F and f alone; "plain" has them stay
+            Jittor's.
         on_nonfinite: "error" raises on NaN or infinity; "report" puts a concern into the report and lets it pass.
         registry: where operations are looked up; by default what is installed.
 
@@ -77,6 +81,7 @@ class Solver:
         segment: int | str = 1,
         strict: bool = False,
         second_order_guard: str = "error",
+        operators: str = "native",
         on_nonfinite: str = "error",
         registry: Registry | None = None,
     ) -> None:
@@ -84,6 +89,7 @@ class Solver:
         settings = {
             "lower_state": lower_state,
             "second_order_guard": second_order_guard,
+            "operators": operators,
             "on_nonfinite": on_nonfinite,
             **({} if start is None else {"start": start}),
         }
@@ -104,6 +110,7 @@ class Solver:
         self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
         self._strict, self._on_nonfinite = strict, on_nonfinite
         self._guard = second_order_guard if self.composition.second_order(lower_steps) else "off"
+        self._native = operators == "native"
         self._x = Vector.of(problem.upper, "upper").sync()
         self._y0 = Vector.of(problem.lower, "lower").sync()
         if self._start_rule == "upper":
@@ -307,6 +314,7 @@ class Solver:
             prepare_batch(upper_batch, f"{where}upper_batch", self.lower_steps),
             self.lower_steps,
             self._guard,
+            self._native,
         )
         start = self._start_of(key)
         if not self._checked:

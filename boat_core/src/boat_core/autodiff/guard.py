@@ -9,7 +9,8 @@ off), so the guard is structural: inside `guarding` each such operator must be a
 Of Jittor's own hardly any is, see `VERIFIED`. `jt.linalg` and, on a CPU, `jt.cumsum` are `jt.numpy_code`, and a second
 derivative through that does not even return: the process ends (segmentation fault). `safe_clip` is guarded too: a
 kernel of Jittor's, but its derivative is a straight-through estimate. What is built of ordinary operators is right,
-among it `nn.AdaptiveMaxPool2d`, sorting, interpolation, convolutions, LSTM and GRU.
+among it `nn.AdaptiveMaxPool2d`, sorting, interpolation, convolutions, LSTM and GRU. So is pooling in an objective: it
+goes to an operator of our own (`boat_core.autodiff.operators`) and never comes here.
 
 Operators that carry no derivative pass: all their outputs are integers, booleans or cut from the graph, or (for
 `jt.code` and `jt.numpy_code`, which have no other way in) all their inputs are.
@@ -43,8 +44,8 @@ _LOST = "Jittor does not differentiate its gradient in full, so a second derivat
 _WRONG = "its derivative is an estimate by design, so first and second derivatives would silently be wrong"
 _CRASH = "Jittor cannot differentiate its gradient, a second derivative would end the process"
 _POOL = (
-    "for max pooling use nn.AdaptiveMaxPool{0}d, a max over a reshaped array or a strided convolution, "
-    "for average pooling leave ceil_mode off"
+    "solver.operators: native has it right; without, for max pooling use nn.AdaptiveMaxPool{0}d or a max over a "
+    "reshaped array, for average pooling leave ceil_mode off"
 )
 _MATRIX = "use matmul and elementwise operators, or numpy outside the objective if the matrix is constant"
 # What to use instead, by the start of the operator's name; test_guard.py shows that it is right.
@@ -206,7 +207,7 @@ def _vouched(caller: FrameType) -> bool:
 def _name(frame: FrameType) -> str:
     name = frame.f_code.co_name
     for kind in type(frame.f_locals.get("self")).__mro__:
-        if getattr(vars(kind).get(name), "__code__", None) is frame.f_code:
+        if getattr(inspect.unwrap(vars(kind).get(name, frame)), "__code__", None) is frame.f_code:
             name = f"{kind.__qualname__}.{name}"
     return f"{frame.f_globals.get('__name__')}.{name}"
 
@@ -221,7 +222,7 @@ def _report(name: str, why: str, caller: FrameType) -> None:
         raise SecondOrderError(message)
     level = 3  # the caller; then outwards to the user's own line
     for frame in _frames(caller):
-        if not str(frame.f_globals.get("__name__")).startswith(("jittor", "boat_core.modules")):
+        if not str(frame.f_globals.get("__name__")).startswith(("jittor", "boat_core.modules", "boat_core.autodiff.")):
             break
         level += 1
     warnings.warn(message, SecondOrderWarning, stacklevel=level)

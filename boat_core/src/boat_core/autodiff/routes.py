@@ -1,49 +1,94 @@
 """While an objective is evaluated, operators that Jittor computes or differentiates imprecisely go another way.
 
-On float64 arrays only:
-
-- a Python number beside an array: Jittor rounds it to float32, and `0.1 * x` with x of shape (1,) is float32
+- The usual spellings of matrix products, convolutions, pooling, cross-entropy and activations go to operators that
+  differentiate to every order, see `boat_core.autodiff.operators`; `native=False` leaves them with Jittor.
+- Float64 arrays beside a Python number: Jittor rounds it to float32, and `0.1 * x` with x of shape (1,) is float32
   altogether. It becomes an array of float64 first.
-- `mean`: its gradient takes 1/n rounded to float32 (relative error 3e-8). It becomes a sum times an exact 1/n.
+- `mean` of float64: its gradient takes 1/n rounded to float32 (relative error 3e-8). It becomes a sum times an exact
+  1/n.
 
 Outside an objective nothing changes: the wrappers act by a context variable.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
+from operator import attrgetter
+from types import FunctionType
 from typing import Any
 
+from ..runtime import native as library
 from .arrays import constant
 from .backend import jt
+from .operators.spellings import SPELLINGS
 
 _inside: ContextVar[bool] = ContextVar("boat_inside_objective", default=False)
+_operators: ContextVar[Any] = ContextVar("boat_operators", default=None)
 
 
 @contextmanager
-def inside_objective() -> Iterator[None]:
-    """Route operators inside this block."""
-    _install()
-    token = _inside.set(True)
+def inside_objective(native: bool = True) -> Iterator[None]:
+    """Route operators inside this block; `native` says whether to operators of our own, where they can be had."""
+    install()
+    ops = library.operators() if native else None
+    tokens = _inside.set(True), _operators.set(ops)
     try:
         yield
     finally:
-        _inside.reset(token)
+        _inside.reset(tokens[0])
+        _operators.reset(tokens[1])
 
 
 @cache
-def _install() -> None:
+def install() -> None:
+    """Put the wrappers in, once; what was imported from Jittor before that escapes them."""
     import jittor
 
+    for path, replacement in SPELLINGS.items():
+        _replace(path, _native(attrgetter(path)(jittor), replacement))
     for name in ("add", "sub", "mul", "truediv"):
         for method in (f"__{name}__", f"__r{name}__"):
             setattr(jittor.Var, method, _exact_number(getattr(jittor.Var, method)))
     jittor.Var.__pow__ = _exact_number(jittor.Var.__pow__, kinds=(float,))  # x**2 has a kernel of its own
     jittor.mean = _exact_mean(jittor.mean)
     jittor.Var.mean = _exact_mean(jittor.Var.mean)
+
+
+def _replace(path: str, routed: Callable[..., Any]) -> None:
+    """Put `routed` wherever Jittor holds what it wraps: under other names, and in modules made of a function."""
+    import jittor
+
+    original = routed.__wrapped__  # type: ignore[attr-defined]
+    owner, _, name = path.rpartition(".")
+    setattr(attrgetter(owner)(jittor) if owner else jittor, name, routed)
+    if not isinstance(original, FunctionType):
+        return
+    modules = [module for key, module in sys.modules.items() if key.split(".")[0] == "jittor"]
+    for holder in (*modules, jittor.Var):
+        for key, value in list(vars(holder).items()):
+            if value is original:
+                setattr(holder, key, routed)
+            execute = vars(value).get("execute") if isinstance(value, type) else None
+            for cell in getattr(execute, "__closure__", None) or ():
+                if execute is not routed and cell.cell_contents is original:
+                    cell.cell_contents = routed
+
+
+def _native(original: Callable[..., Any], replacement: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def routed(*args: Any, **keywords: Any) -> Any:
+        ops = _operators.get()
+        if ops is not None:
+            result = replacement(ops, *args, **keywords)
+            if result is not NotImplemented:
+                return result
+        return original(*args, **keywords)
+
+    return routed
 
 
 def _routed(x: Any) -> bool:

@@ -33,7 +33,9 @@ def check_derivatives(arguments: argparse.Namespace) -> int:
     drawn = draw_batches(problem, config.run.seed, 0)
     if "tasks" in drawn:  # all tasks share the objectives: one of them is enough
         drawn = dict(zip(("lower_batch", "upper_batch"), next(iter(drawn["tasks"].by_name().values()))))
-    rows = check_problem(problem, drawn.get("lower_batch"), drawn.get("upper_batch"), config.run.seed)
+    rows = check_problem(
+        problem, drawn.get("lower_batch"), drawn.get("upper_batch"), config.run.seed, config.solver.operators
+    )
     wrong = [row for row in rows if not row["ok"]]
     if arguments.json:
         print_json({"ok": not wrong, "derivatives": rows})

@@ -1,5 +1,7 @@
 """The import hook: whoever imports Jittor, `prepare()` runs before its first line and `select_device()` after its last.
 
+What else is to happen then is handed to `install_import_hook`: this room knows nothing of the others.
+
 The finder answers with Jittor's own spec, whose loader is wrapped until the module is really made. So asking
 whether Jittor is installed (`importlib.util.find_spec`) prepares and compiles nothing.
 """
@@ -10,9 +12,11 @@ import sys
 
 TYPE_CHECKING = False  # typing's own costs more to import than all that is here
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _NAMES = ("jittor", "jittor_utils")
+_then: list[Callable[[], None]] = []
 
 
 class _Loader:
@@ -35,6 +39,8 @@ class _Loader:
 
             sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
             select_device()
+            for action in _then:
+                action()
 
 
 class _Finder:
@@ -57,8 +63,10 @@ def jittor_is_loaded() -> bool:
     return any(name in sys.modules for name in _NAMES)
 
 
-def install_import_hook() -> None:
-    """Make any later `import jittor` in this process safe. Costs nothing until then."""
+def install_import_hook(then: Callable[[], None] | None = None) -> None:
+    """Make any later `import jittor` in this process safe, and call `then` after it. Costs nothing until then."""
     if jittor_is_loaded() or any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
+    if then is not None:
+        _then.append(then)

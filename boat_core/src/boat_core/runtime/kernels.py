@@ -61,10 +61,10 @@ class KernelWatch:
         if self._folder is None:
             import sys
 
-            compiler = sys.modules.get("jittor.compiler")
-            if compiler is None:
+            flags = getattr(sys.modules.get("jittor"), "flags", None)
+            if flags is None:
                 return None
-            self._folder = Path(compiler.cache_path, "jit")
+            self._folder = Path(flags.cache_path, "jit")
         return self._folder
 
     def _scan(self, folder: Path) -> list[str]:

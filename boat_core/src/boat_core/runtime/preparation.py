@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from . import compilation, cuda, float64, onednn, variables
+from . import compilation, cuda, float64, native, onednn, variables
 from .errors import RuntimeSetupError
 from .hook import jittor_is_loaded
 from .interrupts import make_interruptible
-from .machine import cache_root, interpreter, package_folder
+from .machine import cache_root, package_folder
 from .plan import Decision, Decisions, Plan, make_plan
 
 _decided: Decisions | None = None
@@ -51,7 +51,7 @@ def select_device() -> None:
         )
     jittor.flags.use_cuda = int(device == "cuda")
     # Kernels are compiled by a command that holds this path; another spelling of it would compile them all again.
-    jittor.flags.python_path = interpreter()
+    jittor.flags.python_path = native.launcher()
     make_interruptible()
     float64.prime(device)
 

@@ -1,0 +1,125 @@
+// One number per channel, the channel being one axis of x: added to all of x, summed over all of x, spread over a shape.
+//
+//     bias_add(x, b)   x + b along the axis                       ∂x: g    ∂b: channel_sum(g)
+//     channel_sum(x)   Σ of x over all axes but that one          ∂x: channel_spread(g)
+//     channel_spread(b) b repeated over all axes but that one     ∂b: channel_sum(g)
+#pragma once
+#include "native.h"
+
+namespace jittor {
+namespace boat {
+
+template <class T> struct BiasAddBody {
+    const T *x, *b;  // x may be null: zero
+    T* out;
+    int64 width, inner;
+    template <class Team> BOAT_HD void operator()(int64 outer, Team team) const {
+        const int64 size = width * inner, start = outer * size;
+        if (inner == 1) {
+            #pragma omp simd
+            for (int64 c = team.lane; c < width; c += team.lanes) out[start + c] = (x ? x[start + c] : T(0)) + b[c];
+            return;
+        }
+        for (int64 c = 0; c < width; c++) {
+            const int64 at = start + c * inner;
+            #pragma omp simd
+            for (int64 i = team.lane; i < inner; i += team.lanes) out[at + i] = (x ? x[at + i] : T(0)) + b[c];
+        }
+    }
+};
+
+template <class T> struct ChannelSumBody {
+    const T* x;
+    T* out;
+    int64 outer, width, inner;
+    template <class Team> BOAT_HD void operator()(int64 c, Team team) const {
+        T sum = 0;
+        for (int64 o = 0; o < outer; o++) {
+            const T* at = x + (o * width + c) * inner;
+            #pragma omp simd reduction(+ : sum)
+            for (int64 i = team.lane; i < inner; i += team.lanes) sum += at[i];
+        }
+        sum = team.sum(sum);
+        if (team.lane == 0) out[c] = sum;
+    }
+};
+
+// The columns of a matrix: row by row on a CPU, one warp per column on a GPU.
+template <class T> struct ColumnSumBody {
+    const T* x;
+    T* out;
+    int64 height, width;
+    template <class Team> BOAT_HD void operator()(int64 c, Team team) const {
+        T sum = 0;
+        for (int64 o = team.lane; o < height; o += team.lanes) sum += x[o * width + c];
+        sum = team.sum(sum);
+        if (team.lane == 0) out[c] = sum;
+    }
+};
+
+struct ChannelSum : Native {
+    int axis;
+    ChannelSum(const vector<Var*>& inputs, int axis) : axis(axis) { create_output(nullptr, inputs[0]->dtype()); }
+    const char* name() const override { return "boat_channel_sum"; }
+    void infer_shape() override { out()->set_shape(NanoVector(input(0)->shape[axis])); }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    VarPtr grad(Var*, Var* dout, Var*, int) override;
+    template <class T> void compute() {
+        const Split s(input(0)->shape, axis);
+        const T* x = input(0)->ptr<T>();
+        T* sum = out()->ptr<T>();
+        if (s.inner > 1) {
+            rows(this, s.width, input(0)->num, ChannelSumBody<T>{x, sum, s.outer, s.width, s.inner});
+        } else if (on_device()) {
+            rows(this, s.width, input(0)->num, ColumnSumBody<T>{x, sum, s.outer, s.width});
+        } else {
+            std::memset(sum, 0, out()->size);
+            for (int64 o = 0; o < s.outer; o++) {
+                const T* at = x + o * s.width;
+                #pragma omp simd
+                for (int64 c = 0; c < s.width; c++) sum[c] += at[c];
+            }
+        }
+    }
+};
+
+struct ChannelSpread : Native {
+    NanoVector shape;
+    int axis;
+    ChannelSpread(const vector<Var*>& inputs, NanoVector shape, int axis) : shape(shape), axis(axis) {
+        create_output(nullptr, inputs[0]->dtype());
+    }
+    const char* name() const override { return "boat_channel_spread"; }
+    void infer_shape() override { out()->set_shape(shape); }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    VarPtr grad(Var*, Var* dout, Var*, int) override { return make<ChannelSum>({dout}, axis); }
+    template <class T> void compute() {
+        const Split s(shape, axis);
+        rows(this, s.outer, out()->num,
+             BiasAddBody<T>{nullptr, input(0)->ptr<T>(), out()->ptr<T>(), s.width, s.inner});
+    }
+};
+
+inline VarPtr ChannelSum::grad(Var*, Var* dout, Var*, int) {
+    return make<ChannelSpread>({dout}, input(0)->shape, axis);
+}
+
+struct BiasAdd : Native {
+    int axis;
+    BiasAdd(const vector<Var*>& inputs, int axis) : axis(axis) { create_output(nullptr, inputs[0]->dtype()); }
+    const char* name() const override { return "boat_bias_add"; }
+    void infer_shape() override { out()->set_shape(input(0)->shape); }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+        if (index == 0) return VarPtr(dout);
+        return make<ChannelSum>({dout}, axis);
+    }
+    template <class T> void compute() {
+        const Split s(input(0)->shape, axis);
+        rows(this, s.outer, out()->num,
+             BiasAddBody<T>{input(0)->ptr<T>(), input(1)->ptr<T>(), out()->ptr<T>(), s.width, s.inner});
+    }
+};
+
+}  // namespace boat
+}  // namespace jittor

@@ -1,0 +1,61 @@
+// What Python sees: a submodule `ops` of the library. Jittor's binding generator reads the comments.
+#pragma once
+#include "pyjt/py_obj_holder.h"
+#include "common.h"
+#include "var_holder.h"
+
+namespace jittor {
+#pragma GCC visibility push(default)
+
+// @pyjt(ops)
+// @attrs(submodule,core_name=boat_operators)
+namespace boat {
+
+// @pyjt(matmul)
+VarHolder* matmul(VarHolder* a, VarHolder* b, bool trans_a, bool trans_b);
+
+// @pyjt(tanh)
+VarHolder* tanh(VarHolder* x);
+
+// @pyjt(logistic)
+VarHolder* logistic(VarHolder* x);
+
+// @pyjt(softplus)
+VarHolder* softplus(VarHolder* x, float64 beta, float64 threshold);
+
+// @pyjt(gelu)
+VarHolder* gelu(VarHolder* x);
+
+// @pyjt(softmax)
+VarHolder* softmax(VarHolder* x);
+
+// @pyjt(cross_entropy)
+VarHolder* cross_entropy(VarHolder* logits, VarHolder* target);
+
+// @pyjt(bias_add)
+VarHolder* bias_add(VarHolder* x, VarHolder* b, int axis);
+
+// @pyjt(average_pool)
+VarHolder* average_pool(VarHolder* x, NanoVector out, NanoVector size, NanoVector stride, NanoVector padding, bool whole);
+
+// @pyjt(max_index)
+VarHolder* max_index(VarHolder* x, NanoVector out, NanoVector size, NanoVector stride, NanoVector padding, bool smallest);
+
+// @pyjt(gather)
+VarHolder* gather(VarHolder* x, VarHolder* index);
+
+// @pyjt(conv2d)
+VarHolder* conv2d(VarHolder* x, VarHolder* w, NanoVector stride, NanoVector padding, NanoVector dilation, int groups);
+
+}  // namespace boat
+}  // namespace jittor
+
+namespace jittor {
+extern void pyjt_def_boat_operators(PyObject*);
+}
+
+static void init_module(PyModuleDef* mdef, PyObject* m) {
+    mdef->m_doc = "Operators that differentiate to every order.";
+    jittor::pyjt_def_boat_operators(m);
+}
+PYJT_MODULE_INIT(boat_operators);

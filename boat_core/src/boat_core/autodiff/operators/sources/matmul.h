@@ -1,0 +1,49 @@
+// C = op(A)·op(B) for matrices and for batches of them (equal leading axes); its derivatives are such products again.
+//
+//     AB: ∂A = GBᵀ, ∂B = AᵀG        and so on for AᵀB, ABᵀ, AᵀBᵀ
+#pragma once
+#include "gemm.h"
+
+namespace jittor {
+namespace boat {
+
+struct Matmul : Native {
+    bool trans_a, trans_b;
+    int64 m, n, k, batch = 1;
+
+    Matmul(const vector<Var*>& inputs, bool trans_a, bool trans_b) : trans_a(trans_a), trans_b(trans_b) {
+        create_output(nullptr, inputs[0]->dtype());
+    }
+    const char* name() const override { return "boat_matmul"; }
+    void infer_shape() override {
+        const auto &a = input(0)->shape, &b = input(1)->shape;
+        const int axes = a.size();
+        ASSERT(axes >= 2 && axes == b.size()) << "boat_matmul:" << a << b;
+        NanoVector shape;
+        for (int i = 0; i < axes - 2; i++) {
+            ASSERT(a[i] == b[i]) << "boat_matmul:" << a << b;
+            batch *= a[i];
+            shape.push_back(a[i]);
+        }
+        m = a[axes - 2 + trans_a];
+        k = a[axes - 1 - trans_a];
+        n = b[axes - 1 - trans_b];
+        ASSERT(k == b[axes - 2 + trans_b]) << "boat_matmul:" << a << b;
+        shape.push_back(m);
+        shape.push_back(n);
+        out()->set_shape(shape);
+    }
+    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+        Var *a = input(0), *b = input(1);
+        if (index == 0) return trans_a ? make<Matmul>({b, dout}, trans_b, true) : make<Matmul>({dout, b}, false, !trans_b);
+        return trans_b ? make<Matmul>({dout, a}, true, trans_a) : make<Matmul>({a, dout}, !trans_a, false);
+    }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    template <class T> void compute() {
+        gemm<T>(this, trans_a, trans_b, int(m), int(n), int(k), input(0)->ptr<T>(), input(1)->ptr<T>(), out()->ptr<T>(),
+                batch, m * k, k * n);
+    }
+};
+
+}  // namespace boat
+}  // namespace jittor

@@ -1,0 +1,87 @@
+// One translation unit for all operators: the headers they share are parsed once.
+#include "activation.h"
+#include "bias.h"
+#include "conv2d.h"
+#include "cross_entropy.h"
+#include "matmul.h"
+#include "pool.h"
+#include "rows.h"
+
+namespace jittor {
+#pragma GCC visibility push(default)
+namespace boat {
+
+static VarHolder* held(VarPtr&& v) { return new VarHolder(std::move(v)); }
+
+VarHolder* matmul(VarHolder* a, VarHolder* b, bool trans_a, bool trans_b) {
+    return held(make<Matmul>({a->var, b->var}, trans_a, trans_b));
+}
+
+VarHolder* tanh(VarHolder* x) { return held(make<Tanh>({x->var})); }
+
+VarHolder* logistic(VarHolder* x) {
+    return held(make<Logistic>({x->var}, 1.0, std::numeric_limits<double>::infinity()));
+}
+
+VarHolder* softplus(VarHolder* x, float64 beta, float64 threshold) {
+    return held(make<Softplus>({x->var}, beta, threshold));
+}
+
+VarHolder* gelu(VarHolder* x) { return held(make<Gelu>({x->var}, 0)); }
+
+VarHolder* softmax(VarHolder* x) { return held(make<Softmax>({x->var})); }
+
+VarHolder* cross_entropy(VarHolder* logits, VarHolder* target) {
+    return held(make<CrossEntropy>({logits->var, target->var}));
+}
+
+VarHolder* bias_add(VarHolder* x, VarHolder* b, int axis) { return held(make<BiasAdd>({x->var, b->var}, axis)); }
+
+static Windows windows(const NanoVector& in, const NanoVector& out, const NanoVector& size, const NanoVector& stride,
+                       const NanoVector& padding) {
+    Windows w;
+    const int missing = 3 - out.size();
+    for (int i = 0; i < 3; i++) {
+        const int j = i - missing;
+        w.in[i] = j < 0 ? 1 : int(in[j + 2]);
+        w.out[i] = j < 0 ? 1 : int(out[j]);
+        w.size[i] = j < 0 ? 1 : int(size[j]);
+        w.stride[i] = j < 0 ? 1 : int(stride[j]);
+        w.padding[i] = j < 0 ? 0 : int(padding[j]);
+    }
+    w.whole = false;
+    return w;
+}
+
+VarHolder* average_pool(VarHolder* x, NanoVector out, NanoVector size, NanoVector stride, NanoVector padding, bool whole) {
+    Windows w = windows(x->var->shape, out, size, stride, padding);
+    w.whole = whole;
+    return held(make<AveragePool>({x->var}, w, false));
+}
+
+VarHolder* max_index(VarHolder* x, NanoVector out, NanoVector size, NanoVector stride, NanoVector padding, bool smallest) {
+    return held(make<MaxIndex>({x->var}, windows(x->var->shape, out, size, stride, padding), smallest));
+}
+
+VarHolder* gather(VarHolder* x, VarHolder* index) {
+    return held(make<Gather>({x->var, index->var}, index->var->shape, false));
+}
+
+VarHolder* conv2d(VarHolder* x, VarHolder* w, NanoVector stride, NanoVector padding, NanoVector dilation, int groups) {
+    Convolution c;
+    for (int i = 0; i < 2; i++) {
+        c.stride[i] = int(stride[i]);
+        c.padding[i] = int(padding[i]);
+        c.dilation[i] = int(dilation[i]);
+        c.in[i] = int(x->var->shape[2 + i]);
+        c.kernel[i] = int(w->var->shape[2 + i]);
+        c.out[i] = (c.in[i] + 2 * c.padding[i] - (c.kernel[i] - 1) * c.dilation[i] - 1) / c.stride[i] + 1;
+    }
+    c.groups = groups;
+    c.in_channels = int(x->var->shape[1]);
+    c.out_channels = int(w->var->shape[0]);
+    return held(make<Conv2d>({x->var, w->var}, c, Conv2d::forward));
+}
+
+}  // namespace boat
+}  // namespace jittor

@@ -1,0 +1,207 @@
+// Pooling over windows of planes [N, C, D, H, W] (D = 1 for images), closed under differentiation.
+//
+//     average_pool and its transpose average_unpool: each other's derivative
+//     max_index          where in its plane each window has its first largest (smallest) entry; piecewise constant
+//     gather(x, index) and its transpose scatter(g, index): each other's derivative; max pooling is gather at max_index
+#pragma once
+#include "native.h"
+
+namespace jittor {
+namespace boat {
+
+struct Windows {
+    int in[3], out[3], size[3], stride[3], padding[3];
+    bool whole;  // divide by the window's size, also where it sticks out of the plane
+
+    int64 in_plane() const { return int64(in[0]) * in[1] * in[2]; }
+    int64 out_plane() const { return int64(out[0]) * out[1] * out[2]; }
+    BOAT_HD int first(int axis, int o) const { return o * stride[axis] - padding[axis]; }
+    BOAT_HD int low(int axis, int o) const { return first(axis, o) > 0 ? first(axis, o) : 0; }
+    BOAT_HD int high(int axis, int o) const {
+        const int end = first(axis, o) + size[axis];
+        return end < in[axis] ? end : in[axis];
+    }
+    // the windows [from, to) that cover cell i
+    BOAT_HD int from(int axis, int i) const {
+        const int reach = i + padding[axis] - size[axis] + 1;
+        return reach > 0 ? (reach + stride[axis] - 1) / stride[axis] : 0;
+    }
+    BOAT_HD int to(int axis, int i) const {
+        const int past = (i + padding[axis]) / stride[axis] + 1;
+        return past < out[axis] ? past : out[axis];
+    }
+    BOAT_HD int count(int d, int h, int w) const {
+        if (whole) return size[0] * size[1] * size[2];
+        return (high(0, d) - low(0, d)) * (high(1, h) - low(1, h)) * (high(2, w) - low(2, w));
+    }
+};
+
+template <class T> struct AveragePoolBody {
+    const T* x;
+    T* out;
+    Windows s;
+    int64 in_plane, out_plane;
+    template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
+        const T* p = x + plane * in_plane;
+        for (int64 o = team.lane; o < out_plane; o += team.lanes) {
+            const int w = o % s.out[2], h = o / s.out[2] % s.out[1], d = o / s.out[2] / s.out[1];
+            T sum = 0;
+            for (int i = s.low(0, d); i < s.high(0, d); i++)
+                for (int j = s.low(1, h); j < s.high(1, h); j++)
+                    for (int k = s.low(2, w); k < s.high(2, w); k++) sum += p[(i * s.in[1] + j) * s.in[2] + k];
+            out[plane * out_plane + o] = sum / s.count(d, h, w);
+        }
+    }
+};
+
+template <class T> struct AverageUnpoolBody {
+    const T* g;
+    T* out;
+    Windows s;
+    int64 in_plane, out_plane;
+    template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
+        const T* p = g + plane * out_plane;
+        for (int64 x = team.lane; x < in_plane; x += team.lanes) {
+            const int k = x % s.in[2], j = x / s.in[2] % s.in[1], i = x / s.in[2] / s.in[1];
+            T sum = 0;
+            for (int d = s.from(0, i); d < s.to(0, i); d++)
+                for (int h = s.from(1, j); h < s.to(1, j); h++)
+                    for (int w = s.from(2, k); w < s.to(2, k); w++)
+                        sum += p[(d * s.out[1] + h) * s.out[2] + w] / s.count(d, h, w);
+            out[plane * in_plane + x] = sum;
+        }
+    }
+};
+
+template <class T> struct MaxIndexBody {
+    const T* x;
+    int* out;
+    Windows s;
+    bool smallest;
+    int64 in_plane, out_plane;
+    template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
+        const T* p = x + plane * in_plane;
+        for (int64 o = team.lane; o < out_plane; o += team.lanes) {
+            const int w = o % s.out[2], h = o / s.out[2] % s.out[1], d = o / s.out[2] / s.out[1];
+            int best = -1;
+            for (int i = s.low(0, d); i < s.high(0, d); i++)
+                for (int j = s.low(1, h); j < s.high(1, h); j++)
+                    for (int k = s.low(2, w); k < s.high(2, w); k++) {
+                        const int at = (i * s.in[1] + j) * s.in[2] + k;
+                        // NaN wins and stays
+                        if (best < 0 || (smallest ? p[at] < p[best] : p[at] > p[best]) ||
+                            (p[at] != p[at] && p[best] == p[best]))
+                            best = at;
+                    }
+            out[plane * out_plane + o] = best;
+        }
+    }
+};
+
+template <class T> struct GatherBody {
+    const T* x;
+    const int* index;
+    T* out;
+    int64 in_plane, out_plane;
+    template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
+        for (int64 o = team.lane; o < out_plane; o += team.lanes)
+            out[plane * out_plane + o] = x[plane * in_plane + index[plane * out_plane + o]];
+    }
+};
+
+template <class T> struct ScatterBody {  // into zeros
+    const T* g;
+    const int* index;
+    T* out;
+    int64 in_plane, out_plane;
+    template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
+        for (int64 o = team.lane; o < out_plane; o += team.lanes)
+            team.add_to(out + plane * in_plane + index[plane * out_plane + o], g[plane * out_plane + o]);
+    }
+};
+
+inline int64 planes(const NanoVector& shape) { return shape[0] * shape[1]; }
+
+inline NanoVector pooled(const NanoVector& shape, const int* plane) {
+    NanoVector out;
+    out.push_back(shape[0]);
+    out.push_back(shape[1]);
+    for (int i = shape.size() == 5 ? 0 : 1; i < 3; i++) out.push_back(plane[i]);
+    return out;
+}
+
+inline int64 plane_size(const NanoVector& shape) {
+    int64 size = 1;
+    for (int i = 2; i < shape.size(); i++) size *= shape[i];
+    return size;
+}
+
+struct AveragePool : Native {
+    Windows windows;
+    bool transposed;
+    AveragePool(const vector<Var*>& inputs, const Windows& windows, bool transposed)
+        : windows(windows), transposed(transposed) {
+        create_output(nullptr, inputs[0]->dtype());
+    }
+    const char* name() const override { return transposed ? "boat_average_unpool" : "boat_average_pool"; }
+    void infer_shape() override { out()->set_shape(pooled(input(0)->shape, transposed ? windows.in : windows.out)); }
+    VarPtr grad(Var*, Var* dout, Var*, int) override { return make<AveragePool>({dout}, windows, !transposed); }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    template <class T> void compute() {
+        const T* x = input(0)->ptr<T>();
+        T* y = out()->ptr<T>();
+        const int64 n = planes(out()->shape), in = windows.in_plane(), o = windows.out_plane();
+        if (transposed)
+            rows(this, n, n * in, AverageUnpoolBody<T>{x, y, windows, in, o});
+        else
+            rows(this, n, n * in, AveragePoolBody<T>{x, y, windows, in, o});
+    }
+};
+
+struct MaxIndex : Native {
+    Windows windows;
+    bool smallest;
+    MaxIndex(const vector<Var*>&, const Windows& windows, bool smallest) : windows(windows), smallest(smallest) {
+        create_output(nullptr, ns_int32);
+    }
+    const char* name() const override { return "boat_max_index"; }
+    void infer_shape() override { out()->set_shape(pooled(input(0)->shape, windows.out)); }
+    VarPtr grad(Var*, Var*, Var*, int) override { return nullptr; }
+    void run() override { is_double(input(0)) ? compute<double>() : compute<float>(); }
+    template <class T> void compute() {
+        const int64 n = planes(out()->shape), in = windows.in_plane(), o = windows.out_plane();
+        rows(this, n, n * in, MaxIndexBody<T>{input(0)->ptr<T>(), out()->ptr<int>(), windows, smallest, in, o});
+    }
+};
+
+struct Gather : Native {
+    NanoVector shape;  // of the output
+    bool transposed;
+    Gather(const vector<Var*>& inputs, NanoVector shape, bool transposed) : shape(shape), transposed(transposed) {
+        create_output(nullptr, inputs[0]->dtype());
+    }
+    const char* name() const override { return transposed ? "boat_scatter" : "boat_gather"; }
+    void infer_shape() override { out()->set_shape(shape); }
+    VarPtr grad(Var*, Var* dout, Var* x, int index) override {
+        if (index == 1) return nullptr;
+        return make<Gather>({dout, input(1)}, x->shape, !transposed);
+    }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    template <class T> void compute() {
+        const T* x = input(0)->ptr<T>();
+        const int* index = input(1)->ptr<int>();
+        T* y = out()->ptr<T>();
+        const int64 n = planes(shape), o = plane_size(input(1)->shape);
+        if (transposed) {
+            const int64 in = plane_size(shape);
+            fill_zero(this, y, out()->num);
+            rows(this, n, n * in, ScatterBody<T>{x, index, y, in, o});
+        } else {
+            const int64 in = plane_size(input(0)->shape);
+            rows(this, n, n * in, GatherBody<T>{x, index, y, in, o});
+        }
+    }
+};
+
+}  // namespace boat
+}  // namespace jittor

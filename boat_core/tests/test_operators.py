@@ -1,0 +1,266 @@
+"""Operators of our own: right to the third derivative, the same numbers as Jittor's, and nothing changed outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jittor as jt
+import numpy as np
+import pytest
+from jittor import nn
+
+from boat_core.autodiff import routes
+from boat_core.autodiff.guard import guarding
+from boat_core.autodiff.routes import inside_objective
+from boat_core.runtime import native
+
+CLASSES = np.array([1, 3, 0], "int32")
+H = 1e-5
+
+
+@dataclass
+class Case:
+    """A usual spelling, the shapes of what it differentiates, and the operators that it should go to."""
+
+    call: object
+    shapes: list
+    uses: set
+    plain: object = None  # what to compare values with where Jittor's own is not right in float64
+
+
+def conv(groups, stride, padding, dilation, bias=False, channels=6):
+    def call(x, w, *b):
+        return nn.conv2d(x, w, *(b or (None,)), stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+    shapes = [(2, 4, 7, 6), (channels, 4 // groups, 3, 2), *([(channels,)] if bias else [])]
+    return Case(call, shapes, {"conv2d", "bias_add"} if bias else {"conv2d"})
+
+
+def entropy(classes=CLASSES, **options):
+    return lambda z: nn.cross_entropy_loss(z, jt.array(classes), **options)
+
+
+def weights(z):
+    return nn.cross_entropy_loss(z, jt.array(CLASSES), weight=jt.array([1.0, 2.0, 0.5, 3.0]).cast(z.dtype))
+
+
+def whole_windows(x):
+    """The average that divides by the whole window, whatever of it lies in the padding."""
+    padded = nn.pad(x, [1, 1, 1, 1])
+    return sum(padded[:, :, i : i + 5 : 2, j : j + 5 : 2] for i in range(3) for j in range(3)) / 9.0
+
+
+IMAGE = [(2, 3, 6, 5)]
+CASES = {
+    "a @ b": Case(lambda a, b: a @ b, [(3, 5), (5, 4)], {"matmul"}),
+    "jt.matmul, batch @ matrix": Case(jt.matmul, [(2, 3, 5), (5, 4)], {"matmul"}),
+    "matrix @ batch": Case(jt.matmul, [(3, 5), (2, 5, 4)], {"matmul"}),
+    "batch @ batch": Case(jt.matmul, [(2, 3, 5), (2, 5, 4)], {"matmul"}),
+    "broadcast batches": Case(jt.matmul, [(2, 1, 3, 5), (3, 5, 4)], {"matmul"}),
+    "matrix @ vector": Case(jt.matmul, [(3, 5), (5,)], {"matmul"}),
+    "vector @ matrix": Case(jt.matmul, [(5,), (5, 4)], {"matmul"}),
+    "nn.bmm": Case(nn.bmm, [(2, 3, 5), (2, 5, 4)], {"matmul"}),
+    "nn.linear": Case(nn.linear, [(2, 3, 5), (4, 5), (4,)], {"matmul", "bias_add"}),
+    "x + bias": Case(lambda x, b: (x + b) * (b + x), [(3, 4), (4,)], {"bias_add"}),
+    "x.tanh": Case(lambda x: x.tanh(), [(3, 4)], {"tanh"}),
+    "of a slice": Case(lambda x: x[:2].sigmoid(), [(4,)], {"logistic"}),  # its gradient is written into zeros in place
+    "jt.sigmoid": Case(jt.sigmoid, [(3, 4)], {"logistic"}),
+    "nn.gelu": Case(nn.gelu, [(3, 4)], {"gelu"}),
+    "nn.GELU": Case(lambda x: nn.GELU()(x), [(3, 4)], {"gelu"}),
+    "nn.softplus": Case(nn.softplus, [(3, 4)], {"softplus"}),
+    "nn.Softplus(2, 1)": Case(lambda x: nn.Softplus(2.0, 1.0)(x), [(3, 4)], {"softplus"}),
+    "nn.softmax": Case(lambda x: nn.softmax(x, dim=-1), [(3, 4)], {"softmax"}),
+    "nn.Softmax of 3 axes": Case(lambda x: nn.Softmax(2)(x), [(2, 3, 4)], {"softmax"}),
+    "cross-entropy": Case(entropy(), [(3, 4)], {"cross_entropy"}),
+    "cross-entropy, none": Case(entropy(reduction="none"), [(3, 4)], {"cross_entropy"}),
+    "cross-entropy, sum": Case(entropy(reduction="sum"), [(3, 4)], {"cross_entropy"}),
+    "cross-entropy, ignored": Case(entropy(ignore_index=3), [(3, 4)], {"cross_entropy"}),
+    "cross-entropy, no class": Case(entropy(np.array([1, -1, 7], "int64")), [(3, 4)], {"cross_entropy"}),
+    "cross-entropy, weights": Case(weights, [(3, 4)], {"cross_entropy"}),
+    "cross-entropy of images": Case(entropy(np.arange(12).reshape(2, 2, 3) % 4), [(2, 4, 2, 3)], {"cross_entropy"}),
+    "nn.conv2d": conv(1, 1, 0, 1, bias=True),
+    "strides and padding": conv(1, (2, 1), (1, 2), 1),
+    "groups and dilation": conv(2, 2, 2, (2, 1)),
+    "depthwise": conv(4, 1, 1, 1, channels=8),
+    "max pooling": Case(lambda x: nn.max_pool2d(x, 2), IMAGE, {"max_index", "gather"}),
+    "max pooling, all options": Case(
+        lambda x: nn.MaxPool2d((3, 2), (2, 2), (1, 0), ceil_mode=True)(x), IMAGE, {"max_index", "gather"}
+    ),
+    "max pooling with indices": Case(
+        lambda x: nn.max_pool2d(x, 2, return_indices=True)[0], IMAGE, {"max_index", "gather"}
+    ),
+    "min pooling": Case(lambda x: nn.pool(x, 2, "minimum"), IMAGE, {"max_index", "gather"}),
+    "max pooling of volumes": Case(lambda x: nn.max_pool3d(x, 2), [(1, 2, 4, 3, 5)], {"max_index", "gather"}),
+    "average pooling": Case(lambda x: nn.avg_pool2d(x, 3, 2, 1), IMAGE, {"average_pool"}, whole_windows),
+    "average pooling, ceil": Case(lambda x: nn.avg_pool2d(x, 3, 2, 1, ceil_mode=True), IMAGE, {"average_pool"}),
+    "average pooling of volumes": Case(
+        lambda x: nn.AvgPool3d(2, ceil_mode=True)(x), [(1, 2, 4, 3, 5)], {"average_pool"}
+    ),
+}
+
+
+class Spy:
+    """The operators, and which of them were called."""
+
+    def __init__(self):
+        self.ops, self.used = native.operators(), set()
+        assert self.ops is not None, "the operators did not compile"
+
+    def __getattr__(self, name):
+        self.used.add(name)
+        return getattr(self.ops, name)
+
+
+def arrays(shapes, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    return [jt.array(rng.normal(size=shape).astype(dtype), dtype=dtype) for shape in shapes]
+
+
+def evaluate(case, inputs):
+    """The value inside an objective, by our operators alone."""
+    spy = Spy()
+    with guarding("error"), inside_objective():
+        token = routes._operators.set(spy)
+        try:
+            value = case.call(*inputs)
+        finally:
+            routes._operators.reset(token)
+    assert spy.used == case.uses
+    return value
+
+
+def derivative(case, values, directions, weights, order):
+    """⟨weights, value⟩ differentiated `order` times along the directions."""
+    inputs = [jt.array(v, dtype="float64") for v in values]
+    value = evaluate(case, inputs)
+    total = (value * value * weights).sum()  # squared: else a linear operator would have no second derivative to lose
+    for _ in range(order):
+        slopes = jt.grad(total, inputs, retain_graph=True)
+        total = (slopes[0] * directions[0]).sum()
+        for slope, direction in zip(slopes[1:], directions[1:]):
+            total = total + (slope * direction).sum()
+    return float(total.numpy().ravel()[0])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_three_derivatives_agree_with_central_differences(name):
+    case = CASES[name]
+    values = [x.numpy() for x in arrays(case.shapes)]
+    directions = arrays(case.shapes, seed=1)
+    weights = arrays([tuple(evaluate(case, arrays(case.shapes)).shape)], seed=2)[0]
+    for order in (1, 2, 3):
+        exact = derivative(case, values, directions, weights, order)
+        low, high = (
+            derivative(case, [v + step * d.numpy() for v, d in zip(values, directions)], directions, weights, order - 1)
+            for step in (-H, H)
+        )
+        assert exact == pytest.approx((high - low) / (2 * H), rel=1e-6, abs=1e-6), f"order {order}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_jittors(name):
+    case = CASES[name]
+    double = evaluate(case, arrays(case.shapes)).numpy()
+    single = evaluate(case, arrays(case.shapes, "float32")).numpy()
+    assert (double.dtype, single.dtype) == (np.float64, np.float32)
+    with inside_objective(native=False):
+        plain = (case.plain or case.call)(*arrays(case.shapes)).numpy()
+    assert plain.shape == double.shape
+    # Jittor's ceil-mode averages and means of losses are float32 inside
+    np.testing.assert_allclose(double, plain, rtol=1e-6 if name.startswith(("average", "cross")) else 1e-12)
+    np.testing.assert_allclose(single, double, rtol=2e-5, atol=2e-6)
+
+
+SHAPES = [(1, 1, 1), (1, 7, 3), (17, 1, 5), (5, 33, 1), (64, 65, 66), (130, 257, 31), (0, 4, 3), (4, 3, 0), (3, 0, 4)]
+
+
+@pytest.mark.parametrize(("m", "k", "n"), SHAPES)
+def test_products_of_odd_shapes(m, k, n):
+    ops, rng = native.operators(), np.random.default_rng(0)
+    for dtype, rtol in (("float64", 1e-12), ("float32", 1e-4)):
+        a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+        for flip_a in (False, True):
+            for flip_b in (False, True):
+                left, right = (jt.array(x.T.copy() if f else x, dtype=dtype) for x, f in ((a, flip_a), (b, flip_b)))
+                product = ops.matmul(left, right, flip_a, flip_b).numpy()
+                assert product.shape == (m, n)
+                np.testing.assert_allclose(product, a @ b, rtol=rtol, atol=rtol)
+
+
+def test_an_empty_batch_has_no_loss_and_a_zero_gradient():
+    w, b, x = *arrays([(5, 4), (4,)]), jt.zeros((0, 5), dtype="float64")
+    with inside_objective():
+        value = nn.cross_entropy_loss((x @ w + b).tanh(), jt.zeros((0,), dtype="int32"), reduction="sum")
+    slopes = jt.grad(value, [w, b])
+    assert value.numpy().tolist() == [0.0]
+    assert all(not slope.numpy().any() for slope in slopes)
+
+
+def test_slices_and_transposes_are_what_they_show():
+    x, w = arrays([(6, 8), (4, 3)])
+    with inside_objective():
+        value = x[1:5, 2:6].transpose(1, 0) @ w
+    np.testing.assert_allclose(value.numpy(), x.numpy()[1:5, 2:6].T @ w.numpy(), rtol=1e-12)
+
+
+def test_nan_and_infinity_stay():
+    x = jt.array(np.array([[1.0, np.nan, -np.inf, np.inf]] * 3), dtype="float64")
+    images = jt.array(np.array([1.0, np.nan, 3.0, 2.0, 0.0, 0.0, 4.0, 5.0, 9.0]).reshape(1, 1, 3, 3), dtype="float64")
+    with inside_objective():
+        np.testing.assert_array_equal(x.tanh().numpy()[0], [np.tanh(1.0), np.nan, -1.0, 1.0])
+        np.testing.assert_array_equal(x.sigmoid().numpy()[0, 1:], [np.nan, 0.0, 1.0])
+        assert np.isnan(nn.cross_entropy_loss(x, jt.array(CLASSES), reduction="none").numpy()).all()
+        assert np.isnan(nn.softmax(x, dim=-1).numpy()).all()
+        assert np.isnan(nn.max_pool2d(images, 2).numpy()).all()
+
+
+def test_outside_and_switched_off_everything_is_jittors_own():
+    a, b = arrays([(3, 5), (5, 4)])
+    image = arrays(IMAGE)[0]
+    calls = [lambda: a @ b, lambda: a.tanh(), lambda: nn.softmax(a, dim=-1), lambda: nn.max_pool2d(image, 2)]
+    graphs = [call().numpy() for call in calls]
+    spy = Spy()
+    with inside_objective(native=False):
+        for call, graph in zip(calls, graphs):
+            np.testing.assert_array_equal(call().numpy(), graph)
+    token = routes._operators.set(spy)
+    try:
+        a @ b
+    finally:
+        routes._operators.reset(token)
+    assert spy.used == {"matmul"}  # else the spy would see nothing above either
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a: a @ a,
+        lambda a: jt.matmul(a, 3),
+        lambda a: nn.linear(a, a.transpose(1, 0)),
+        lambda a: nn.max_pool2d(a.reshape((1, 1, 3, 5)), 7),
+        lambda a: nn.Conv(2, 3, 1)(a.reshape((1, 1, 3, 5))),
+        lambda a: nn.softplus(a, beta="x"),
+        lambda a: nn.softmax(a, dim=5),
+    ],
+)
+def test_errors_are_jittors_own(call):
+    a = arrays([(3, 5)])[0]
+    with pytest.raises(Exception) as plain:  # noqa: PT011 (whatever Jittor raises)
+        call(a).sync()
+    with pytest.raises(type(plain.value)) as routed, inside_objective():
+        call(a).sync()
+    assert str(routed.value).splitlines()[:1] == str(plain.value).splitlines()[:1]
+
+
+def test_what_the_operators_do_not_serve_stays_jittors():
+    half, whole = jt.ones((2, 3)).float16(), jt.ones((2, 3), dtype="int32")
+    spy = Spy()
+    with inside_objective():
+        token = routes._operators.set(spy)
+        try:
+            (half @ half.transpose(1, 0)).sync()
+            (whole + whole[0]).sync()
+            nn.softmax(jt.ones((2, 3)), dim=0).sync()
+        finally:
+            routes._operators.reset(token)
+    assert not spy.used
