@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import add_verb
@@ -11,13 +11,21 @@ from .output import print_facts, print_json, print_table
 
 
 def add_parsers(verbs: Any) -> None:
-    add_verb(verbs, "doctor", doctor, "look at the machine: compiler, oneDNN, CUDA, caches; exit 1 if it is unfit")
+    summary = "look at the machine: compiler, oneDNN, CUDA, caches; exit 1 if it is unfit"
+    add_verb(verbs, "doctor", doctor, summary).add_argument(
+        "--warm",
+        nargs="?",
+        const="",
+        metavar="CONFIG",
+        help="first compile all that later runs need; with CONFIG its kernels too, by one step of it",
+    )
 
 
 def doctor(arguments: argparse.Namespace) -> int:
     from ..runtime import facts
 
-    found = facts()
+    warmed = {} if arguments.warm is None else {"warmed": _warm(arguments.warm)}
+    found = facts() | warmed
     if arguments.json:
         print_json(found)
     else:
@@ -31,6 +39,46 @@ def doctor(arguments: argparse.Namespace) -> int:
             remedy = f". {finding['remedy']}" if finding["remedy"] else ""
             print(f"{finding['level']}: {finding['what']}{remedy}")
     return 1 if any(finding["level"] == "error" for finding in found["findings"]) else 0
+
+
+def _warm(config_path: str) -> dict[str, Any]:
+    """Compile the core, the operators and, given a configuration, its kernels; return what that took."""
+    from time import perf_counter
+
+    begin = perf_counter()
+    if config_path:
+        from ..config import read_config
+
+        config = read_config(config_path, [])
+        step = _first_step(config)
+        device = config.run.device
+    else:
+        step, device = None, "auto"
+    from ..runtime import KernelWatch, native, prepare, select_device
+
+    prepare(device)
+    select_device()
+    operators = native.operators()
+    kernels = KernelWatch()
+    if step is not None:
+        step()
+    kernels.poll()
+    return {"seconds": perf_counter() - begin, "kernels_compiled": kernels.count, "operators": operators is not None}
+
+
+def _first_step(config: Any) -> Callable[[], Any]:
+    from ..build import build_problem, build_solver, check
+    from ..registry import registry
+    from ..run import draw_batches
+
+    packs = registry()
+    check(config, packs)
+
+    def step() -> None:
+        problem = build_problem(config, packs)
+        build_solver(config, packs, problem).step(**draw_batches(problem, config.run.seed, 0))
+
+    return step
 
 
 def _rows(name: str, value: Any) -> list[tuple[str, Any]]:

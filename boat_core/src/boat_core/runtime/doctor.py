@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import cuda, onednn
+from . import cuda, native, onednn
 from .compilation import compiled_cache
 from .errors import RuntimeSetupError
 from .hook import jittor_is_loaded
@@ -33,12 +33,12 @@ from .variables import user_value
 
 _VARIABLES = (
     "nvcc_path", "use_mkl", "cc_path", "cc_flags", "log_silent", "JITTOR_HOME", "cache_name", "use_cuda",
-    "python_config_path",
+    "python_config_path", native.VARIABLE,
 )  # fmt: skip
 
 
 def facts() -> dict[str, Any]:
-    """Keys: python, jittor, numpy, compiler, onednn, cuda, caches, variables, device, decisions, findings.
+    """Keys: python, jittor, numpy, compiler, onednn, cuda, caches, native, variables, device, decisions, findings.
 
     `findings` is a list of {"level": "ok" | "warning" | "error", "what", "remedy"}.
     """
@@ -59,6 +59,7 @@ def facts() -> dict[str, Any]:
         "onednn": _onednn(),
         "cuda": _cuda(),
         "caches": _caches(environ),
+        "native": native.state(compiled_cache(environ) or Path(os.devnull)),
         "variables": {name: _variable(name) for name in _VARIABLES},
         "device": decided.device if decided else None,
         "decisions": [asdict(decision) for decision in decided.decisions] if decided else [],
@@ -92,12 +93,15 @@ def _judge(found: dict[str, Any], findings: list[dict[str, str]]) -> None:
     if found["jittor"]["folder"] is None:
         findings.append(_finding("error", "Jittor is not installed", "pip install jittor==1.3.11.0"))
     elif not found["caches"]["core_compiled"]:
-        findings.append(_finding("ok", "Jittor's core is compiled at the first run: a minute or two, once"))
+        what = "Jittor's core is compiled at the first run: a minute or two, once"
+        findings.append(_finding("ok", what, "boat doctor --warm does it now"))
     numpy = found["numpy"]["version"]
     if numpy is None:
         findings.append(_finding("error", "numpy is not installed", "pip install 'numpy<2'"))
     elif not numpy.startswith("1."):
         findings.append(_finding("warning", f"Jittor was written for numpy 1 (got {numpy})", "pip install 'numpy<2'"))
+    for path in found["native"]["failed"]:
+        findings.append(_finding("warning", f"BOAT's operators did not compile, see {path}", "remove it to try again"))
     driver, toolkit = found["cuda"]["driver"], found["cuda"]["toolkit"]
     if driver["usable"] and toolkit is None:
         what = "there is a CUDA device, and no toolkit (an nvcc whose parent folder holds lib64/libcudart.so)"

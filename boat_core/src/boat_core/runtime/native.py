@@ -18,6 +18,7 @@ import hashlib
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -93,6 +94,16 @@ def operators() -> Any:
     return build.library() if build is not None else None
 
 
+def state(core: Path) -> dict[str, Any]:
+    """What of ours lies beside a compiled core of Jittor, for the doctor: counts, and what did not compile."""
+    return {
+        "wanted": wanted(),
+        "headers": len(list(core.glob("boat-*/kernels.h.gch"))),
+        "operators": len(list(core.glob(f"boat-*/operators-*/{_MODULE}*.so"))),
+        "failed": [str(path) for path in sorted(core.glob("boat-*/operators-*/failed.txt"))],
+    }
+
+
 def launcher() -> str:
     """What Jittor is to start instead of a Python interpreter."""
     build = start()
@@ -157,6 +168,8 @@ class _Build:
         if self._library_job is not None:
             log, _ = self._library_job.communicate()
             self._library_job = None
+            for own in self._operators.glob(f"build-{os.getpid()}"):
+                shutil.rmtree(own, ignore_errors=True)
             if not self._library.exists():
                 self._failure.write_text(log, encoding="utf8")
         if not self._library.exists():
@@ -258,8 +271,7 @@ class _Build:
         for queue in queues:
             script.append("{ " + " && ".join(map(shlex.join, queue)) + '; } & jobs="$jobs $!"')
         script.append('for job in $jobs; do wait "$job"; done')
-        script += [shlex.join(command) for command in after]
-        script.append(shlex.join(["mv", "-f", *rename]))
+        script += [shlex.join(command) for command in [*after, ["mv", "-f", *rename]]]
         return subprocess.Popen(
             ["/bin/sh", "-c", "\n".join(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"},
