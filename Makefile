@@ -37,8 +37,9 @@ pytest: install ## Run the tests, print branch coverage
 readme: install ## Bring README's table of operations up to date
 	$(BIN)/python docs/operations_table.py --write README.md
 
-bench: install ## Time and memory of a hypergradient
+bench: install ## Time and memory of a hypergradient, with our operators and without
 	$(BIN)/python benchmarks/hypergradient.py
+	$(BIN)/python benchmarks/operators.py --first --profile --write docs/operators.md
 
 solvers: install ## Every valid solver: cost, time, convergence; writes docs/solvers.md
 	$(BIN)/python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png

@@ -62,3 +62,15 @@ def test_wrong_parameters(change, message):
     module = net()
     with pytest.raises(boat.StructureError, match=message):
         boat.call(module, change(boat.parameters(module)), jt.ones((5, 3)))
+
+
+def test_eval_mode_keeps_the_parameters_and_uses_the_statistics():
+    module, x = net(), jt.array(np.random.default_rng(0).normal(size=(5, 3)).astype("float32"))
+    weights = boat.parameters(module)
+    module.eval()  # Jittor marks all arrays as not to be differentiated
+    assert list(boat.parameters(module)) == list(weights)
+    out = boat.call(module, weights, x)
+    assert jt.grad(out.sum(), list(weights.values()))[0].numpy().any()
+    np.testing.assert_allclose(out.numpy(), module(x).numpy(), rtol=1e-6)
+    boat.load(module.train(), weights)
+    assert not np.allclose(boat.call(module, weights, x).numpy(), out.numpy())

@@ -66,6 +66,9 @@ CASES = {
     "of a slice": Case(lambda x: x[:2].sigmoid(), [(4,)], {"logistic"}),  # its gradient is written into zeros in place
     "jt.sigmoid": Case(jt.sigmoid, [(3, 4)], {"logistic"}),
     "nn.gelu": Case(nn.gelu, [(3, 4)], {"gelu"}),
+    "nn.relu": Case(nn.relu, [(3, 4)], {"relu"}),
+    "nn.ReLU": Case(lambda x: nn.ReLU()(x), [(3, 4)], {"relu"}),
+    "nn.leaky_relu": Case(lambda x: nn.leaky_relu(x, 0.3), [(3, 4)], {"relu"}),
     "nn.GELU": Case(lambda x: nn.GELU()(x), [(3, 4)], {"gelu"}),
     "nn.softplus": Case(nn.softplus, [(3, 4)], {"softplus"}),
     "nn.Softplus(2, 1)": Case(lambda x: nn.Softplus(2.0, 1.0)(x), [(3, 4)], {"softplus"}),
@@ -187,13 +190,17 @@ def test_products_of_odd_shapes(m, k, n):
                 np.testing.assert_allclose(product, a @ b, rtol=rtol, atol=rtol)
 
 
-def test_an_empty_batch_has_no_loss_and_a_zero_gradient():
-    w, b, x = *arrays([(5, 4), (4,)]), jt.zeros((0, 5), dtype="float64")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_empty_batch_has_no_loss_and_zero_gradients(dtype):
+    kernel, bias, w = arrays([(3, 2, 3, 3), (3,), (12, 4)], dtype)
+    images, classes = jt.zeros((0, 2, 6, 6), dtype=dtype), jt.zeros((0,), dtype="int32")
     with inside_objective():
-        value = nn.cross_entropy_loss((x @ w + b).tanh(), jt.zeros((0,), dtype="int32"), reduction="sum")
-    slopes = jt.grad(value, [w, b])
+        hidden = nn.softplus(nn.max_pool2d(nn.conv2d(images, kernel, bias), 2)).reshape((0, 12))
+        value = nn.cross_entropy_loss(nn.softmax(nn.gelu(hidden @ w), dim=-1), classes, reduction="sum")
+    slopes = jt.grad(value, [kernel, bias, w], retain_graph=True)
+    seconds = jt.grad(sum((slope * slope).sum() for slope in slopes), [kernel, bias, w])
     assert value.numpy().tolist() == [0.0]
-    assert all(not slope.numpy().any() for slope in slopes)
+    assert all(not slope.numpy().any() for slope in slopes + seconds)
 
 
 def test_slices_and_transposes_are_what_they_show():
@@ -209,6 +216,7 @@ def test_nan_and_infinity_stay():
     with inside_objective():
         np.testing.assert_array_equal(x.tanh().numpy()[0], [np.tanh(1.0), np.nan, -1.0, 1.0])
         np.testing.assert_array_equal(x.sigmoid().numpy()[0, 1:], [np.nan, 0.0, 1.0])
+        np.testing.assert_array_equal(nn.relu(x).numpy()[0], [1.0, np.nan, 0.0, np.inf])
         assert np.isnan(nn.cross_entropy_loss(x, jt.array(CLASSES), reduction="none").numpy()).all()
         assert np.isnan(nn.softmax(x, dim=-1).numpy()).all()
         assert np.isnan(nn.max_pool2d(images, 2).numpy()).all()

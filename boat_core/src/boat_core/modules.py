@@ -7,7 +7,7 @@ f = lambda x, y, batch: loss(boat.call(net, y, batch["data"]), batch["target"])
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .autodiff import arrays
@@ -28,12 +28,21 @@ def parameters(module: Any) -> dict[str, Any]:
 
     Statistics such as BatchNorm's running mean are no parameters: Jittor marks them as not to be differentiated.
     """
+    return {name: arrays.detach(value) for name, value in _own(module, _slots(module)).values()}
+
+
+def _own(module: Any, slots: Iterable[tuple[dict[Any, Any], Any, str]]) -> dict[int, tuple[str, Any]]:
+    """The trainable parameters as {identity: (first name, array)}."""
+    # Jittor's eval() marks every array as not to be differentiated, and notes which were.
+    noted: dict[int, bool] = {}
+    for _, part in module.named_modules():
+        noted |= vars(part).get("backup_grad_state", {})
     found: dict[int, tuple[str, Any]] = {}
-    for holder, key, name in _slots(module):
+    for holder, key, name in slots:
         value = holder[key]
-        if not value.is_stop_grad():
+        if not value.is_stop_grad() or noted.get(id(value)):
             found.setdefault(id(value), (name, value))
-    return {name: arrays.detach(value) for name, value in found.values()}
+    return found
 
 
 def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: Any) -> Any:
@@ -43,7 +52,7 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
         StructureError: a parameter is missing, unknown, or of another shape.
     """
     slots = list(_slots(module))
-    replacements = _replacements(slots, parameters)
+    replacements = _replacements(_own(module, slots), parameters)
     parts = [part for _, part in module.named_modules()]
     saved = [(holder, dict(holder)) for holder in (*(p.__dict__ for p in parts), *(s[0] for s in slots))]
     try:
@@ -61,18 +70,14 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
 def load(module: Any, parameters: Mapping[str, Any]) -> None:
     """Write parameters into the module. Raises `StructureError` as `call` does, before anything is written."""
     slots = list(_slots(module))
-    replacements = _replacements(slots, parameters)
+    replacements = _replacements(_own(module, slots), parameters)
     for holder, key, _ in slots:
         value = holder[key]
         if id(value) in replacements:
             value.update(arrays.detach(arrays.as_array(replacements[id(value)])))
 
 
-def _replacements(slots: list[tuple[dict[Any, Any], Any, str]], parameters: Mapping[str, Any]) -> dict[int, Any]:
-    own: dict[int, tuple[str, Any]] = {}
-    for holder, key, name in slots:
-        if not holder[key].is_stop_grad():
-            own.setdefault(id(holder[key]), (name, holder[key]))
+def _replacements(own: dict[int, tuple[str, Any]], parameters: Mapping[str, Any]) -> dict[int, Any]:
     names = {name for name, _ in own.values()}
     for name in parameters:
         if name not in names:

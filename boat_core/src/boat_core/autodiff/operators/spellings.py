@@ -88,6 +88,14 @@ def sigmoid(ops: Any, x: Any) -> Any:
     return ops.logistic(x) if _served(x) else NotImplemented
 
 
+def relu(ops: Any, x: Any) -> Any:
+    return ops.relu(x, 0.0) if _served(x) else NotImplemented
+
+
+def leaky_relu(ops: Any, x: Any, scale: Any = 0.01) -> Any:
+    return ops.relu(x, float(scale)) if isinstance(scale, (int, float)) and _served(x) else NotImplemented
+
+
 def gelu(ops: Any, x: Any) -> Any:
     return ops.gelu(x) if _served(x) else NotImplemented
 
@@ -197,6 +205,8 @@ SPELLINGS: dict[str, Callable[..., Any]] = {
     "tanh": tanh,
     "Var.sigmoid": sigmoid,
     "sigmoid": sigmoid,
+    "nn.relu": relu,
+    "nn.leaky_relu": leaky_relu,
     "nn.gelu": gelu,
     "nn.softplus": softplus,
     "nn.softmax": softmax,

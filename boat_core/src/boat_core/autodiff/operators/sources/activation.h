@@ -1,5 +1,5 @@
-// tanh, logistic (sigmoid), softplus, gelu. What can be had from the output is: the derivatives of tanh and logistic are
-// polynomials of it, so they are `product`s at every order.
+// tanh, logistic (sigmoid), softplus, gelu, relu. What can be had from the output is: the derivatives of tanh and logistic
+// are polynomials of it, so they are `product`s at every order.
 #pragma once
 #include "product.h"
 
@@ -69,6 +69,22 @@ template <class T> struct GeluBody {
     }
 };
 
+// g where x > 0, g·slope elsewhere: the leaky relu of x for g = x, and its derivative. A NaN stays one.
+template <class T> struct RectifyBody {
+    const T *x, *g;
+    T* y;
+    T slope;
+    BOAT_HD void operator()(int64 begin, int64 end) const {
+        if (slope == T(0)) {
+            #pragma omp simd
+            for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? T(0) : g[i];
+            return;
+        }
+        #pragma omp simd
+        for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? slope * g[i] : g[i];
+    }
+};
+
 struct Tanh : Native {
     explicit Tanh(const vector<Var*>& inputs) { create_output(nullptr, inputs[0]->dtype()); }
     const char* name() const override { return "boat_tanh"; }
@@ -107,6 +123,29 @@ struct Softplus : Native {
     template <class T> void compute() {
         each(this, out()->num, SoftplusBody<T>{input(0)->ptr<T>(), out()->ptr<T>(), T(beta), T(threshold)});
     }
+};
+
+struct Rectify : Native {
+    double slope;
+    // inputs: x, or x and g
+    Rectify(const vector<Var*>& inputs, double slope, bool of_itself) : slope(slope), of_itself(of_itself) {
+        create_output(nullptr, inputs[0]->dtype());
+    }
+    const char* name() const override { return of_itself ? "boat_relu" : "boat_rectify"; }
+    void infer_shape() override { out()->set_shape(input(0)->shape); }
+    void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
+    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+        if (index == 0 && !of_itself) return nullptr;
+        return make<Rectify>({input(0), dout}, slope, false);
+    }
+    template <class T> void compute() {
+        const T* x = input(0)->ptr<T>();
+        each(this, out()->num,
+             RectifyBody<T>{x, of_itself ? x : input(1)->ptr<T>(), out()->ptr<T>(), T(slope)});
+    }
+
+private:
+    bool of_itself;
 };
 
 struct Gelu : Native {

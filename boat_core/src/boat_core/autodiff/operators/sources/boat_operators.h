@@ -23,6 +23,9 @@ VarHolder* logistic(VarHolder* x);
 // @pyjt(softplus)
 VarHolder* softplus(VarHolder* x, float64 beta, float64 threshold);
 
+// @pyjt(relu)
+VarHolder* relu(VarHolder* x, float64 slope);
+
 // @pyjt(gelu)
 VarHolder* gelu(VarHolder* x);
 

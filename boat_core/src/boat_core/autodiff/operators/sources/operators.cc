@@ -27,6 +27,8 @@ VarHolder* softplus(VarHolder* x, float64 beta, float64 threshold) {
     return held(make<Softplus>({x->var}, beta, threshold));
 }
 
+VarHolder* relu(VarHolder* x, float64 slope) { return held(make<Rectify>({x->var}, slope, true)); }
+
 VarHolder* gelu(VarHolder* x) { return held(make<Gelu>({x->var}, 0)); }
 
 VarHolder* softmax(VarHolder* x) { return held(make<Softmax>({x->var})); }
