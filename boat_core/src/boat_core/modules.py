@@ -13,10 +13,12 @@ from typing import Any
 from .autodiff import arrays
 from .errors import StructureError, nearest
 
+_Slot = tuple[dict[Any, Any], Any, str]
 
-def _slots(module: Any) -> Iterator[tuple[dict[Any, Any], Any, str]]:
-    """Yield (dictionary, key, dotted name) for every place in the module and its descendants that holds an array."""
-    for prefix, part in module.named_modules():
+
+def _slots(parts: Iterable[tuple[str, Any]]) -> Iterator[_Slot]:
+    """Yield (dictionary, key, dotted name) for every place in these modules that holds an array."""
+    for prefix, part in parts:
         holder = part.params if hasattr(part, "params") and isinstance(part.params, dict) else part.__dict__
         for key, value in holder.items():
             if not str(key).startswith("_") and arrays.is_jittor(value):
@@ -28,14 +30,15 @@ def parameters(module: Any) -> dict[str, Any]:
 
     Statistics such as BatchNorm's running mean are no parameters: Jittor marks them as not to be differentiated.
     """
-    return {name: arrays.detach(value) for name, value in _own(module, _slots(module)).values()}
+    parts = module.named_modules()
+    return {name: arrays.detach(value) for name, value in _own(parts, _slots(parts)).values()}
 
 
-def _own(module: Any, slots: Iterable[tuple[dict[Any, Any], Any, str]]) -> dict[int, tuple[str, Any]]:
+def _own(parts: Iterable[tuple[str, Any]], slots: Iterable[_Slot]) -> dict[int, tuple[str, Any]]:
     """The trainable parameters as {identity: (first name, array)}."""
     # Jittor's eval() marks every array as not to be differentiated, and notes which were.
     noted: dict[int, bool] = {}
-    for _, part in module.named_modules():
+    for _, part in parts:
         noted |= vars(part).get("backup_grad_state", {})
     found: dict[int, tuple[str, Any]] = {}
     for holder, key, name in slots:
@@ -51,10 +54,11 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
     Raises:
         StructureError: a parameter is missing, unknown, or of another shape.
     """
-    slots = list(_slots(module))
-    replacements = _replacements(_own(module, slots), parameters)
-    parts = [part for _, part in module.named_modules()]
-    saved = [(holder, dict(holder)) for holder in (*(p.__dict__ for p in parts), *(s[0] for s in slots))]
+    parts = module.named_modules()
+    slots = list(_slots(parts))
+    replacements = _replacements(_own(parts, slots), parameters)
+    holders = {id(holder): holder for holder in (*(vars(part) for _, part in parts), *(slot[0] for slot in slots))}
+    saved = [(holder, dict(holder)) for holder in holders.values()]
     try:
         for holder, key, _ in slots:
             value = holder[key]
@@ -69,8 +73,9 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
 
 def load(module: Any, parameters: Mapping[str, Any]) -> None:
     """Write parameters into the module. Raises `StructureError` as `call` does, before anything is written."""
-    slots = list(_slots(module))
-    replacements = _replacements(_own(module, slots), parameters)
+    parts = module.named_modules()
+    slots = list(_slots(parts))
+    replacements = _replacements(_own(parts, slots), parameters)
     for holder, key, _ in slots:
         value = holder[key]
         if id(value) in replacements:

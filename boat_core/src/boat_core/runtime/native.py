@@ -36,7 +36,7 @@ _MODULE = "boat_operators"
 _SOURCES = Path(__file__).parent.parent / "autodiff" / "operators" / "sources"
 
 # NaN and infinity stay what they are; the definition has glibc declare its vector forms of tanh, exp and the like.
-_OPTIMISED = ("-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-D__FAST_MATH__")
+_OPTIMISED = ("-O2", "-ftree-vectorize", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-D__FAST_MATH__")
 
 # Kernels begin with these definitions themselves; a header compiled without them would not do for them.
 _HEADER = """\
@@ -54,12 +54,14 @@ _HEADER = """\
 
 _LAUNCHER = """\
 #!/bin/sh
-# {python} asm_tuner.py --cc_path=COMPILER SOURCE …: straight to the compiler unless the assembly is to be reworked
+# {python} asm_tuner.py --cc_path=COMPILER SOURCE …: straight to the compiler unless the assembly is to be reworked;
+# and by gold, which links such a small library in a third of the time
 case "$1" in
 */asm_tuner.py)
     if ! grep -q '@begin' "$3"; then
         compiler="${{2#--cc_path=}}"
         shift 2
+        command -v ld.gold > /dev/null && set -- "$@" -fuse-ld=gold
         exec "$compiler" "$@"
     fi ;;
 esac
@@ -227,12 +229,12 @@ class _Build:
             flags += ["-DBOAT_ONEDNN", f"-I{place}/include"]
         objects = []
 
-        def compile_(source: Path) -> list[str]:
+        def compile_(source: Path, *more: str) -> list[str]:
             objects.append(str(own / f"{source.stem}.o"))
-            return [self._compiler, *flags, "-c", str(source), "-o", objects[-1]]
+            return [self._compiler, *flags, *more, "-c", str(source), "-o", objects[-1]]
 
         first = [self._device_command(own, objects) if self._cuda else compile_(_SOURCES / "operators.cc")]
-        second = [compile_(binding)]
+        second = [compile_(binding, "-O0")]
         if place:
             second.append(compile_(_SOURCES / "conv2d_onednn.cc"))
         fresh = str(own / self._library.name)
