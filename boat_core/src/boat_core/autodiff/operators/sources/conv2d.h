@@ -69,6 +69,7 @@ template <class T> struct AddImagesBody {  // out += Σ over images
     int64 images, size;
     BOAT_HD void operator()(int64 begin, int64 end) const {
         for (int64 n = 0; n < images; n++)
+            #pragma omp simd
             for (int64 i = begin; i < end; i++) out[i] += parts[n * size + i];
     }
 };

@@ -19,13 +19,16 @@ template <class T> struct ProductBody {
 
     BOAT_HD void operator()(int64 begin, int64 end) const {
         const T last = coefficient[degree];
+        #pragma omp simd
         for (int64 i = begin; i < end; i++) out[i] = last;
         for (int k = degree - 1; k >= 0; k--) {
             const T c = coefficient[k];
+            #pragma omp simd
             for (int64 i = begin; i < end; i++) out[i] = out[i] * y[i] + c;
         }
         for (int j = 0; j < factors; j++) {
             const T* f = factor[j];
+            #pragma omp simd
             for (int64 i = begin; i < end; i++) out[i] *= f[i];
         }
     }
