@@ -34,7 +34,10 @@ _MODULE = "boat_operators"
 _SOURCES = Path(__file__).parent.parent / "autodiff" / "operators" / "sources"
 
 # NaN and infinity stay what they are; the definition has glibc declare its vector forms of tanh, exp and the like.
-_OPTIMISED = ("-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-D__FAST_MATH__")
+_OPTIMISED = (
+    *("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp"),
+    *("-fno-math-errno", "-fno-trapping-math", "-D__FAST_MATH__"),
+)
 
 # Kernels begin with these definitions themselves; a header compiled without them would not do for them.
 _HEADER = """\

@@ -21,10 +21,11 @@ template <class T> struct LogisticBody {
     T* y;
     T beta, threshold;
     BOAT_HD void operator()(int64 begin, int64 end) const {
+        const T scale = beta, most = threshold;
         #pragma omp simd
         for (int64 i = begin; i < end; i++) {
-            const T s = beta * x[i];
-            y[i] = s >= threshold ? T(1) : T(1) / (T(1) + std::exp(-s));
+            const T s = scale * x[i];
+            y[i] = s >= most ? T(1) : T(1) / (T(1) + std::exp(-s));
         }
     }
 };
@@ -80,8 +81,9 @@ template <class T> struct RectifyBody {
             for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? T(0) : g[i];
             return;
         }
+        const T factor = slope;
         #pragma omp simd
-        for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? slope * g[i] : g[i];
+        for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? factor * g[i] : g[i];
     }
 };
 

@@ -16,8 +16,9 @@ template <class T> struct Tile {
 };
 
 // A[i, p] = a[i·rows + p·columns]; `panel` holds op(B)[:, j … j + width) row by row, padded with zeros.
+// O3: the sums stay in registers.
 template <class T, int height>
-void multiply_tile(int k, const T* a, int64 rows, int64 columns, const T* panel, T* c, int64 stride, int width) {
+__attribute__((optimize("O3"))) void multiply_tile(int k, const T* a, int64 rows, int64 columns, const T* panel, T* c, int64 stride, int width) {
     constexpr int full = Tile<T>::width;
     T sum[height][full] = {};
     for (int p = 0; p < k; p++) {

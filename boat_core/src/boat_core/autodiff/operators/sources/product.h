@@ -40,8 +40,9 @@ template <class T> struct QuadraticBody {
     T* out;
     T c0, c1, c2;
     BOAT_HD void operator()(int64 begin, int64 end) const {
+        const T a = c0, b = c1, c = c2;  // a store to out might change members, for all that the compiler knows
         #pragma omp simd
-        for (int64 i = begin; i < end; i++) out[i] = g[i] * (c0 + y[i] * (c1 + y[i] * c2));
+        for (int64 i = begin; i < end; i++) out[i] = g[i] * (a + y[i] * (b + y[i] * c));
     }
 };
 
