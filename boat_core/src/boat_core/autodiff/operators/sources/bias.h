@@ -9,21 +9,22 @@
 namespace jittor {
 namespace boat {
 
-template <class T> struct BiasAddBody {
-    const T *x, *b;  // x may be null: zero
+template <class T, bool add> struct BiasBody {  // x + b, or b alone
+    const T *x, *b;
     T* out;
     int64 width, inner;
     template <class Team> BOAT_HD void operator()(int64 outer, Team team) const {
         const int64 size = width * inner, start = outer * size;
         if (inner == 1) {
             #pragma omp simd
-            for (int64 c = team.lane; c < width; c += team.lanes) out[start + c] = (x ? x[start + c] : T(0)) + b[c];
+            for (int64 c = team.lane; c < width; c += team.lanes) out[start + c] = (add ? x[start + c] : T(0)) + b[c];
             return;
         }
         for (int64 c = 0; c < width; c++) {
             const int64 at = start + c * inner;
+            const T bias = b[c];
             #pragma omp simd
-            for (int64 i = team.lane; i < inner; i += team.lanes) out[at + i] = (x ? x[at + i] : T(0)) + b[c];
+            for (int64 i = team.lane; i < inner; i += team.lanes) out[at + i] = (add ? x[at + i] : T(0)) + bias;
         }
     }
 };
@@ -96,7 +97,7 @@ struct ChannelSpread : Native {
     template <class T> void compute() {
         const Split s(shape, axis);
         rows(this, s.outer, out()->num,
-             BiasAddBody<T>{nullptr, input(0)->ptr<T>(), out()->ptr<T>(), s.width, s.inner});
+             BiasBody<T, false>{nullptr, input(0)->ptr<T>(), out()->ptr<T>(), s.width, s.inner});
     }
 };
 
@@ -117,7 +118,7 @@ struct BiasAdd : Native {
     template <class T> void compute() {
         const Split s(input(0)->shape, axis);
         rows(this, s.outer, out()->num,
-             BiasAddBody<T>{input(0)->ptr<T>(), input(1)->ptr<T>(), out()->ptr<T>(), s.width, s.inner});
+             BiasBody<T, true>{input(0)->ptr<T>(), input(1)->ptr<T>(), out()->ptr<T>(), s.width, s.inner});
     }
 };
 
