@@ -101,7 +101,8 @@ def _judge(found: dict[str, Any], findings: list[dict[str, str]]) -> None:
     elif not numpy.startswith("1."):
         findings.append(_finding("warning", f"Jittor was written for numpy 1 (got {numpy})", "pip install 'numpy<2'"))
     for path in found["native"]["failed"]:
-        findings.append(_finding("warning", f"BOAT's operators did not compile, see {path}", "remove it to try again"))
+        what = f"BOAT's kernel header or operators did not compile, see {path}"
+        findings.append(_finding("warning", what, "remove it to try again"))
     driver, toolkit = found["cuda"]["driver"], found["cuda"]["toolkit"]
     if driver["usable"] and toolkit is None:
         what = "there is a CUDA device, and no toolkit (an nvcc whose parent folder holds lib64/libcudart.so)"
