@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import importlib_metadata
 import numpy as np
@@ -12,7 +13,7 @@ import boat_core as boat
 from boat_core.cli import main
 from boat_core.composition import compose, enumerate_solvers
 from boat_core.registry import published_operations, registry
-from boat_core.testing import Claim, OperationSuite, check_solver
+from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver
 from boat_core.testing.claims import lower_steps
 
 ALPHA, DECAY, INNER = 0.4, 0.7, 0.05
@@ -133,12 +134,22 @@ def pair(directions):
     }
 
 
+MULTIPLIER = KernelClaim((2.0, 0.0, 0.0))
+
 CLAIMS = [
     Claim(
         "NGD",
         truth=lambda case, steps, rate: case.unrolled_hypergradient(steps, rate),
         lower_truth=last,
         exact=True,
+        kernels={
+            "sgd_step": KernelClaim((0.1, 0.01)),
+            "sgd_adjoint": KernelClaim((0.1, 0.01)),
+            "sgd_momentum_step": KernelClaim((0.1, 0.01, 0.9, 1.0)),
+            "sgd_momentum_adjoint": KernelClaim((0.1, 0.01, 0.9, 1.0)),
+            "adam_step": KernelClaim((0.02, 1.3, 0.9, 0.999, 1e-8), nonnegative=("v",)),
+            "adam_adjoint": KernelClaim((0.02, 1.3, 0.9, 0.999, 1e-8), nonnegative=("v",)),
+        },
     ),
     Claim("GDA", options={"GDA": {"alpha": ALPHA, "decay": DECAY}}, truth=aggregated, exact=True),
     Claim("DI", truth=lambda case, steps, rate: case.unrolled_hypergradient(steps, rate), exact=True),
@@ -170,34 +181,65 @@ CLAIMS = [
         truth=lambda case, steps, rate: (
             case.rho * case.x + rate * case.B.T @ case.upper_gradient(last(case, steps, rate))
         ),
+        kernels={"either_side": KernelClaim((0.3,))},
     ),
     Claim(
         "CG",
         options={"CG": {"tolerance": 1e-6}},
         truth=lambda case, steps, rate: case.implicit_hypergradient(last(case, steps, rate)),
+        kernels={"cg_step": KernelClaim((0.7,))},
     ),
-    Claim("NS", options={"NS": {"terms": 4, "damping": 0.5}}, truth=neumann(4, 0.5)),
+    Claim(
+        "NS",
+        options={"NS": {"terms": 4, "damping": 0.5}},
+        truth=neumann(4, 0.5),
+        kernels={"neumann_term": KernelClaim((0.1, 0.5))},
+    ),
     Claim("IGA", truth=outer_product),
-    Claim("VFO", options={"VFO": {"u1": 0.9, "inner_rate": INNER}}, **dynamic_barrier("gradient", 0.9)),
+    Claim(
+        "VFO",
+        options={"VFO": {"u1": 0.9, "inner_rate": INNER}},
+        kernels={"multiplier": MULTIPLIER},
+        **dynamic_barrier("gradient", 0.9),
+    ),
     Claim(
         "VFO",
         options={"VFO": {"u1": 20.0, "control": "value", "inner_rate": INNER}},
+        kernels={"multiplier": replace(MULTIPLIER, numbers=(0.5, 1e6, 1.0))},
         **dynamic_barrier("value", 20.0),
     ),
     Claim(
         "VSO",
         options={"VSO": {"z_steps": 3, "z_rate": INNER, "mu0": 0.3, "theta0": 0.2, "sigma0": 0.5, "slack0": 20.0}},
+        kernels={"combination": KernelClaim((0.3, -0.7, 2.0), vectors=3)},
         **barrier(3, 0.3, 0.2, 0.5, 20.0),
     ),
-    Claim("PGDO", options={"PGDO": {"gamma_init": 4.0, "inner_rate": INNER}}, **penalty("difference", 4.0)),
-    Claim("PGDO", options={"PGDO": {"gamma_init": 0.5, "penalty": "gradient"}}, **penalty("gradient", 0.5)),
-    Claim("MESO", options={"MESO": {"eta": INNER, "gamma": 2.0, "c0": 3.0}}, **moreau(2.0, 3.0)),
+    *(
+        Claim(
+            "PGDO",
+            options={"PGDO": {"gamma_init": gamma, "penalty": kind, "inner_rate": INNER}},
+            kernels={"combination": KernelClaim((0.3, -0.7), vectors=2)},
+            **penalty(kind, gamma),
+        )
+        for kind, gamma in (("difference", 4.0), ("gradient", 0.5))
+    ),
+    Claim(
+        "MESO",
+        options={"MESO": {"eta": INNER, "gamma": 2.0, "c0": 3.0}},
+        kernels={"combination": KernelClaim((0.3, -0.7, 2.0, 1.5), vectors=4)},
+        **moreau(2.0, 3.0),
+    ),
     Claim(
         "ALTO",
         truth=lambda case, steps, rate: case.rho * case.x,
         lower_truth=last,
     ),
-    Claim("GAFFO", options={"GAFFO": {"gamma": 0.5, "c0": 3.0}}, **gap(0.5, 3.0)),
+    Claim(
+        "GAFFO",
+        options={"GAFFO": {"gamma": 0.5, "c0": 3.0}},
+        kernels={"combination": KernelClaim((0.3, -0.7, 2.0, 1.5, 1.0, -1.0), vectors=6)},
+        **gap(0.5, 3.0),
+    ),
 ]
 
 SOLVERS = list(enumerate_solvers(registry()))
@@ -239,7 +281,8 @@ def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
         assert found["cost"] == {"gradients": cost.gradients, "hvps": cost.hvps}
         assert found["second_derivatives"] == (cost.hvps > 0)
         unrolls = not composition.lasting
-        assert found["holds"] == {"iterates": (steps + 1) * unrolls, "graph_steps": 1 * unrolls}
+        assert found["holds"]["iterates"] == (steps + 1) * unrolls
+        assert found["holds"]["graph_steps"] == (None if unrolls else 0)
         assert found["start"] == {"IAD": "upper", "DI": "learned"}.get(
             next(iter({"IAD", "DI"} & set(names)), ""), "warm"
         )

@@ -102,7 +102,7 @@ def test_text_that_is_no_configuration(write, text, expected):
         (
             "steps: 4",
             "steps: 4\n  segment: al",
-            "config.yaml:7: solver.segment: expected an integer >= 1 or 'all' (got 'al')",
+            "config.yaml:7: solver.segment: expected an integer >= 1 or one of auto, all, sqrt (got 'al')",
         ),
         ("map: [STEP, SUM]", "map: [STEP, 3]", "config.yaml:4: solver.map: expected names of operations (got 3)"),
         ("{name: sgd, rate: 1e-1}", "{rate: 1}", "config.yaml:7: solver.lower_optimizer: expected a name"),

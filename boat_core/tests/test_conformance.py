@@ -6,16 +6,23 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import jittor as jt
 import numpy as np
 import pytest
 
-from boat_core import Cost, Hypergradient, Operation, option
+from boat_core import Cost, Hypergradient, Operation, kernel, option
 from boat_core.registry import Registered
 from boat_core.testing import Claim, KernelClaim, claims, conformance, network_problem
 
 ETA = 0.3
+
+
+@kernel(Path("absent.cu"), like=("a",))
+def UNCLAIMED(a):
+    """a"""
+    return (a,)
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def saying(value):
         ({"cost": lambda options, work: Cost(gradients=2)}, conformance.check_first_order, "none is declared"),
         ({"apply": saying(math.nan)}, cost, "not JSON-ready"),
         ({"apply": saying(np.ones(1))}, cost, "not JSON-ready"),
-        ({"kernels": ("unclaimed",)}, cpu_kernels, "kernels declared"),
+        ({"kernels": (UNCLAIMED,)}, cpu_kernels, "kernels declared"),
     ],
 )
 def test_a_fault_is_found(packs, fault, check, message):
@@ -160,15 +167,26 @@ def test_a_repaired_nan_is_found(packs):
         conformance.check_first_order(CLAIM, packs(replace(SOUND, apply=repairing)))
 
 
-def twice(a):
-    """A kernel on the CPU."""
-    return jt.code(a.shape, a.dtype, [a], cpu_src="for (int i = 0; i < in0->num; i++) out0_p[i] = in0_p[i] * 2;")
+SOURCE = """
+#include "boat_kernel.h"
+template <class T> void twice(const boat::Call<T>& call) {
+    call.each([=] BOAT_HD(const boat::Leaf<T>& leaf, int64_t i) { leaf.out(0)[i] = T(2) * leaf.in(0)[i]; });
+}
+BOAT_KERNEL(twice)
+"""
 
 
-@pytest.mark.parametrize(("plain", "right"), [(lambda a: a + a, True), (lambda a: a * 2.1, False)])
-def test_a_kernel_is_held_to_plain_operators(packs, plain, right):
-    registry = packs(replace(SOUND, kernels=("twice",)))
-    claim = replace(CLAIM, kernels={"twice": KernelClaim(twice, plain, lambda rng: [rng.normal(size=5)])})
+@pytest.mark.parametrize(("factor", "right"), [(2.0, True), (2.1, False)])
+def test_a_kernel_is_held_to_plain_operators(packs, tmp_path, factor, right):
+    (tmp_path / "twice.cu").write_text(SOURCE)
+
+    @kernel(tmp_path / "twice.cu", like=("a",))
+    def twice(a):
+        """2a"""
+        return (factor * a,)
+
+    registry = packs(replace(SOUND, kernels=(twice,)))
+    claim = replace(CLAIM, kernels={"twice": KernelClaim()})
     if right:
         cpu_kernels(claim, registry)
     else:

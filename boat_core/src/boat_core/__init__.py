@@ -30,6 +30,8 @@ _HOMES = {
     "trajectory": "Hypergradient Point Trajectory",
     "first_order": "Descent FirstOrderStep",
     "adjoint": "Iteration MapStep",
+    "kernels": "Kernel kernel",
+    "lower_step": "FusedStep",
     "bilevel": "Bilevel",
     "trees": "Vector dot gradient gradients norm",
     "autodiff.arrays": "scaled",
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     )
     from .first_order import Descent, FirstOrderStep
     from .hookspecs import HOOK_API, hookimpl
+    from .kernels import Kernel, kernel
+    from .lower_step import FusedStep
     from .modules import call, load, parameters
     from .operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .optimizers.adam import adam

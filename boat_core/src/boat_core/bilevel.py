@@ -13,6 +13,7 @@ from .autodiff import arrays, derivatives
 from .autodiff.guard import guarding
 from .autodiff.routes import inside_objective
 from .errors import ObjectiveError, StructureError
+from .kernels import differentiated
 from .problem import PerStep, Problem, Projection
 from .trees import Vector, dot, gradient, gradients, path_text
 
@@ -76,7 +77,7 @@ class Bilevel:
         with guarding(self.guard):
             g = gradient(self.lower(x, y, t), y)
         pulled = derivatives.pull(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
-        return dot(g, g), x.like(pulled[: len(x.leaves)]).detach(), y.like(pulled[len(x.leaves) :]).detach()
+        return dot(g, g), *Vector(pulled, None).split(x, y)
 
     def descend(self, x: Vector, y: Vector, rate: float, steps: int | None = None, ridge: float = 0.0) -> Vector:
         """Plain gradient steps on f(x, ·) + ½ ridge ‖·‖² from y in the lower set, `lower_steps` by default."""
@@ -93,7 +94,7 @@ class Bilevel:
 
 
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with inside_objective(native):
+    with inside_objective(native), differentiated():
         value = function(x.tree, y.tree, batch)
     if not arrays.is_jittor(value):
         raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")

@@ -109,9 +109,11 @@ def build_solver(config: Config, registry: Registry, problem: Problem) -> Solver
         start=section.start,
         lower_state=section.lower_state,
         segment=section.segment,
+        memory=section.memory,
         strict=section.strict,
         second_order_guard=section.second_order_guard,
         operators=section.operators,
+        kernels=section.kernels,
         on_nonfinite=section.on_nonfinite,
         registry=registry,
     )

@@ -15,6 +15,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from .errors import CompositionError, OptionError, nearest
+from .kernels import Kernel
 from .operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from .options import fill_rates, read_options, unfilled_rates
 from .registry import Registered, Registry
@@ -96,6 +97,13 @@ class Composition:
         """The same, with the step sizes that were left to the lower optimizer filled in; raises `OptionError`."""
         filled = {n: fill_rates(o, f"options.{n}", rate, plain_rate) for n, o in self.options.items()}
         return replace(self, options=filled)
+
+    def kernels(self, lower_optimizer: str) -> list[Kernel]:
+        """The packs' kernels that it can use with that lower optimizer."""
+        operations = [entry.operation for entry in self.operations]
+        steps = [(name, step) for o in operations for name, step in o.optimizer_steps.items()]
+        others = {id(kernel) for name, step in steps if name != lower_optimizer for kernel in step.kernels}
+        return [kernel for o in operations for kernel in o.kernels if id(kernel) not in others]
 
     def as_config(self) -> dict[str, Any]:
         """The lines of a configuration that name this solver."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import BoatError, ConfigError, OptionError, nearest
+from .memory import DEFAULT_ALLOWED, Memory
 from .options import option, read_options
 from .source import Source, is_mapping, read_file
 
@@ -45,7 +46,10 @@ class SolverConfig:
         doc="where each lower trajectory starts; warm unless an operation insists",
     )
     lower_state: str = option("fresh", choices=("fresh", "carry"), doc="the lower optimizer's state across outer steps")
-    segment: int | str = option(1, ge=1, doc="lower steps whose graph the pullback holds at once, or all")
+    segment: int | str = option(
+        "auto", ge=1, doc="steps whose graph the pullback keeps; or all, sqrt (checkpoints), auto (by memory)"
+    )
+    memory: int | str = option(DEFAULT_ALLOWED, ge=0, doc="bytes that segment auto may fill, such as 256 MiB")
     strict: bool = option(False, doc="a doubtful number is an error")
     second_order_guard: str = option(
         "error", choices=("off", "warn", "error"), doc="what an operator with wrong second derivatives leads to"
@@ -55,11 +59,11 @@ class SolverConfig:
         choices=("native", "plain"),
         doc="inside the objectives: operators of our own that differentiate to every order, or Jittor's",
     )
+    kernels: str = option("auto", choices=("auto", "plain"), doc="the packs' kernels where they can be had, or none")
     on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
 
     def __post_init__(self) -> None:
-        if isinstance(self.segment, str) and self.segment != "all":
-            raise OptionError(f"segment: expected an integer >= 1 or 'all' (got {self.segment!r})")
+        Memory(self.segment, self.memory)
         for name in ("map", "approximate"):
             for entry in getattr(self, name) or ():
                 if not isinstance(entry, str):

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import DeclarationError
+from .kernels import Kernel
 from .options import NoOptions
+
+if TYPE_CHECKING:
+    from .lower_step import FusedStep
 
 #: Which roles each stage has. A map chain is modifiers and one base; an approximation chain is selectors and one
 #: estimator; a first-order solver is one method.
@@ -148,7 +152,8 @@ class Operation:
         lower_steps: the only number of lower steps with which it works.
         claims: options of other operations that it sets itself: name -> names of options.
         init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
-        kernels: names of the pack's own kernels that it can use.
+        optimizer_steps: for a base map, by name of the lower optimizer, steps that do what it does by kernels.
+        kernels: the pack's own kernels that it can use, see `boat_core.kernels`.
 
     Raises:
         DeclarationError: a field is missing or makes no sense.
@@ -176,7 +181,8 @@ class Operation:
     lower_steps: int | None = None
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     init: Callable[..., Any] | None = None
-    kernels: tuple[str, ...] = field(default=())
+    optimizer_steps: Mapping[str, FusedStep] = field(default_factory=dict)
+    kernels: tuple[Kernel, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"operation {self.name!r}"
@@ -197,6 +203,8 @@ class Operation:
             raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
         if not (isinstance(self.options, type) and hasattr(self.options, "__dataclass_fields__")):
             raise DeclarationError(f"{where}: options must be a dataclass (got {self.options!r})")
+        if not all(isinstance(kernel, Kernel) for kernel in self.kernels):
+            raise DeclarationError(f"{where}: kernels must be made by boat_core.kernel (got {self.kernels!r})")
 
     @property
     def start_rule(self) -> str | None:

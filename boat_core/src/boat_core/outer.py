@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import optree
@@ -16,7 +15,9 @@ from .bilevel import Bilevel, nonfinite_input
 from .composition import Composition
 from .errors import NonFiniteError, StructureError
 from .first_order import Descent, FirstOrderStep
-from .optimizers.base import Optimizer, apply_updates
+from .lower_step import LowerStep
+from .memory import Held, Memory
+from .optimizers.base import Optimizer
 from .registry import Registered
 from .trajectory import Hypergradient, LowerObjective, Point, Trajectory
 from .trees import Vector, first_nonfinite
@@ -61,7 +62,7 @@ class OuterStep:
 
     composition: Composition
     optimizer: Optimizer
-    segment: int | None
+    memory: Memory
     bilevel: Bilevel
     estimate: Bilevel
     x: Vector
@@ -77,25 +78,39 @@ class OuterStep:
 
     def _roll(self) -> Trajectory:
         """Map: y_0 → … → y_T, where Φ_t is the base map's direction, the lower optimizer and the projection."""
+        steps = self.bilevel.lower_steps
+        unrolled = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, steps, self.memory)
+        return Trajectory(self.bilevel, self._aggregated(self.estimate), unrolled, self.x, self.start, steps, steps)
+
+    def held(self) -> tuple[Held, int, int]:
+        """What the pullback will hold, the bytes of one iterate and those of one graph; computes a lower step."""
+        if self.composition.lasting:
+            return Held(0, 0), 0, 0
+        one = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, 1, self.memory)
+        held = self.memory.plan(self.bilevel.lower_steps, one.iterate_bytes, one.graph_bytes)
+        return held, one.iterate_bytes, one.graph_bytes
+
+    def _lower_start(self) -> tuple[Any, Any]:
+        state = self.optimizer.init(self.start.tree) if self.state.optimizer is None else self.state.optimizer
+        return self.start.tree, state
+
+    def _lower_step(self) -> LowerStep:
         objective = self._aggregated(self.bilevel)
         base = self.composition.map[-1]
         options = self.composition.options[base.name]
 
-        def phi(t: int, z: Any, x: Any, frozen: bool = False) -> Any:
-            y = self.start.like_tree(z[0])
-            direction = _applied(base, objective, self.x.like_tree(x), y, t, options)
-            direction = direction.detach() if frozen else direction
-            updates, state = self.optimizer.update(direction.tree, z[1], y.tree)
-            moved = y.like_tree(apply_updates(y.tree, updates))
-            return self.bilevel.project_lower(moved).tree, state
+        def along(t: int, y: Vector, x: Vector) -> Vector:
+            direction: Vector = _applied(base, objective, x, y, t, options)
+            return direction
 
-        steps = self.bilevel.lower_steps
-        optimizer_state = self.optimizer.init(self.start.tree) if self.state.optimizer is None else self.state.optimizer
-        straight = self.optimizer.plain_rate is not None and self.bilevel.problem.project_lower is None
-        frozen = None if straight else partial(phi, frozen=True)
-        unrolled = Unrolled(phi, (self.start.tree, optimizer_state), self.x.tree, steps, frozen)
-        return Trajectory(
-            self.bilevel, self._aggregated(self.estimate), unrolled, self.x, self.start, steps, steps, self.segment
+        projected = self.bilevel.problem.project_lower is not None
+        return LowerStep(
+            along,
+            self.optimizer,
+            self.bilevel.project_lower if projected else None,
+            None if projected else base.operation.optimizer_steps.get(self.optimizer.name),
+            self.x,
+            self.start,
         )
 
     def _aggregated(self, bilevel: Bilevel, given: Mapping[str, Mapping[str, Any]] | None = None) -> LowerObjective:
@@ -116,7 +131,7 @@ class OuterStep:
 
     def _estimate(self, trajectory: Trajectory) -> Outcome:
         """Approximate: selectors shorten the trajectory, the estimator makes the hypergradient of it."""
-        end, optimizer_state = trajectory.unrolled.iterates[-1]
+        end, optimizer_state = trajectory.unrolled.iterate(trajectory.unrolled.steps)
         reports: dict[str, Mapping[str, Any]] = {}
         *selectors, estimator = self.composition.approximate
         for entry in selectors:

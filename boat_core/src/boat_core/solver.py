@@ -18,6 +18,8 @@ from .autodiff.pullback import detached
 from .bilevel import Bilevel, check_reproducible, nonfinite_input, prepare_batch, project
 from .composition import Composition, compose
 from .errors import DoubtfulError, NonFiniteError, OptionError, StructureError
+from .kernels import kernels_allowed
+from .memory import DEFAULT_ALLOWED, Memory
 from .optimizers.base import Optimizer
 from .outer import ALONE, LowerState, Outcome, OuterStep, mean_outcome
 from .problem import Problem, Tasks, TasksLike
@@ -31,6 +33,7 @@ _CHOICES = {
     "lower_state": ("fresh", "carry"),
     "second_order_guard": ("off", "warn", "error"),
     "operators": ("native", "plain"),
+    "kernels": ("auto", "plain"),
     "on_nonfinite": ("error", "report"),
 }
 
@@ -50,13 +53,16 @@ class Solver:
             "upper" (x itself; x and y must then have the same structure). Without it the rule on which an operation
             insists, and else "warm".
         lower_state: "fresh" starts the lower optimizer's state anew in every outer iteration, "carry" keeps it.
-        segment: lower steps whose graph the pullback holds at once, or "all".
+        segment: what the pullback holds: of how many of the last lower steps the graph (an integer), "all", "sqrt"
+            (checkpoints instead of all iterates), or "auto", as much as `memory` allows; see `boat_core.memory`.
+        memory: bytes that "auto" may fill, or a text such as "256 MiB".
         strict: an operation's concern (an unconverged solve, say) is an error instead of a line of the report.
         second_order_guard: what an operator that Jittor differentiates wrongly a second time leads to, in an objective
             whose second derivative is taken: "error", "warn", or "off", see `boat_core.twice_differentiable`.
         operators: "native" has the usual spellings of matrix products, convolutions, pooling, cross-entropy and
             activations go to operators that differentiate to every order, inside F and f alone; "plain" has them stay
             Jittor's.
+        kernels: "auto" has the packs' kernels do what they can; "plain" has plain operators do all.
         on_nonfinite: "error" raises on NaN or infinity; "report" puts a concern into the report and lets it pass.
         registry: where operations are looked up; by default what is installed.
 
@@ -78,10 +84,12 @@ class Solver:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         start: str | None = None,
         lower_state: str = "fresh",
-        segment: int | str = 1,
+        segment: int | str = "auto",
+        memory: int | str = DEFAULT_ALLOWED,
         strict: bool = False,
         second_order_guard: str = "error",
         operators: str = "native",
+        kernels: str = "auto",
         on_nonfinite: str = "error",
         registry: Registry | None = None,
     ) -> None:
@@ -90,15 +98,15 @@ class Solver:
             "lower_state": lower_state,
             "second_order_guard": second_order_guard,
             "operators": operators,
+            "kernels": kernels,
             "on_nonfinite": on_nonfinite,
             **({} if start is None else {"start": start}),
         }
         for name, value in settings.items():
             if value not in _CHOICES[name]:
                 raise OptionError(f"{name}: expected one of {', '.join(_CHOICES[name])} (got {value!r})")
-        for name, count in (("lower_steps", lower_steps), ("segment", 1 if segment == "all" else segment)):
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise OptionError(f"{name}: expected an integer >= 1 (got {count!r})")
+        if not isinstance(lower_steps, int) or isinstance(lower_steps, bool) or lower_steps < 1:
+            raise OptionError(f"lower_steps: expected an integer >= 1 (got {lower_steps!r})")
         for name, optimizer in (("lower_optimizer", lower_optimizer), ("upper_optimizer", upper_optimizer)):
             if not isinstance(optimizer, Optimizer):
                 raise OptionError(f"{name}: expected an Optimizer such as boat.sgd(0.1) (got {optimizer!r})")
@@ -106,11 +114,14 @@ class Solver:
         self._start_rule = composition.start_rule(start)
         self.composition: Composition = composition.with_rates(lower_optimizer.rate, lower_optimizer.plain_rate)
         self.composition.work(lower_steps)
-        self.lower_steps, self._segment = lower_steps, None if segment == "all" else int(segment)
+        self.lower_steps, self._memory = lower_steps, Memory(segment, memory)
         self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
         self._strict, self._on_nonfinite = strict, on_nonfinite
         self._guard = second_order_guard if self.composition.second_order(lower_steps) else "off"
-        self._native = operators == "native"
+        self._native, self._kernels = operators == "native", kernels == "auto"
+        if self._kernels:
+            for kernel in self.composition.kernels(lower_optimizer.name):
+                kernel.prepare()
         self._x = Vector.of(problem.upper, "upper").sync()
         self._y0 = Vector.of(problem.lower, "lower").sync()
         if self._start_rule == "upper":
@@ -243,6 +254,25 @@ class Solver:
             report=Report(norm(outcome.direction), outcome.reports, outcome.concerns),
         )
 
+    def held(
+        self, lower_batch: Any = None, upper_batch: Any = None, *, tasks: TasksLike | None = None
+    ) -> dict[str, int]:
+        """Return what the pullback holds with such batches, found by computing one lower step. Changes nothing.
+
+        Returns:
+            `iterates` and `graphs`, counted; `iterate_bytes` and `graph_bytes` of one, and the `bytes` of all.
+        """
+        step = next(iter(self._bind(lower_batch, upper_batch, None, tasks).values()))
+        with kernels_allowed(self._kernels):
+            held, iterate, graph = step.held()
+        return {
+            "iterates": held.iterates,
+            "graphs": held.graphs,
+            "iterate_bytes": iterate,
+            "graph_bytes": graph,
+            "bytes": held.iterates * iterate + max(1, held.graphs) * graph,
+        }
+
     def step(
         self,
         lower_batch: Any = None,
@@ -328,7 +358,7 @@ class Solver:
         return OuterStep(
             self.composition,
             self.lower_optimizer,
-            self._segment,
+            self._memory,
             bilevel,
             estimate,
             self._x,
@@ -353,7 +383,8 @@ class Solver:
 
     def _checked_outcome(self, step: OuterStep, where: str) -> Outcome:
         try:
-            outcome = step.solve()
+            with kernels_allowed(self._kernels):
+                outcome = step.solve()
         except NonFiniteError as error:  # an operation that cannot go on
             raise NonFiniteError(f"{where}{error}{_given(step)}") from None
         if place := step.nonfinite(outcome):

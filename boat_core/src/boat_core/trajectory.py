@@ -15,6 +15,7 @@ from .autodiff import arrays, derivatives
 from .autodiff.pullback import Unrolled
 from .bilevel import Bilevel
 from .errors import NonFiniteError
+from .kernels import differentiated
 from .trees import Vector, first_nonfinite, gradients
 
 #: ψ, the objective that the lower steps descend: (x, y, t) -> scalar.
@@ -56,7 +57,8 @@ class Point:
     @cached_property
     def _lower(self) -> tuple[Vector, Vector]:
         # Kept with its graph: every product differentiates it again.
-        return gradients(self._objective(self.x, self.y, self.t), self.x, self.y)
+        with differentiated():
+            return gradients(self._objective(self.x, self.y, self.t), self.x, self.y)
 
     @property
     def direct(self) -> Vector:
@@ -81,18 +83,18 @@ class Point:
     def hessian_product(self, v: Vector) -> Vector:
         """∇²_yy ψ · v, in the space of y."""
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.y.leaves)
-        return self._seen(self.y.like(pulled).detach(), "∇²_yy ψ · v")
+        return self._seen(self.y.like(pulled), "∇²_yy ψ · v")
 
     def mixed_product(self, v: Vector) -> Vector:
         """∇²_xy ψ · v, in the space of x."""
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves)
-        return self._seen(self.x.like(pulled).detach(), "∇²_xy ψ · v")
+        return self._seen(self.x.like(pulled), "∇²_xy ψ · v")
 
     def products(self, v: Vector) -> tuple[Vector, Vector]:
         """(∇²_xy ψ · v, ∇²_yy ψ · v) in one pass."""
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves + self.y.leaves)
-        mixed, hessian = self.x.like(pulled[: len(self.x.leaves)]), self.y.like(pulled[len(self.x.leaves) :])
-        return self._seen(mixed.detach(), "∇²_xy ψ · v"), self._seen(hessian.detach(), "∇²_yy ψ · v")
+        mixed, hessian = Vector(pulled, None).split(self.x, self.y)
+        return self._seen(mixed, "∇²_xy ψ · v"), self._seen(hessian, "∇²_yy ψ · v")
 
     def moved(self, y: Vector) -> Point:
         """The same objectives at another y."""
@@ -117,7 +119,6 @@ class Trajectory:
         y0: where y started.
         steps: T, or fewer in a selector's view.
         kept: how many of the last steps the pullback goes through.
-        segment: steps whose graph the pullback holds at once; None means all.
         from_upper: y_0 is x.
         frozen: the pullback takes second derivatives of ψ as zero.
         watch: check every intermediate number and raise `NonFiniteError` at the first bad one.
@@ -130,14 +131,13 @@ class Trajectory:
     y0: Vector
     steps: int
     kept: int
-    segment: int | None = 1
     from_upper: bool = False
     frozen: bool = False
     watch: bool = False
 
     def iterate(self, t: int) -> Vector:
         """y_t, for t = 0 … steps."""
-        return self.y0.like_tree(self.unrolled.iterates[t][0])
+        return self.y0.like_tree(self.unrolled.iterate(t)[0])
 
     @cached_property
     def end(self) -> Point:
@@ -158,7 +158,6 @@ class Trajectory:
             cotangent.leaves,
             first=self.steps - self.kept,
             last=self.steps,
-            segment=self.segment,
             frozen=self.frozen,
             watch=self._watch_pullback if self.watch else None,
         )

@@ -69,6 +69,15 @@ class Vector:
         """Apply a function leaf by leaf."""
         return self.like([function(*leaves) for leaves in zip(self.leaves, *(o.leaves for o in others))])
 
+    def joined(self, other: Vector) -> Vector:
+        """The point (self, other) of the product of both spaces."""
+        return Vector(self.leaves + other.leaves, None)
+
+    def split(self, first: Vector, second: Vector) -> tuple[Vector, Vector]:
+        """Take a joined point apart, into the spaces of these two."""
+        size = len(first.leaves)
+        return first.like(self.leaves[:size]), second.like(self.leaves[size:])
+
     def match(self, tree: Any, where: str) -> Vector:
         """Read a pytree that must have this vector's structure, shapes and dtypes.
 
@@ -150,7 +159,7 @@ def gradient(value: Any, wrt: Vector) -> Vector:
 def gradients(value: Any, x: Vector, y: Vector) -> tuple[Vector, Vector]:
     """(∇_x value, ∇_y value) in one pass."""
     both = derivatives.gradient(value, x.leaves + y.leaves)
-    return x.like(both[: len(x.leaves)]), y.like(both[len(x.leaves) :])
+    return Vector(both, None).split(x, y)
 
 
 def first_nonfinite(vector: Vector) -> str | None:

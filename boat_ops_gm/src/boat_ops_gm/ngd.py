@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from boat_core import Cost, Operation, gradient
 
+from .kernels import KERNELS, STEPS
+
 
 def direction(objective, x, y, t, options):
     return gradient(objective(x, y, t), y)
@@ -24,4 +26,6 @@ NGD = Operation(
     apply=direction,
     default=True,
     cost=lambda options, work: Cost(gradients=work.steps),
+    optimizer_steps=STEPS,
+    kernels=KERNELS,
 )

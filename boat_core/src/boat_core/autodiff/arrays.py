@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StructureError
+from ..runtime import native
 from ..runtime.errors import RuntimeSetupError
 from ..runtime.float64 import is_sound
 from .backend import jt
@@ -74,6 +75,19 @@ def detach(array: Any) -> Any:
 def sync(arrays: Iterable[Any]) -> None:
     """Compute arrays now, so that errors surface here and their graph is freed."""
     jt.sync(list(arrays))
+
+
+def bytes_of(arrays: Iterable[Any]) -> int:
+    """Return the bytes that the values of arrays take, computed or not."""
+    import numpy as np
+
+    return sum(array.numel() * np.dtype(str(array.dtype)).itemsize for array in arrays)
+
+
+def graph_bytes(arrays: Iterable[Any]) -> int:
+    """Return the bytes that the graph behind computed arrays holds, its leaves not counted; 0 where nobody can tell."""
+    operators = native.operators()
+    return int(operators.graph_bytes(list(arrays))) if operators is not None else 0
 
 
 def constant(value: float, like: Any) -> Any:

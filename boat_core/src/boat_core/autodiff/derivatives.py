@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..runtime import native
 from .backend import jt
 
 
@@ -45,7 +46,7 @@ def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
 
 
 def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], second_order: bool = True) -> list[Any]:
-    """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array.
+    """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array, detached.
 
     Where the outputs are gradients themselves this is one product with second derivatives. Cotangents are constants,
     also where they were computed from the very arrays that are differentiated (the Hessian times y itself, say).
@@ -54,8 +55,11 @@ def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], 
     if second_order:
         for counter in _counters:
             counter.hvps += 1
+    operators = native.operators()
+    if operators is not None:
+        return operators.pull(list(outputs), list(cotangents), list(wrt))
     fixed = [cotangent.detach() for cotangent in cotangents]
-    return jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)
+    return [array.detach() for array in jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)]
 
 
 def inner(a: Sequence[Any], b: Sequence[Any]) -> Any:

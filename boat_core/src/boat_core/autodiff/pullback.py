@@ -1,22 +1,39 @@
-"""Unrolling a step, and pulling a cotangent back through it segment by segment.
+"""Unrolling a step, and pulling a cotangent back through it.
 
-    z_{t+1} = Φ_t(z_t, x)          forward: only the iterates z_0 … z_T are kept
-    (p_t, dx_t) = p_{t+1}ᵀ ∂Φ_t    backward: one segment's graph is rebuilt at its start, used, and dropped
+    z_{t+1} = A_t(z_t, d_t),   d_t = d(t, z_t, x)         x takes part through d alone
+
+    (a, b)  = pᵀ ∂A_t/∂(z, d)                             A's adjoint, by a kernel or by differentiating A
+    p_t     = a + bᵀ ∂d_t/∂z        dx_t = bᵀ ∂d_t/∂x     one product with the derivative of d's graph
+
+The graph of d is the only one there is: built again step by step, used and dropped, or kept from the way forward for
+some of the last steps. What lies in memory besides are the iterates, all of them, or some, from which those between are
+computed again (`boat_core.memory` has the choice). Kernels do not depend on T.
 
 z and x are pytrees; leaves of z that are not floating-point arrays (a step count, say) take no part in derivatives.
-Memory: T + 1 copies of z and the graph of one segment. The kernels do not depend on T.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import optree
 
+from ..memory import Memory
 from . import arrays, derivatives
 
-Step = Callable[[int, Any, Any], Any]
+
+class Step(Protocol):
+    """One step, in two parts; all of it pure."""
+
+    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
+        """d_t, as arrays whose graph leads to the leaves of z and x."""
+
+    def advance(self, t: int, z: Any, d: list[Any]) -> Any:
+        """z_{t+1}."""
+
+    def adjoint(self, t: int, z: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The cotangents of z's floating-point leaves and of d, from that of z_{t+1}; all constants."""
 
 
 def _differentiable(leaf: Any) -> bool:
@@ -28,10 +45,14 @@ def float_leaves(tree: Any) -> list[Any]:
     return [leaf for leaf in optree.tree_leaves(tree) if _differentiable(leaf)]
 
 
+def _cut(tree: Any) -> Any:
+    return optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_array(leaf) else leaf, tree)
+
+
 def detached(tree: Any) -> Any:
     """Return the same values without their history, computed."""
-    cut = optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_array(leaf) else leaf, tree)
-    arrays.sync(leaf for leaf in optree.tree_leaves(cut) if arrays.is_array(leaf))
+    cut = _cut(tree)
+    arrays.sync([leaf for leaf in optree.tree_leaves(cut) if arrays.is_array(leaf)])
     return cut
 
 
@@ -39,20 +60,49 @@ class Unrolled:
     """The iterates of `step` from `start` under parameters `x`, and their pullback.
 
     Args:
-        step: `(t, z, x) -> z`, a pure function that builds one step.
+        step: how z moves.
         start: the pytree z_0.
         parameters: the pytree x.
         steps: T >= 1.
-        frozen: the step with its gradients taken as constants, for a pullback without second derivatives; None means
-            that it is then the identity in z.
+        memory: what may be held.
+
+    Attributes:
+        held: what is.
+        iterate_bytes, graph_bytes: what one of each takes.
     """
 
-    def __init__(self, step: Step, start: Any, parameters: Any, steps: int, frozen: Step | None = None) -> None:
-        self.step, self.frozen = step, frozen
-        self.parameters = parameters
-        self.iterates = [detached(start)]
+    def __init__(self, step: Step, start: Any, parameters: Any, steps: int, memory: Memory) -> None:
+        self.step, self.steps = step, steps
+        self.parameters = detached(parameters)
+        z = detached(start)
+        self._kept = {0: z}
+        self._graphs: dict[int, tuple[Any, list[Any]]] = {}
+        self._block: dict[int, Any] = {}
+        self.iterate_bytes = arrays.bytes_of(float_leaves(z))
         for t in range(steps):
-            self.iterates.append(detached(step(t, self.iterates[-1], parameters)))
+            # Of its own: a derivative looks through all that hangs on x, and some of it may be kept.
+            x = _cut(self.parameters)
+            d = step.direction(t, z, x)
+            z = detached(step.advance(t, z, d))
+            if t == 0:
+                self.graph_bytes = arrays.graph_bytes(d)
+                self.held = memory.plan(steps, self.iterate_bytes, self.graph_bytes)
+            if t >= steps - self.held.graphs:
+                self._graphs[t] = x, d
+            if (t + 1) % self.held.every == 0 or t + 1 == steps:
+                self._kept[t + 1] = z
+
+    def iterate(self, t: int) -> Any:
+        """z_t; where it was not kept, from the last one before it that was."""
+        if t in self._kept:
+            return self._kept[t]
+        if t not in self._block:
+            first = t - t % self.held.every
+            z, self._block = self._kept[first], {}
+            for s in range(first, min(first + self.held.every, self.steps) - 1):
+                z = detached(self.step.advance(s, z, self.step.direction(s, z, self.parameters)))
+                self._block[s + 1] = z
+        return self._block[t]
 
     def pullback(
         self,
@@ -60,7 +110,6 @@ class Unrolled:
         *,
         first: int = 0,
         last: int | None = None,
-        segment: int | None = 1,
         frozen: bool = False,
         watch: Callable[[int, Sequence[Any], Sequence[Any]], None] | None = None,
     ) -> tuple[list[Any], list[Any]]:
@@ -68,32 +117,27 @@ class Unrolled:
 
         Args:
             cotangent: one array per floating-point leaf of z, or of its leading leaves; the rest is zero.
-            segment: steps whose graph is held at once; None means all.
-            frozen: take second derivatives of the objective as zero.
-            watch: called after each segment with its first step, the cotangent there and the sum of dx so far.
+            frozen: take d as a constant: no derivative of it, so no second derivative of the objective.
+            watch: called after each step with t, the cotangent of z_t and the sum of dx so far.
 
         Returns:
             The cotangents of z_first and of x, each a list with one array per floating-point leaf.
         """
-        last = len(self.iterates) - 1 if last is None else last
-        length = max(1, last - first) if segment is None else segment
-        end = float_leaves(self.iterates[last])
-        p = [*cotangent, *map(arrays.zeros_like, end[len(cotangent) :])]
+        last = self.steps if last is None else last
+        end = float_leaves(self.iterate(last))
+        p = [*(arrays.detach(leaf) for leaf in cotangent), *map(arrays.zeros_like, end[len(cotangent) :])]
         dx = [arrays.zeros_like(leaf) for leaf in float_leaves(self.parameters)]
-        arrays.sync(p + dx)
-        if frozen and self.frozen is None:
-            return p, dx
-        step = self.frozen if frozen and self.frozen else self.step
-        for start in reversed(range(first, last, length)):
-            z, x = detached(self.iterates[start]), detached(self.parameters)
-            out = z
-            for t in range(start, min(start + length, last)):
-                out = step(t, out, x)
-            inputs = float_leaves(z)
-            pulled = derivatives.pull(float_leaves(out), p, inputs + float_leaves(x), second_order=not frozen)
-            p = [arrays.detach(v) for v in pulled[: len(inputs)]]
-            dx = [arrays.detach(total + v) for total, v in zip(dx, pulled[len(inputs) :])]
+        for t in reversed(range(first, last)):
+            z = self.iterate(t)
+            x, d = self._graphs.get(t) or (self.parameters, self.step.direction(t, z, self.parameters))
+            p, of_d = self.step.adjoint(t, z, d, p)
+            if frozen:
+                p = [arrays.detach(leaf) for leaf in p]
+            else:
+                inputs, size = [*float_leaves(z), *float_leaves(x)], len(p)
+                pulled = derivatives.pull([*d, *inputs], [*of_d, *p, *dx], inputs)
+                p, dx = pulled[:size], pulled[size:]
             arrays.sync(p + dx)
             if watch is not None:
-                watch(start, p, dx)
+                watch(t, p, dx)
         return p, dx

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..composition import Composition, enumerate_solvers
+from ..memory import Memory, read_bytes
 from ..registry import Registered, Registry, registry
 from . import add_config, add_verb
 from .output import bytes_text, count, print_facts, print_json
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..config import Config, SolverConfig
 
 
 def add_parsers(verbs: Any) -> None:
@@ -21,7 +22,9 @@ def add_parsers(verbs: Any) -> None:
     solvers.add_argument("--with", dest="including", **chosen, help="only those with this operation or method")
     explain = add_verb(verbs, "explain", explain_config, "say what a configuration would run, or why it is refused")
     add_config(explain)
-    explain.add_argument("--sizes", action="store_true", help="build the problem too, and give the memory in bytes")
+    explain.add_argument(
+        "--sizes", action="store_true", help="compute one lower step too, and give the memory in bytes"
+    )
 
 
 def list_solvers(arguments: argparse.Namespace) -> int:
@@ -61,13 +64,14 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "start": composition.start_rule(config.solver.start),
         "lower_state": "carry" if composition.lasting else config.solver.lower_state,
         "segment": config.solver.segment,
+        "memory": config.solver.memory,
         "cost": {"gradients": cost.gradients, "hvps": cost.hvps},
         "second_derivatives": composition.second_order(steps),
-        "holds": _held(composition, steps, config.solver.segment),
+        "holds": _held(composition, config.solver),
         "run": config.as_dict()["run"],
     }
     if arguments.sizes:
-        facts["bytes"] = _sizes(config, packs, facts["holds"])
+        _sizes(config, packs, facts)
     if arguments.json:
         print_json(facts)
     else:
@@ -99,36 +103,38 @@ def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
     return {"name": config.solver.optimizer(level)[0], **asdict(optimizer_options(config, packs, level))}
 
 
-def _held(composition: Composition, steps: int, segment: int | str) -> dict[str, int]:
-    """What lies in memory at the end of the lower trajectory, counted in lower steps."""
+def _held(composition: Composition, section: SolverConfig) -> dict[str, Any]:
+    """What the pullback will hold; `graph_steps` is None where that is measured at the first step."""
     if composition.lasting:
         return {"iterates": 0, "graph_steps": 0}
-    return {"iterates": steps + 1, "graph_steps": steps if segment == "all" else min(int(segment), steps)}
+    memory = Memory(section.segment, section.memory)
+    held = memory.plan(section.lower_steps, 0, 0)
+    if memory.segment == "auto":
+        return {"iterates": held.iterates, "graph_steps": None, "allowed": read_bytes(memory.allowed)}
+    return {"iterates": held.iterates, "graph_steps": max(1, held.graphs)}
 
 
-def _sizes(config: Config, packs: Registry, held: dict[str, int]) -> dict[str, int]:
-    """Bytes of x, of y with the lower optimizer's state, and of all iterates."""
+def _sizes(config: Config, packs: Registry, facts: dict[str, Any]) -> None:
+    """Build the problem, compute one lower step, and add to the facts what that shows of memory."""
     import optree
 
-    from ..build import build_optimizer, build_problem
+    from ..build import build_problem, build_solver
     from ..runtime import prepare, select_device
 
     prepare(config.run.device)
     select_device()
-    from ..trees import Vector
+    from ..run import draw_batches
 
-    problem = build_problem(config, packs)
-
-    def size(tree: Any) -> int:
-        return sum(_bytes(leaf) for leaf in optree.tree_leaves(tree))
-
-    upper, lower = (Vector.of(tree, role).tree for tree, role in ((problem.upper, "upper"), (problem.lower, "lower")))
-    state = size(build_optimizer(config, packs, "lower").init(lower))
-    return {
-        "upper": size(upper),
-        "lower": size(lower),
-        "lower_optimizer_state": state,
-        "iterates": held["iterates"] * (size(lower) + state),
+    solver = build_solver(config, packs, build_problem(config, packs))
+    drawn = draw_batches(solver.problem, config.run.seed, 0)
+    held = solver.held(**drawn)
+    facts["holds"] |= {"iterates": held["iterates"], "graph_steps": held["graphs"] or min(1, held["iterates"])}
+    facts["bytes"] = {
+        "upper": sum(map(_bytes, optree.tree_leaves(solver.upper))),
+        "lower": sum(map(_bytes, optree.tree_leaves(solver.start))),
+        "iterate": held["iterate_bytes"],
+        "graph_of_a_step": held["graph_bytes"],
+        "held": held["bytes"],
     }
 
 
@@ -163,7 +169,7 @@ def _print_explanation(facts: dict[str, Any]) -> None:
         ("derivatives", "first and second" if facts["second_derivatives"] else "first only"),
     ]
     if held["iterates"]:
-        graph = f"and the graph of {count(held['graph_steps'], 'step')}"
+        graph = f"and the graph of {_graphs(held)}"
         rows.append(("memory", f"y and its optimizer's state {held['iterates']} times, {graph}"))
     else:
         rows.append(("memory", "no trajectory is held"))
@@ -171,6 +177,12 @@ def _print_explanation(facts: dict[str, Any]) -> None:
         rows += [(f"  {name.replace('_', ' ')}", bytes_text(size)) for name, size in facts["bytes"].items()]
     rows.append(("run", _pairs(facts["run"])))
     print_facts(rows)
+
+
+def _graphs(held: dict[str, Any]) -> str:
+    if held["graph_steps"] is None:
+        return f"as many steps as fit into {bytes_text(held['allowed'])} with them (one is measured; see --sizes)"
+    return count(held["graph_steps"], "step")
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def adam(rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: 
 
         return tree_map(step, m, v), {"count": t, "m": m, "v": v}
 
-    return Optimizer("adam", init, update, rate=o.rate)
+    return Optimizer("adam", init, update, rate=o.rate, options=o)
 
 
 def build(options: Options) -> Optimizer:

@@ -21,6 +21,7 @@ class Optimizer:
         plain_rate: η where one update is exactly -η · gradient, else None. Estimators that take the step to be
             y - η∇ψ rely on it.
         rate: its step size where it has one; operations whose own is not given take it.
+        options: what it was made with; kernels that do the same step read it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Optimizer:
     update: Callable[[Any, Any, Any], tuple[Any, Any]]
     plain_rate: float | None = None
     rate: float | None = None
+    options: Any = None
 
 
 def apply_updates(parameters: Any, updates: Any) -> Any:

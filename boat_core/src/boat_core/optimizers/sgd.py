@@ -48,7 +48,7 @@ def sgd(rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay
         return tree_map(lambda s: scaled(-o.rate, s), step), {"momentum": m}
 
     plain = not (o.momentum or o.weight_decay)
-    return Optimizer("sgd", init, update, plain_rate=o.rate if plain else None, rate=o.rate)
+    return Optimizer("sgd", init, update, plain_rate=o.rate if plain else None, rate=o.rate, options=o)
 
 
 def build(options: Options) -> Optimizer:

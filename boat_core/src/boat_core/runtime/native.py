@@ -14,6 +14,7 @@ new one. What does not compile is reported once a process and Jittor is left as 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -32,12 +33,16 @@ from .machine import interpreter
 VARIABLE = "BOAT_NATIVE"
 _MODULE = "boat_operators"
 _SOURCES = Path(__file__).parent.parent / "autodiff" / "operators" / "sources"
+#: What packs' kernels include, see `boat_kernel.h` there.
+INCLUDE = Path(__file__).parent.parent / "include"
 
 # NaN and infinity stay what they are; the definition has glibc declare its vector forms of tanh, exp and the like.
 _OPTIMISED = (
     *("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp"),
     *("-fno-math-errno", "-fno-trapping-math", "-D__FAST_MATH__"),
 )
+
+_KERNEL = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 
 # Kernels begin with these definitions themselves; a header compiled without them would not do for them.
 _HEADER = """\
@@ -81,6 +86,12 @@ def operators() -> Any:
     return build.operators if build is not None else None
 
 
+def kernel_library(source: Path) -> Library | None:
+    """A pack's kernels out of one source, being compiled or there; None where nothing is to be compiled."""
+    build = _build()
+    return build.library(source) if build is not None else None
+
+
 def launcher() -> str:
     """What Jittor is to start instead of a Python interpreter."""
     build = _build()
@@ -93,6 +104,7 @@ def state(core: Path) -> dict[str, Any]:
         "wanted": wanted(),
         "headers": len(list(core.glob("boat-*/kernels.h.gch"))),
         "operators": len(list(core.glob(f"boat-*/operators-*/{_MODULE}*.so"))),
+        "kernels": len(list(core.glob("boat-*/kernels-*/*.so"))),
         "failed": [str(path) for path in sorted(core.glob("boat-*/**/*.failed.txt"))],
     }
 
@@ -114,6 +126,44 @@ def _say(line: str) -> None:
     print(f"BOAT: {line}", file=sys.stderr)
 
 
+def _texts(*places: Path) -> list[str]:
+    """What files and the files of folders hold."""
+    files = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    return [path.read_text(encoding="utf8") for path in files]
+
+
+class Library:
+    """The functions of one source of a pack's kernels, waited for when one is asked for."""
+
+    def __init__(self, source: Path, making: Making) -> None:
+        self._source, self._making = source, making
+
+    @cached_property
+    def _loaded(self) -> ctypes.CDLL | None:
+        if not self._making.wait():
+            self._say(f"did not compile: {self._making.error()}. To try again, remove {self._making.failure}")
+            return None
+        try:
+            return ctypes.CDLL(str(self._making.target))
+        except OSError as error:
+            self._say(f"did not load: {error}. To build anew, remove {self._making.target}")
+            return None
+
+    def _say(self, what: str) -> None:
+        _say(f"kernels of {self._source} are not used, plain operators are (slower, the same numbers): it {what}")
+
+    @cache  # noqa: B019 - as many as there are sources, for the life of the process
+    def function(self, name: str) -> int:
+        """The address of a kernel, 0 where it cannot be had."""
+        if self._loaded is None:
+            return 0
+        try:
+            return ctypes.cast(getattr(self._loaded, f"boat_{name}"), ctypes.c_void_p).value or 0
+        except AttributeError:
+            self._say(f"holds no kernel {name!r}; BOAT_KERNEL({name}) makes one of a template")
+            return 0
+
+
 class _Build:
     """The folder. Begins to compile what is not there, waits for the header alone, and points Jittor to it."""
 
@@ -126,7 +176,9 @@ class _Build:
         root = Path(jittor.compiler.cache_path)
         self.folder = root / f"boat-{self._key(_HEADER, _LAUNCHER)}"
         self._lay_out(root)
-        sources = [path.read_text(encoding="utf8") for path in sorted(_SOURCES.iterdir())]
+        sources = [
+            path.read_text(encoding="utf8") for path in (*sorted(_SOURCES.iterdir()), *sorted(INCLUDE.iterdir()))
+        ]
         name = f"operators-{self._key(*sources, *_OPTIMISED, str(self._onednn), str(self._cuda))}"
         self._header = Making(self.folder / "kernels.h.gch", self._header_plan)
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
@@ -195,7 +247,7 @@ class _Build:
 
         binding = folder / "binding.cc"
         pyjt_compiler.compile_single(str(_SOURCES / f"{_MODULE}.h"), str(binding))
-        flags, libraries = [*self._compile_flags(), *_OPTIMISED, f"-I{_SOURCES}"], []
+        flags, libraries = [*self._compile_flags(), *_OPTIMISED, f"-I{_SOURCES}", f"-I{INCLUDE}"], []
         if self._onednn is not None:
             flags += ["-DBOAT_ONEDNN", f"-I{self._onednn}/include"]
             libraries += [f"-L{self._onednn}/lib", f"-Wl,-rpath,{self._onednn}/lib", "-lmkldnn"]
@@ -225,11 +277,21 @@ class _Build:
         nvcc = str(self._jittor.flags.nvcc_path)
         return [
             nvcc,
-            *("-x", "cu", "-std=c++17", "-O3", "-w"),
+            *("-x", "cu", "-std=c++17", "-O3", "-w", "--extended-lambda"),
             f"-ccbin={self._compiler}",
             f"-Xcompiler={passed}",
             *flags,
         ]
+
+    @cache  # noqa: B019 - there is one build a process
+    def library(self, source: Path) -> Library:
+        folder = self.folder / f"kernels-{self._key(*_texts(source, INCLUDE), *_KERNEL, str(self._cuda))}"
+        return Library(source, Making(folder / f"{source.stem}.so", lambda _, out: ([], [self._kernel(source, out)])))
+
+    def _kernel(self, source: Path, out: Path) -> list[str]:
+        host = [self._compiler, "-x", "c++", *_KERNEL, *(f for f in self._compile_flags() if f.startswith("-march"))]
+        compiler = self._nvcc([*host, f"-I{INCLUDE}"]) if self._cuda else [*host, f"-I{INCLUDE}"]
+        return [*compiler, "-shared", str(source), "-o", str(out)]
 
     def _load(self) -> Any:
         from jittor_utils import import_scope

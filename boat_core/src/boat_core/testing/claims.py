@@ -35,15 +35,17 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
 
 @dataclass(frozen=True)
 class KernelClaim:
-    """A kernel of an operation computes what plain operators do.
+    """A kernel computes what its plain operators do, for vectors of leaves of several sizes.
 
-    kernel, plain: the same function of arrays, by the kernel and without it; they return one array or a tuple.
-    arguments: `rng -> arrays`, numpy in float64; they are tried in float32 and float64.
+    Args:
+        numbers: the numbers with which it is tried, after the vectors.
+        vectors: how many vectors it takes; by default all of its parameters but the numbers.
+        nonnegative: names of the parameters that hold no negative entries.
     """
 
-    kernel: Callable[..., Any]
-    plain: Callable[..., Any]
-    arguments: Callable[[np.random.Generator], Sequence[np.ndarray]]
+    numbers: Sequence[float] = ()
+    vectors: int | None = None
+    nonnegative: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Claim:
         lower_truth: likewise y after the step.
         exact: the hypergradient is the derivative of F(x, y_T(x)); for a selector that cuts the trajectory, of
             F(x, y_T̄(x)), where `exact` is a function that finds T̄ in its report.
-        kernels: each kernel that the operation declares.
+        kernels: each kernel that the operation declares, by name.
     """
 
     operation: str
@@ -98,6 +100,7 @@ def make_solver(composition: Composition, problem: Problem, packs: Registry, **m
         "lower_optimizer": sgd(RATE),
         "upper_optimizer": sgd(RATE),
         "lower_steps": lower_steps(composition),
+        "segment": 1,  # nothing kept: all of the way back is computed there
     }
     return Solver(problem, **composition.as_config(), registry=packs, **(settings | more))
 

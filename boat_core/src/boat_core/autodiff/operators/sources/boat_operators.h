@@ -11,6 +11,17 @@ namespace jittor {
 // @attrs(submodule,core_name=boat_operators)
 namespace boat {
 
+// @pyjt(pull)
+vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolder*>& cotangents, const vector<VarHolder*>& targets);
+
+// Bytes of all computed variables behind these, but for those that nothing led to.
+// @pyjt(graph_bytes)
+int64 graph_bytes(const vector<VarHolder*>& ends);
+
+// Empty where the kernel cannot serve these inputs: mixed dtypes, or leaves of another size.
+// @pyjt(call)
+vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves, const vector<int>& like, int results, const vector<float64>& numbers);
+
 // @pyjt(matmul)
 VarHolder* matmul(VarHolder* a, VarHolder* b, bool trans_a, bool trans_b);
 

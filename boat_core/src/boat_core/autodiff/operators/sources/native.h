@@ -1,23 +1,19 @@
 // What all operators share: a Jittor operator that is compiled once instead of per dtype and shape, and the loops
 // in which its formula runs, on a CPU or as a CUDA kernel.
 #pragma once
-#include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <omp.h>
+#include "boat_kernel.h"
 #include "op.h"
 #include "var.h"
 #include "var_holder.h"
 #include "ops/op_register.h"
-#ifdef __CUDACC__
-#include <cuda_runtime.h>
-#define BOAT_HD __host__ __device__
-#else
-#define BOAT_HD
-#endif
 
 namespace jittor {
 namespace boat {
+
+using ::boat::chunk;
+using ::boat::in_parallel;
+using ::boat::parallel_from;
 
 // An operator whose run() is a library function: Jittor compiles nothing for it.
 struct Native : Op {
@@ -70,9 +66,6 @@ struct Alone {
     template <class T> BOAT_HD void add_to(T* place, T v) const { *place += v; }
 };
 
-constexpr int64 chunk = 4096;            // elements of an elementwise body at a time: they stay in the first cache
-constexpr int64 parallel_from = 1 << 15;  // elements below which one thread is faster
-
 #ifdef __CUDACC__
 struct Warp {
     static constexpr int lanes = 32;
@@ -106,17 +99,6 @@ inline unsigned blocks(int64 n, int64 per_block) {
     return unsigned(std::min<int64>((n + per_block - 1) / per_block, 1 << 16));
 }
 #endif
-
-// one(i) for every i, by several threads or by this one. Not `parallel if (…)`: a region of one thread makes a region
-// inside it (oneDNN's) a nested one, for which OpenMP starts new threads each time.
-template <class One> void in_parallel(int64 n, bool several, const One& one) {
-    if (several && n > 1 && !omp_in_parallel()) {
-        #pragma omp parallel for schedule(static)
-        for (int64 i = 0; i < n; i++) one(i);
-    } else {
-        for (int64 i = 0; i < n; i++) one(i);
-    }
-}
 
 // Run body(begin, end) over [0, n).
 template <class Body> void each(const Native* op, int64 n, const Body& body) {

@@ -1,17 +1,70 @@
 // One translation unit for all operators: the headers they share are parsed once.
 #include "activation.h"
 #include "bias.h"
+#include "call.h"
 #include "conv2d.h"
 #include "cross_entropy.h"
 #include "matmul.h"
 #include "pool.h"
 #include "rows.h"
+#include "grad.h"
 
 namespace jittor {
 #pragma GCC visibility push(default)
 namespace boat {
 
 static VarHolder* held(VarPtr&& v) { return new VarHolder(std::move(v)); }
+
+static vector<Var*> variables(const vector<VarHolder*>& held) {
+    vector<Var*> found;
+    for (VarHolder* one : held) found.push_back(one->var);
+    return found;
+}
+
+vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolder*>& cotangents,
+                        const vector<VarHolder*>& targets) {
+    vector<Var*> pairs = variables(outputs);
+    for (VarHolder* p : cotangents) pairs.push_back(p->var);
+    VarPtr pairing = make<Pairing>(pairs);
+    vector<VarPtr> found = grad(pairing, variables(targets), true);
+    for (VarPtr& one : found) one = detach(one);
+    return make_vh_vector(move(found));
+}
+
+int64 graph_bytes(const vector<VarHolder*>& ends) {
+    std::unordered_map<void*, int64> blocks;  // by place: a clone has that of its original
+    std::unordered_map<Node*, bool> seen;
+    vector<Node*> open;
+    for (VarHolder* end : ends) open.push_back(end->var);
+    while (open.size()) {
+        Node* node = open.back();
+        open.pop_back();
+        if (seen[node]) continue;
+        seen[node] = true;
+        if (node->is_var() && node->_inputs.size() && node->var()->mem_ptr)
+            blocks[node->var()->mem_ptr] = std::max<int64>(blocks[node->var()->mem_ptr], node->var()->size);
+        for (Node* input : node->inputs()) open.push_back(input);
+    }
+    int64 sum = 0;
+    for (auto& block : blocks) sum += block.second;
+    return sum;
+}
+
+vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves,
+                        const vector<int>& like, int results, const vector<float64>& numbers) {
+    const vector<Var*> in = variables(inputs);
+    for (size_t i = 0; i < in.size(); i++)
+        if (!in[i]->dtype().is_float() || in[i]->dtype() != in[0]->dtype() || in[i]->num != in[i % leaves]->num ||
+            (in[0]->dtype() != ns_float32 && in[0]->dtype() != ns_float64))
+            return {};
+    auto* op = new Call(in, reinterpret_cast<boat_function>(function), label, leaves, like, results, numbers);
+    vector<VarPtr> out = move(op->outputs_holder);
+    for (VarPtr& one : out) one->set_inputs({op});
+    op->add_inputs(in);
+    op->init();
+    for (VarPtr& one : out) one = detach(one);
+    return make_vh_vector(move(out));
+}
 
 VarHolder* matmul(VarHolder* a, VarHolder* b, bool trans_a, bool trans_b) {
     return held(make<Matmul>({a->var, b->var}, trans_a, trans_b));

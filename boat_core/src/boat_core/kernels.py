@@ -1,0 +1,131 @@
+"""A pack's kernels: functions over all leaves at once, compiled for the CPU and the GPU, with plain operators beside.
+
+    @kernel(Path(__file__).with_name("krylov.cu"), like=("q", "r"), results=1)
+    def residual_step(q, r, p, Ap, alpha):
+        "q + αp, r - αAp, ‖r‖²"
+        q, r = q + alpha * p, r - alpha * Ap
+        return q, r, dot(r, r)
+
+The decorated function says what the kernel computes, and computes it wherever the kernel cannot be had: without a
+compiler, with mixed dtypes, or where a solver is told `kernels="plain"`. The source holds a kernel of the function's
+name, written with `boat_kernel.h`. What goes in are `Vector`s of one space and then numbers; what comes out are vectors
+like those named in `like`, and then `results` floats.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import DeclarationError, SecondOrderError
+
+if TYPE_CHECKING:
+    from .runtime.native import Library
+
+_allowed: ContextVar[bool] = ContextVar("boat_kernels", default=True)
+_differentiated: ContextVar[bool] = ContextVar("boat_differentiated", default=False)
+
+
+@contextmanager
+def kernels_allowed(allowed: bool) -> Iterator[None]:
+    """Inside this block kernels are used where they can be had, or their plain operators alone."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+@contextmanager
+def differentiated() -> Iterator[None]:
+    """What is computed inside this block will be differentiated: a kernel there is an error."""
+    token = _differentiated.set(True)
+    try:
+        yield
+    finally:
+        _differentiated.reset(token)
+
+
+class Kernel:
+    """One kernel; see the module. Call it like the function that it was made from.
+
+    What it returns is detached. It has no derivative: where one will be taken (in an objective, in the direction of a
+    base map) a call is an error, and `reference` is what to call.
+    """
+
+    def __init__(self, reference: Callable[..., Any], source: Path, like: tuple[str, ...], results: int = 0) -> None:
+        self.reference, self.source, self.results = reference, source, results
+        self.name = reference.__name__
+        self.summary = (inspect.getdoc(reference) or "").split("\n")[0]
+        self.parameters = names = tuple(inspect.signature(reference).parameters)
+        unknown = [name for name in like if name not in names]
+        if unknown or not self.summary or not like:
+            wrong = f"like names {unknown[0]!r}" if unknown else "a docstring and `like` are missing"
+            raise DeclarationError(f"kernel {self.name!r}: expected parameters {', '.join(names)} ({wrong})")
+        self._like = [names.index(name) for name in like]
+
+    def __call__(self, *arguments: Any) -> Any:
+        if _differentiated.get():
+            raise SecondOrderError(
+                f"kernel {self.name}: it has no derivative, and what is computed here will be differentiated; "
+                f"call {self.name}.reference"
+            )
+        if _allowed.get() and (found := self._run(arguments)) is not None:
+            return found
+        return tuple(value.detach() if hasattr(value, "detach") else value for value in self.reference(*arguments))
+
+    def prepare(self) -> None:
+        """Begin to compile its source, if that is not done, without waiting for it."""
+        _ = self._library
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be used here; compiles it if need be."""
+        return bool(self._library and self._library.function(self.name))
+
+    @cached_property
+    def _library(self) -> Library | None:
+        from .runtime import native
+
+        return native.kernel_library(self.source)
+
+    def _run(self, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        from .autodiff.arrays import to_numpy
+        from .runtime import native
+        from .trees import Vector
+
+        operators = native.operators()
+        address = self._library.function(self.name) if operators and self._library else 0
+        if not address:
+            return None
+        vectors = [value for value in arguments if isinstance(value, Vector)]
+        numbers = [float(value) for value in arguments[len(vectors) :]]
+        leaves = len(vectors[0].leaves)
+        inputs = [leaf for vector in vectors for leaf in vector.leaves]
+        found = operators.call(address, self.name, inputs, leaves, self._like, self.results, numbers)
+        if not found:
+            return None
+        made = [
+            vectors[like].like(found[place * leaves : (place + 1) * leaves]) for place, like in enumerate(self._like)
+        ]
+        results = to_numpy(found[-1]).tolist() if self.results else []
+        return (*made, *results)
+
+
+def kernel(source: Path, like: tuple[str, ...], results: int = 0) -> Callable[[Callable[..., Any]], Kernel]:
+    """Make a kernel of the function below, see the module.
+
+    Args:
+        source: the `.cu` file that holds it; g++ compiles it for the CPU, nvcc for the GPU.
+        like: names of the parameters that the vectors it returns are like.
+        results: how many floats it returns after them.
+
+    Raises:
+        DeclarationError: `like` names no parameter, or the function has no docstring.
+    """
+    return lambda reference: Kernel(reference, source, like, results)

@@ -1,0 +1,95 @@
+"""One lower step: the map chain's direction, the lower optimizer's step along it, and the projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optree
+
+from .autodiff import arrays, derivatives
+from .autodiff.pullback import float_leaves
+from .kernels import Kernel, differentiated
+from .optimizers.base import Optimizer, apply_updates
+from .trees import Vector
+
+
+@dataclass(frozen=True)
+class FusedStep:
+    """An optimizer's step over all leaves, and its adjoint, as kernels compute them.
+
+    Args:
+        advance: `(options, y, g, state) -> (y', state')`.
+        pull: `(options, y, g, state, p, q) -> (p_y, q_state, p_g)`, from the cotangents p of y' and q of state' to
+            those of y, state and g, all at the values before the step.
+        kernels: what they use.
+
+    y and g are `Vector`s; a state is a dictionary of vectors like y and of numbers, under the names that the optimizer
+    gives them; cotangents of states have the vectors alone. `options` are the optimizer's.
+    """
+
+    advance: Callable[..., tuple[Vector, Mapping[str, Any]]]
+    pull: Callable[..., tuple[Vector, Mapping[str, Vector], Vector]]
+    kernels: tuple[Kernel, ...] = ()
+
+
+@dataclass(frozen=True)
+class LowerStep:
+    """y' = proj(y + u(d, s)), s' = s(d): a `boat_core.autodiff.pullback.Step` whose z is (tree of y, state).
+
+    Args:
+        along: `(t, y, x) -> d`, as vectors.
+        optimizer, project: what is done with it.
+        fused: does the same for this optimizer, without a projection.
+        x, y: vectors of both spaces, for their structure.
+    """
+
+    along: Callable[[int, Vector, Vector], Vector]
+    optimizer: Optimizer
+    project: Callable[[Vector], Vector] | None
+    fused: FusedStep | None
+    x: Vector
+    y: Vector
+
+    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
+        with differentiated():
+            return list(self.along(t, self.y.like_tree(z[0]), self.x.like_tree(x)).leaves)
+
+    def advance(self, t: int, z: Any, d: list[Any]) -> Any:
+        y, g = self.y.like_tree(z[0]), self.y.like(d)
+        if self.fused is None:
+            updates, state = self.optimizer.update(g.tree, z[1], z[0])
+            moved = y.like_tree(apply_updates(z[0], updates))
+            return (self.project(moved) if self.project else moved).tree, state
+        y, state = self.fused.advance(self.optimizer.options, y, g, self._vectors(z[1]))
+        return y.tree, {name: value.tree if isinstance(value, Vector) else value for name, value in state.items()}
+
+    def adjoint(self, t: int, z: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], list[Any]]:
+        if self.fused is None:
+            leaves = float_leaves(z)
+            fresh = [arrays.detach(leaf) for leaf in (*leaves, *d)]
+            moved = float_leaves(self.advance(t, _with_leaves(z, fresh[: len(leaves)]), fresh[len(leaves) :]))
+            pulled = derivatives.pull(moved, p, fresh, second_order=False)
+            return pulled[: len(leaves)], pulled[len(leaves) :]
+        size = len(self.y.leaves)
+        state = self._vectors(z[1])
+        names = [name for name, value in state.items() if isinstance(value, Vector)]
+        parts = [self.y.like(p[at : at + size]) for at in range(0, len(p), size)]
+        of_y, of_state, of_d = self.fused.pull(
+            self.optimizer.options, self.y.like_tree(z[0]), self.y.like(d), state, parts[0], dict(zip(names, parts[1:]))
+        )
+        return [leaf for part in (of_y, *(of_state[n] for n in names)) for leaf in part.leaves], list(of_d.leaves)
+
+    def _vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state in the order in which pytrees list it, with trees like y as vectors."""
+        trees = {name: state[name] for name in sorted(state)}
+        return {n: v if isinstance(v, (int, float)) else self.y.like_tree(v) for n, v in trees.items()}
+
+
+def _with_leaves(tree: Any, leaves: list[Any]) -> Any:
+    """The same pytree with its floating-point leaves replaced."""
+    rest = iter(leaves)
+    every, structure = optree.tree_flatten(tree)
+    kept = {id(leaf) for leaf in float_leaves(tree)}
+    return optree.tree_unflatten(structure, [next(rest) if id(leaf) in kept else leaf for leaf in every])
