@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import boat_core as boat
+from boat_core.autodiff.derivatives import counting
 from boat_core.testing import QuadraticCase, assert_close, central_differences, network_problem, upper_value
 
 STEPS, RATE = 5, 0.1
@@ -15,10 +16,26 @@ def solver(problem, **more):
     return boat.Solver(problem, approximate="RAD", **(settings | more))
 
 
-@pytest.mark.parametrize("segment", [2, "all"])
-def test_segments_do_not_change_the_value(segment):
+@pytest.mark.parametrize(
+    ("segment", "memory", "held", "gradients"),
+    [
+        (1, 0, (0, 6), 2 * STEPS),
+        (2, 0, (2, 6), 2 * STEPS - 2),
+        ("all", 0, (5, 6), STEPS),
+        ("sqrt", 0, (0, 6), 2 * STEPS + 3),  # the ends of two stretches of three are kept
+        ("auto", "1 MiB", (5, 6), STEPS),
+        ("auto", 0, (0, 6), 2 * STEPS + 3),
+        ("auto", 6 * 4 * 8, (0, 6), 2 * STEPS),  # the iterates alone
+    ],
+)
+def test_what_is_held_does_not_change_the_value(segment, memory, held, gradients):
     case = QuadraticCase()
-    h = solver(case.problem, segment=segment).hypergradient()
+    solving = solver(case.problem, segment=segment, memory=memory)
+    found = solving.held()
+    assert (found["graphs"], found["iterates"]) == held
+    with counting() as counted:
+        h = solving.hypergradient()
+    assert counted.gradients == gradients + 1  # and ∇F
     assert_close(h.upper, case.unrolled_hypergradient(STEPS, RATE), 1e-12)
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from boat_core import Alias, Cost, Hypergradient, Operation, dot, option
 
+from .kernels.krylov import cg_step
+
 
 @dataclass(frozen=True)
 class Options:
@@ -45,19 +47,16 @@ def conjugate_gradient(product, b, options):
         if k == options.max_iterations:
             break
         Ap = product(p)
-        pAp = dot(p, Ap)
+        *moved, pAp, pp, new, _, _ = cg_step(q, r, p, Ap, rr)
         if not math.isfinite(pAp):
             return q + Ap, Solve(k, math.nan, "not finite", math.nan)  # carries the NaN on to where it is reported
-        curvature = min(curvature, pAp / dot(p, p))
+        curvature = min(curvature, pAp / pp)
         if not pAp > 0:
             stopped = "curvature"
             break
-        alpha = rr / pAp
-        q, r = (q + alpha * p).detach().sync(), (r - alpha * Ap).detach().sync()
-        rr, previous = dot(r, r), rr
+        (q, r, p), rr = moved, new
         if rr < best_rr:
             best, best_rr = q, rr
-        p = (r + (rr / previous) * p).detach().sync()
     return best, Solve(k, math.sqrt(best_rr) / scale, stopped, curvature)
 
 
@@ -105,4 +104,5 @@ CG = Operation(
     ),
     # ∇F and ∇ψ at the end; one product a CG iteration at most, and the mixed one.
     cost=lambda options, work: Cost(gradients=2, hvps=options.max_iterations + 1),
+    kernels=(cg_step,),
 )

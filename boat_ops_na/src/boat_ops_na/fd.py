@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, Hypergradient, Operation, norm, option
+from boat_core import Alias, Cost, Hypergradient, Operation, option
+
+from .kernels.differences import either_side
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,11 @@ class Options:
 
 def estimate(trajectory, options):
     end, centre = trajectory.end, trajectory.iterate(trajectory.steps - 1)
-    g = end.upper_gradient
-    length = norm(g)
-    if length == 0:
+    above, below, square, epsilon = either_side(centre, end.upper_gradient, options.radius)
+    if square == 0:
         return Hypergradient(end.direct, report={"norm_upper_gradient": 0.0})
-    epsilon = options.radius / length
-    plus, minus = end.moved(centre + epsilon * g).lower_partial, end.moved(centre - epsilon * g).lower_partial
+    length = square**0.5
+    plus, minus = end.moved(above).lower_partial, end.moved(below).lower_partial
     # η/2ε in this form stands an infinite ‖g‖, which then comes up where the hypergradient is looked at.
     return Hypergradient(
         end.direct - (options.step_size * length / (2 * options.radius)) * (plus - minus),
@@ -49,4 +50,5 @@ FD = Operation(
     aliases=(Alias("DARTS", map=("NGD",), approximate=("FD",)),),
     # ∇F at the end, ∇ψ at the two points.
     cost=lambda options, work: Cost(gradients=3),
+    kernels=(either_side,),
 )

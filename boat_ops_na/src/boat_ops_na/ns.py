@@ -13,6 +13,8 @@ from itertools import pairwise
 
 from boat_core import Alias, Cost, Hypergradient, Operation, norm, option
 
+from .kernels.krylov import neumann_term
+
 
 @dataclass(frozen=True)
 class Options:
@@ -28,10 +30,8 @@ def estimate(trajectory, options):
     term = total = end.upper_gradient
     sizes = [norm(term)]
     for _ in range(options.terms - 1):
-        shrunk = (1 - eta * options.damping) * term
-        term = (shrunk - eta * end.hessian_product(term)).detach().sync()
-        total = (total + term).detach().sync()
-        sizes.append(norm(term))
+        term, total, square = neumann_term(term, total, end.hessian_product(term), eta, options.damping)
+        sizes.append(square**0.5)
     return Hypergradient(
         end.direct - eta * end.mixed_product(total), report=report(sizes, options), concerns=concerns(sizes)
     )
@@ -70,4 +70,5 @@ NS = Operation(
     aliases=(Alias("Neumann", map=("NGD",), approximate=("NS",)), Alias("AID-NS", map=("NGD",), approximate=("NS",))),
     # ∇F and ∇ψ at the end; one product for each term after the first, and the mixed one.
     cost=lambda options, work: Cost(gradients=2, hvps=options.terms),
+    kernels=(neumann_term,),
 )
