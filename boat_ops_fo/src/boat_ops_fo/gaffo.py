@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from boat_core import Cost, FirstOrderStep, Operation, dot, norm, option
 
+from .kernels.combine import combination, weighted
+
 
 @dataclass(frozen=True)
 class Options:
@@ -30,11 +32,12 @@ def step(bilevel, x, y, state, descend, k, options):
     fx, fy = bilevel.lower_gradients(x, y, last)
 
     d = (y - bilevel.project_lower(y - options.gamma * fy)).detach().sync()
-    probed_x, probed_y = bilevel.lower_gradients(x, y + options.probe * d, last)
-    Gx, Gy = (probed_x - fx) / options.probe, (probed_y - fy) / options.probe + fy - d / options.gamma
+    probed_x, probed_y = bilevel.lower_gradients(x, weighted((1, y), (options.probe, d)), last)
+    # The difference first, of numbers that are nearly the same.
+    Hx, Hy = (probed_x - fx) / options.probe, (probed_y - fy) / options.probe
     return FirstOrderStep(
-        y=descend(y, Fy / c + Gy),
-        direction=Fx / c + Gx,
+        y=descend(y, weighted((1 / c, Fy), (1, Hy), (1, fy), (-1 / options.gamma, d))),
+        direction=weighted((1 / c, Fx), (1, Hx)),
         report={"c": c, "gap": dot(fy, d) - dot(d, d) / (2 * options.gamma), "norm_d": norm(d)},
     )
 
@@ -50,4 +53,5 @@ GAFFO = Operation(
     options=Options,
     # ∇F; ∇f at y and at the probe.
     cost=lambda options, work: Cost(gradients=3),
+    kernels=(combination,),
 )

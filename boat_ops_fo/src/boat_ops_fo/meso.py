@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from boat_core import Alias, Cost, FirstOrderStep, Operation, norm, option
 
+from .kernels.combine import combination, weighted
+
 
 @dataclass(frozen=True)
 class Options:
@@ -29,16 +31,17 @@ def step(bilevel, x, y, state, descend, k, options):
     last, c = bilevel.lower_steps - 1, options.c0 * (k + 1) ** options.p
     theta = y.like_tree(state)
 
-    towards = bilevel.lower_gradient(x, theta, last) + (theta - y) / options.gamma
-    theta = bilevel.project_lower(theta - options.eta * towards).detach().sync()
+    eta, pull = options.eta, 1 / options.gamma
+    ftheta = bilevel.lower_gradient(x, theta, last)
+    theta = bilevel.project_lower(weighted((1 - eta * pull, theta), (-eta, ftheta), (eta * pull, y))).detach().sync()
 
     Fy, fy = bilevel.upper_gradients(x, y)[1], bilevel.lower_gradient(x, y, last)
-    y = descend(y, Fy / c + fy - (y - theta) / options.gamma).sync()
+    y = descend(y, weighted((1 / c, Fy), (1, fy), (-pull, y), (pull, theta))).sync()
 
-    Fx, fx = bilevel.upper_gradients(x, y)[0], bilevel.lower_gradients(x, y, last)[0]
+    Fx, fx, fxtheta = bilevel.upper_gradients(x, y)[0], *(bilevel.lower_gradients(x, v, last)[0] for v in (y, theta))
     return FirstOrderStep(
         y=y,
-        direction=Fx / c + fx - bilevel.lower_gradients(x, theta, last)[0],
+        direction=weighted((1 / c, Fx), (1, fx), (-1, fxtheta)),
         state=theta.tree,
         report={"c": c, "distance": norm(y - theta)},
     )
@@ -57,4 +60,5 @@ MESO = Operation(
     aliases=(Alias("MEHA", first_order="MESO"),),
     # ∇f at θ; ∇F and ∇f at y; for x both again at the new y, and ∇f at the new θ.
     cost=lambda options, work: Cost(gradients=6),
+    kernels=(combination,),
 )

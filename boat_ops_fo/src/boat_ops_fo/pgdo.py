@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from boat_core import Alias, Cost, FirstOrderStep, Operation, OptionError, option
 
+from .kernels.combine import combination, weighted
+
 
 @dataclass(frozen=True)
 class Options:
@@ -46,8 +48,8 @@ def step(bilevel, x, y, state, descend, k, options):
 
     scale = min(1.0, 1 / gamma)
     return FirstOrderStep(
-        y=descend(y, scale * (Fy + gamma * py)),
-        direction=scale * (Fx + gamma * px),
+        y=descend(y, weighted((scale, Fy), (scale * gamma, py))),
+        direction=weighted((scale, Fx), (scale * gamma, px)),
         state=state,
         report={"gamma": gamma, "penalty": p},
     )
@@ -74,4 +76,5 @@ PGDO = Operation(
         Alias("G-PBGD", first_order="PGDO", options={"PGDO": {"penalty": "gradient"}}),
     ),
     cost=cost,
+    kernels=(combination,),
 )

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, FirstOrderStep, Operation, dot, option
+from boat_core import Alias, Cost, FirstOrderStep, Operation, option
+
+from .kernels.combine import multiplier
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,12 @@ def step(bilevel, x, y, state, descend, k, options):
     qx, qy = fx - bilevel.lower_gradients(x, target, last)[0], fy
     q = bilevel.lower_value(x, y, last) - bilevel.lower_value(x, target, last)
 
-    qq = dot(qx, qx) + dot(qy, qy)
-    phi = options.u1 * (qq if options.control == "gradient" else q)
-    # max(NaN, 0) is NaN in this order: a NaN must reach the check of the direction.
-    weight = 0.0 if qq == 0 else max((phi - dot(Fx, qx) - dot(Fy, qy)) / qq, 0.0)
+    F, grad_q = Fx.joined(Fy), qx.joined(qy)
+    direction, qq, _, weight = multiplier(F, grad_q, options.u1, q, options.control == "value")
+    of_x, of_y = direction.split(x, y)
     return FirstOrderStep(
-        y=descend(y, Fy + weight * qy),
-        direction=Fx + weight * qx,
+        y=descend(y, of_y),
+        direction=of_x,
         report={"lambda": weight, "q": q, "norm_grad_q": qq**0.5},
     )
 
@@ -56,4 +57,5 @@ VFO = Operation(
     aliases=(Alias("BOME", first_order="VFO"),),
     # T steps to ŷ; then ∇F, ∇f at y, ∇f at ŷ.
     cost=lambda options, work: Cost(gradients=work.steps + 3),
+    kernels=(multiplier,),
 )

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 from boat_core import Alias, Cost, FirstOrderStep, Operation, dot, option
 
+from .kernels.combine import combination, weighted
+
 HALVINGS = 30
 ROUNDING = 1e-6
 
@@ -53,17 +55,18 @@ def step(bilevel, x, y, state, descend, k, options):
     smallest = s
     for _ in range(bilevel.lower_steps if s > 0 else 0):
         Fy, fy = bilevel.upper_gradients(x, y)[1], bilevel.lower_gradient(x, y, last)
-        moved = descend(y, Fy + theta * y + weight(sigma, s) * fy)
+        moved = descend(y, weighted((1, Fy), (theta, y), (weight(sigma, s), fy)))
         y, value, s, count = shortened(barrier, y, value, s, moved)
         halvings, stopped, smallest = halvings + count, stopped + (count > HALVINGS), min(smallest, s)
 
-    Fx, fx = bilevel.upper_gradients(x, y)[0], bilevel.lower_gradients(x, y, last)[0]
+    Fx, fx, fzx = bilevel.upper_gradients(x, y)[0], *(bilevel.lower_gradients(x, v, last)[0] for v in (y, z))
+    w = weight(sigma, s)
     report = {"mu": mu, "theta": theta, "sigma": sigma, "slack": slack, "inside": s, "smallest_inside": smallest}
     return FirstOrderStep(
         y=y,
-        direction=Fx - weight(sigma, s) * (bilevel.lower_gradients(x, z, last)[0] - fx),
+        direction=weighted((1, Fx), (-w, fzx), (w, fx)),
         state=z.tree,
-        report=report | {"weight": weight(sigma, s), "halvings": halvings, "stopped": stopped},
+        report=report | {"weight": w, "halvings": halvings, "stopped": stopped},
         concerns=concerns(smallest, halvings, stopped, bilevel.lower_steps, sigma),
     )
 
@@ -108,4 +111,5 @@ VSO = Operation(
     aliases=(Alias("BVFSM", first_order="VSO"), Alias("BVFIM", first_order="VSO")),
     # T_z steps of z; ∇F and ∇f in each step of y; for x both again, and ∇f at z.
     cost=lambda options, work: Cost(gradients=(options.z_steps or work.steps) + 2 * work.steps + 3),
+    kernels=(combination,),
 )
