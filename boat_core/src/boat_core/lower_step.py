@@ -9,7 +9,7 @@ from typing import Any
 import optree
 
 from .autodiff import arrays, derivatives
-from .autodiff.pullback import float_leaves
+from .autodiff.pullback import cut, float_leaves
 from .kernels import Kernel, differentiated
 from .optimizers.base import Optimizer, apply_updates
 from .trees import Vector
@@ -57,19 +57,22 @@ class LowerStep:
             return list(self.along(t, self.y.like_tree(z[0]), self.x.like_tree(x)).leaves)
 
     def advance(self, t: int, z: Any, d: list[Any]) -> Any:
-        y, g = self.y.like_tree(z[0]), self.y.like(d)
         if self.fused is None:
-            updates, state = self.optimizer.update(g.tree, z[1], z[0])
-            moved = y.like_tree(apply_updates(z[0], updates))
-            return (self.project(moved) if self.project else moved).tree, state
+            return cut(self._moved(z, d))
+        y, g = self.y.like_tree(z[0]), self.y.like(d)
         y, state = self.fused.advance(self.optimizer.options, y, g, self._vectors(z[1]))
         return y.tree, {name: value.tree if isinstance(value, Vector) else value for name, value in state.items()}
+
+    def _moved(self, z: Any, d: list[Any]) -> Any:
+        updates, state = self.optimizer.update(self.y.like(d).tree, z[1], z[0])
+        moved = self.y.like_tree(apply_updates(z[0], updates))
+        return (self.project(moved) if self.project else moved).tree, state
 
     def adjoint(self, t: int, z: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], list[Any]]:
         if self.fused is None:
             leaves = float_leaves(z)
             fresh = [arrays.detach(leaf) for leaf in (*leaves, *d)]
-            moved = float_leaves(self.advance(t, _with_leaves(z, fresh[: len(leaves)]), fresh[len(leaves) :]))
+            moved = float_leaves(self._moved(_with_leaves(z, fresh[: len(leaves)]), fresh[len(leaves) :]))
             pulled = derivatives.pull(moved, p, fresh, second_order=False)
             return pulled[: len(leaves)], pulled[len(leaves) :]
         size = len(self.y.leaves)

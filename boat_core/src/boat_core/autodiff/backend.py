@@ -14,7 +14,7 @@ class _Jittor:
         import jittor
 
         value = getattr(jittor, name)
-        if name in ("Var", "array", "grad", "sync", "zeros"):
+        if name in ("Var", "array", "flags", "grad", "sync", "zeros"):
             self.__dict__[name] = value
         return value
 

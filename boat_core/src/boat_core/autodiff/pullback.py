@@ -30,7 +30,7 @@ class Step(Protocol):
         """d_t, as arrays whose graph leads to the leaves of z and x."""
 
     def advance(self, t: int, z: Any, d: list[Any]) -> Any:
-        """z_{t+1}."""
+        """z_{t+1}, detached."""
 
     def adjoint(self, t: int, z: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], list[Any]]:
         """The cotangents of z's floating-point leaves and of d, from that of z_{t+1}; all constants."""
@@ -45,15 +45,19 @@ def float_leaves(tree: Any) -> list[Any]:
     return [leaf for leaf in optree.tree_leaves(tree) if _differentiable(leaf)]
 
 
-def _cut(tree: Any) -> Any:
+def cut(tree: Any) -> Any:
+    """Return the same values without their history."""
     return optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_array(leaf) else leaf, tree)
 
 
 def detached(tree: Any) -> Any:
     """Return the same values without their history, computed."""
-    cut = _cut(tree)
-    arrays.sync([leaf for leaf in optree.tree_leaves(cut) if arrays.is_array(leaf)])
-    return cut
+    return _synced(cut(tree))
+
+
+def _synced(tree: Any) -> Any:
+    arrays.sync([leaf for leaf in optree.tree_leaves(tree) if arrays.is_array(leaf)])
+    return tree
 
 
 class Unrolled:
@@ -81,9 +85,9 @@ class Unrolled:
         self.iterate_bytes = arrays.bytes_of(float_leaves(z))
         for t in range(steps):
             # Of its own: a derivative looks through all that hangs on x, and some of it may be kept.
-            x = _cut(self.parameters)
+            x = cut(self.parameters)
             d = step.direction(t, z, x)
-            z = detached(step.advance(t, z, d))
+            z = _synced(step.advance(t, z, d))
             if t == 0:
                 self.graph_bytes = arrays.graph_bytes(d)
                 self.held = memory.plan(steps, self.iterate_bytes, self.graph_bytes)
@@ -100,7 +104,7 @@ class Unrolled:
             first = t - t % self.held.every
             z, self._block = self._kept[first], {}
             for s in range(first, min(first + self.held.every, self.steps) - 1):
-                z = detached(self.step.advance(s, z, self.step.direction(s, z, self.parameters)))
+                z = _synced(self.step.advance(s, z, self.step.direction(s, z, self.parameters)))
                 self._block[s + 1] = z
         return self._block[t]
 

@@ -13,20 +13,20 @@ from typing import Any
 
 from ..backend import jt
 
-_FLOATS = ("float32", "float64")
 _INTEGERS = ("int32", "int64", "int16", "int8", "uint8")
 
 
-def _served(*arrays: Any) -> bool:
+def _served(ops: Any, *arrays: Any) -> bool:
     """Whether all are float32, or all float64, and Jittor is not to choose another precision."""
-    first = arrays[0]
-    if not isinstance(first, jt.Var) or (dtype := str(first.dtype)) not in _FLOATS or jt.flags.amp_reg:
-        return False
-    return all(isinstance(other, jt.Var) and str(other.dtype) == dtype for other in arrays[1:])
+    for array in arrays:
+        if not isinstance(array, jt.Var):
+            return False
+    served: bool = ops.served(arrays)
+    return served
 
 
 def matmul(ops: Any, a: Any, b: Any) -> Any:
-    if not _served(a, b):
+    if not _served(ops, a, b):
         return NotImplemented
     left, right = tuple(a.shape), tuple(b.shape)
     if len(right) == 1 and len(left) >= 2 and left[-1] == right[0]:
@@ -45,7 +45,7 @@ def matmul(ops: Any, a: Any, b: Any) -> Any:
 
 
 def matmul_transpose(ops: Any, a: Any, b: Any) -> Any:
-    if not _served(a, b) or len(b.shape) != 2 or a.shape[-1] != b.shape[-1]:
+    if not _served(ops, a, b) or len(b.shape) != 2 or a.shape[-1] != b.shape[-1]:
         return NotImplemented
     product = ops.matmul(_rows(a), b, False, True)
     return product if len(a.shape) == 2 else product.reshape((*tuple(a.shape)[:-1], b.shape[0]))
@@ -75,38 +75,38 @@ def add(ops: Any, a: Any, b: Any) -> Any:
         return NotImplemented
     if len(a.shape) < len(b.shape):
         a, b = b, a
-    if len(b.shape) != 1 or b.shape[0] != a.shape[-1] or b.shape[0] < 2 or not _served(a, b):
+    if len(b.shape) != 1 or b.shape[0] != a.shape[-1] or b.shape[0] < 2 or not _served(ops, a, b):
         return NotImplemented
     return ops.bias_add(a, b, len(a.shape) - 1)
 
 
 def tanh(ops: Any, x: Any) -> Any:
-    return ops.tanh(x) if _served(x) else NotImplemented
+    return ops.tanh(x) if _served(ops, x) else NotImplemented
 
 
 def sigmoid(ops: Any, x: Any) -> Any:
-    return ops.logistic(x) if _served(x) else NotImplemented
+    return ops.logistic(x) if _served(ops, x) else NotImplemented
 
 
 def relu(ops: Any, x: Any) -> Any:
-    return ops.relu(x, 0.0) if _served(x) else NotImplemented
+    return ops.relu(x, 0.0) if _served(ops, x) else NotImplemented
 
 
 def leaky_relu(ops: Any, x: Any, scale: Any = 0.01) -> Any:
-    return ops.relu(x, float(scale)) if isinstance(scale, (int, float)) and _served(x) else NotImplemented
+    return ops.relu(x, float(scale)) if isinstance(scale, (int, float)) and _served(ops, x) else NotImplemented
 
 
 def gelu(ops: Any, x: Any) -> Any:
-    return ops.gelu(x) if _served(x) else NotImplemented
+    return ops.gelu(x) if _served(ops, x) else NotImplemented
 
 
 def softplus(ops: Any, x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Any:
     plain = isinstance(beta, (int, float)) and isinstance(threshold, (int, float)) and beta > 0
-    return ops.softplus(x, float(beta), float(threshold)) if plain and _served(x) else NotImplemented
+    return ops.softplus(x, float(beta), float(threshold)) if plain and _served(ops, x) else NotImplemented
 
 
 def softmax(ops: Any, x: Any, dim: Any = None, log: bool = False) -> Any:
-    if log or not isinstance(dim, int) or not _served(x) or dim not in (-1, len(x.shape) - 1) or not x.shape[-1]:
+    if log or not isinstance(dim, int) or not _served(ops, x) or dim not in (-1, len(x.shape) - 1) or not x.shape[-1]:
         return NotImplemented
     p = ops.softmax(_rows(x))
     return p if len(x.shape) == 2 else p.reshape(x.shape)
@@ -115,7 +115,7 @@ def softmax(ops: Any, x: Any, dim: Any = None, log: bool = False) -> Any:
 def cross_entropy_loss(
     ops: Any, output: Any, target: Any, weight: Any = None, ignore_index: Any = None, reduction: str = "mean"
 ) -> Any:
-    if not _served(output) or not isinstance(target, jt.Var) or str(target.dtype) not in _INTEGERS:
+    if not _served(ops, output) or not isinstance(target, jt.Var) or str(target.dtype) not in _INTEGERS:
         return NotImplemented
     if len(output.shape) not in (2, 4) or prod(tuple(output.shape)) != target.numel() * output.shape[1]:
         return NotImplemented
@@ -148,7 +148,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Any:
-    if not _served(*([x, weight] if bias is None else [x, weight, bias])):
+    if not _served(ops, *([x, weight] if bias is None else [x, weight, bias])):
         return NotImplemented
     if len(x.shape) != 4 or len(weight.shape) != 4 or groups < 1 or weight.shape[0] % groups:
         return NotImplemented
@@ -179,7 +179,7 @@ def pool_layer(ops: Any, layer: Any, x: Any) -> Any:
     """`Pool` and `Pool3d`, as Jittor has them: without ceil_mode an average divides by the window's whole size."""
     sizes = [tuple(given) for given in (layer.kernel_size, layer.stride, layer.padding)]
     window, stride, padding = sizes
-    if not _served(x) or len(x.shape) != len(window) + 2 or layer.op not in ("maximum", "minimum", "mean"):
+    if not _served(ops, x) or len(x.shape) != len(window) + 2 or layer.op not in ("maximum", "minimum", "mean"):
         return NotImplemented
     plane = tuple(x.shape)[2:]
     if any(size <= wide for size, wide in zip(plane, window)):

@@ -11,6 +11,10 @@ namespace jittor {
 // @attrs(submodule,core_name=boat_operators)
 namespace boat {
 
+// Whether all are float32, or all float64, and Jittor is not to choose another precision.
+// @pyjt(served)
+bool served(const vector<VarHolder*>& arrays);
+
 // @pyjt(pull)
 vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolder*>& cotangents, const vector<VarHolder*>& targets);
 

@@ -1,26 +1,11 @@
-// What serves derivatives and packs rather than formulas: the pairing from which a pullback starts, and a pack's kernel
-// as an operator.
+// A pack's kernel as an operator.
 #pragma once
 #include "native.h"
 
 namespace jittor {
 namespace boat {
 
-// ⟨outputs, cotangents⟩, for its derivative alone: the cotangents themselves, without a product on the way.
-struct Pairing : Native {
-    int pairs;
-    Pairing(const vector<Var*>& inputs) : pairs(int(inputs.size()) / 2) {
-        flags.set(NodeFlags::_grads);
-        create_output(NanoVector(1), inputs[0]->dtype());
-    }
-    const char* name() const override { return "boat_pairing"; }
-    void run() override { LOGf << "a pairing is there for its derivative, not to be computed"; }
-    void grads(Var**, VarPtr* dins) override {
-        for (int i = 0; i < pairs; i++) dins[i] = VarPtr(input(pairs + i));
-    }
-};
-
-// Groups of leaves go in, group by group; groups like some of them come out, and float64 results after those.
+// Groups of leaves go in, group by group; groups like some of them come out, detached, and float64 results after those.
 struct Call : Native {
     boat_function function;
     string label;
@@ -40,10 +25,6 @@ struct Call : Native {
     const char* name() const override { return "boat_call"; }
     void infer_shape() override {
         for (int i = 0; i < arrays(); i++) output(i)->set_shape(input(like[i / leaves] * leaves + i % leaves)->shape);
-    }
-    VarPtr grad(Var*, Var*, Var*, int) override {
-        LOGf << "kernel" << label << "has no derivative: what goes into it must be detached";
-        return nullptr;
     }
     void run() override {
         vector<const void*> in;

@@ -1,4 +1,4 @@
-// C = op(A)·op(B), row-major: oneDNN for float32 where it is there, else register tiles of our own; cuBLAS on a GPU.
+// C = op(A)·op(B), or C += op(A)·op(B), row-major: oneDNN for float32 where it is there, else register tiles of our own; cuBLAS on a GPU.
 #pragma once
 #include "native.h"
 #ifdef BOAT_ONEDNN
@@ -18,7 +18,7 @@ template <class T> struct Tile {
 // A[i, p] = a[i·rows + p·columns]; `panel` holds op(B)[:, j … j + width) row by row, padded with zeros.
 // O3: the sums stay in registers.
 template <class T, int height>
-__attribute__((optimize("O3"))) void multiply_tile(int k, const T* a, int64 rows, int64 columns, const T* panel, T* c, int64 stride, int width) {
+__attribute__((optimize("O3"))) void multiply_tile(int k, const T* a, int64 rows, int64 columns, const T* panel, T* c, int64 stride, int width, bool add) {
     constexpr int full = Tile<T>::width;
     T sum[height][full] = {};
     for (int p = 0; p < k; p++) {
@@ -30,11 +30,11 @@ __attribute__((optimize("O3"))) void multiply_tile(int k, const T* a, int64 rows
         }
     }
     for (int i = 0; i < height; i++)
-        for (int j = 0; j < width; j++) c[i * stride + j] = sum[i][j];
+        for (int j = 0; j < width; j++) c[i * stride + j] = sum[i][j] + (add ? c[i * stride + j] : T(0));
 }
 
 template <class T>
-void own_gemm(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c) {
+void own_gemm(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c, bool add) {
     constexpr int height = Tile<T>::height, full = Tile<T>::width;
     const int64 rows = trans_a ? 1 : k, columns = trans_a ? m : 1;
     const auto panel_of = [=](int64 number) {
@@ -47,24 +47,28 @@ void own_gemm(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const
                     q >= width ? T(0) : trans_b ? b[int64(j + q) * k + p] : b[int64(p) * n + j + q];
         int i = 0;
         for (; i + height <= m; i += height)
-            multiply_tile<T, height>(k, a + i * rows, rows, columns, panel.data(), c + int64(i) * n + j, n, width);
+            multiply_tile<T, height>(k, a + i * rows, rows, columns, panel.data(), c + int64(i) * n + j, n, width,
+                                     add);
         for (; i < m; i++)
-            multiply_tile<T, 1>(k, a + i * rows, rows, columns, panel.data(), c + int64(i) * n + j, n, width);
+            multiply_tile<T, 1>(k, a + i * rows, rows, columns, panel.data(), c + int64(i) * n + j, n, width,
+                                     add);
     };
     in_parallel((n + full - 1) / full, int64(m) * n * k >= (1 << 19), panel_of);
 }
 
-inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const double* a, const double* b, double* c) {
-    own_gemm(trans_a, trans_b, m, n, k, a, b, c);
+inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const double* a, const double* b, double* c,
+                     bool add) {
+    own_gemm(trans_a, trans_b, m, n, k, a, b, c, add);
 }
 
-inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const float* a, const float* b, float* c) {
+inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const float* a, const float* b, float* c,
+                     bool add) {
 #ifdef BOAT_ONEDNN
     auto status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, 1.f, a, trans_a ? m : k, b,
-                             trans_b ? k : n, 0.f, c, n);
+                             trans_b ? k : n, add ? 1.f : 0.f, c, n);
     ASSERT(status == dnnl_success) << "oneDNN: dnnl_sgemm returned" << int(status);
 #else
-    own_gemm(trans_a, trans_b, m, n, k, a, b, c);
+    own_gemm(trans_a, trans_b, m, n, k, a, b, c, add);
 #endif
 }
 
@@ -82,18 +86,18 @@ inline cublasHandle_t cublas() {
 
 // cuBLAS is column-major: Cᵀ = op(B)ᵀ·op(A)ᵀ
 inline void device_gemm(bool ta, bool tb, int m, int n, int k, const float* a, const float* b, float* c, int64 step_a,
-                        int64 step_b, int batch) {
-    const float one = 1, zero = 0;
+                        int64 step_b, int batch, bool add) {
+    const float one = 1, keep = add;
     check_cublas(cublasSgemmStridedBatched(cublas(), tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n,
-                                           m, k, &one, b, tb ? k : n, step_b, a, ta ? m : k, step_a, &zero, c, n,
+                                           m, k, &one, b, tb ? k : n, step_b, a, ta ? m : k, step_a, &keep, c, n,
                                            int64(m) * n, batch));
 }
 
 inline void device_gemm(bool ta, bool tb, int m, int n, int k, const double* a, const double* b, double* c,
                         int64 step_a, int64 step_b, int batch) {
-    const double one = 1, zero = 0;
+    const double one = 1, keep = add;
     check_cublas(cublasDgemmStridedBatched(cublas(), tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n,
-                                           m, k, &one, b, tb ? k : n, step_b, a, ta ? m : k, step_a, &zero, c, n,
+                                           m, k, &one, b, tb ? k : n, step_b, a, ta ? m : k, step_a, &keep, c, n,
                                            int64(m) * n, batch));
 }
 #endif
@@ -101,20 +105,20 @@ inline void device_gemm(bool ta, bool tb, int m, int n, int k, const double* a, 
 // `batch` products of matrices `step_a` and `step_b` elements apart (0: the same one each time).
 template <class T>
 void gemm(const Native* op, bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c, int64 batch,
-          int64 step_a, int64 step_b) {
+          int64 step_a, int64 step_b, bool add = false) {
     if (m == 0 || n == 0 || batch == 0) return;
     if (k == 0) {
-        fill_zero(op, c, batch * m * n);
+        if (!add) fill_zero(op, c, batch * m * n);
         return;
     }
 #ifdef __CUDACC__
     if (op->on_device()) {
-        device_gemm(trans_a, trans_b, m, n, k, a, b, c, step_a, step_b, int(batch));
+        device_gemm(trans_a, trans_b, m, n, k, a, b, c, step_a, step_b, int(batch), add);
         return;
     }
 #endif
     const auto one = [=](int64 i) {
-        cpu_gemm(trans_a, trans_b, m, n, k, a + i * step_a, b + i * step_b, c + i * m * n);
+        cpu_gemm(trans_a, trans_b, m, n, k, a + i * step_a, b + i * step_b, c + i * m * n, add);
     };
     in_parallel(batch, batch > 1 && batch * m * n * k >= parallel_from, one);
 }

@@ -1,17 +1,20 @@
-// C = op(A)·op(B) for matrices and for batches of them (equal leading axes); its derivatives are such products again.
+// C = op(A)·op(B) for matrices and for batches of them (equal leading axes), and for matrices op(A)·op(B) + b with a
+// bias b for each column; the derivatives are such products again.
 //
-//     AB: ∂A = GBᵀ, ∂B = AᵀG        and so on for AᵀB, ABᵀ, AᵀBᵀ
+//     AB: ∂A = GBᵀ, ∂B = AᵀG        and so on for AᵀB, ABᵀ, AᵀBᵀ        ∂b: channel_sum(G)
 #pragma once
+#include "bias.h"
 #include "gemm.h"
 
 namespace jittor {
 namespace boat {
 
 struct Matmul : Native {
-    bool trans_a, trans_b;
+    bool trans_a, trans_b, biased;
     int64 m, n, k, batch = 1;
 
-    Matmul(const vector<Var*>& inputs, bool trans_a, bool trans_b) : trans_a(trans_a), trans_b(trans_b) {
+    Matmul(const vector<Var*>& inputs, bool trans_a, bool trans_b)
+        : trans_a(trans_a), trans_b(trans_b), biased(inputs.size() == 3) {
         create_output(nullptr, inputs[0]->dtype());
     }
     const char* name() const override { return "boat_matmul"; }
@@ -34,14 +37,17 @@ struct Matmul : Native {
         out()->set_shape(shape);
     }
     VarPtr grad(Var*, Var* dout, Var*, int index) override {
+        if (index == 2) return make<ChannelSum>({dout}, 1);
         Var *a = input(0), *b = input(1);
         if (index == 0) return trans_a ? make<Matmul>({b, dout}, trans_b, true) : make<Matmul>({dout, b}, false, !trans_b);
         return trans_b ? make<Matmul>({dout, a}, true, trans_a) : make<Matmul>({a, dout}, !trans_a, false);
     }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
     template <class T> void compute() {
-        gemm<T>(this, trans_a, trans_b, int(m), int(n), int(k), input(0)->ptr<T>(), input(1)->ptr<T>(), out()->ptr<T>(),
-                batch, m * k, k * n);
+        T* c = out()->ptr<T>();
+        if (biased) rows(this, m, m * n, BiasBody<T, false>{nullptr, input(2)->ptr<T>(), c, n, 1});
+        gemm<T>(this, trans_a, trans_b, int(m), int(n), int(k), input(0)->ptr<T>(), input(1)->ptr<T>(), c, batch, m * k,
+                k * n, biased);
     }
 };
 

@@ -6,14 +6,22 @@
 #include "cross_entropy.h"
 #include "matmul.h"
 #include "pool.h"
+#include "pull.h"
 #include "rows.h"
-#include "grad.h"
 
 namespace jittor {
 #pragma GCC visibility push(default)
 namespace boat {
 
 static VarHolder* held(VarPtr&& v) { return new VarHolder(std::move(v)); }
+
+bool served(const vector<VarHolder*>& arrays) {
+    const NanoString first = arrays[0]->var->dtype();
+    if ((first != ns_float32 && first != ns_float64) || amp_reg) return false;
+    for (VarHolder* one : arrays)
+        if (one->var->dtype() != first) return false;
+    return true;
+}
 
 static vector<Var*> variables(const vector<VarHolder*>& held) {
     vector<Var*> found;
@@ -23,12 +31,8 @@ static vector<Var*> variables(const vector<VarHolder*>& held) {
 
 vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolder*>& cotangents,
                         const vector<VarHolder*>& targets) {
-    vector<Var*> pairs = variables(outputs);
-    for (VarHolder* p : cotangents) pairs.push_back(p->var);
-    VarPtr pairing = make<Pairing>(pairs);
-    vector<VarPtr> found = grad(pairing, variables(targets), true);
-    for (VarPtr& one : found) one = detach(one);
-    return make_vh_vector(move(found));
+    Pull pull(variables(targets), variables(outputs), variables(cotangents));
+    return make_vh_vector(pull.found());
 }
 
 int64 graph_bytes(const vector<VarHolder*>& ends) {
@@ -53,16 +57,15 @@ int64 graph_bytes(const vector<VarHolder*>& ends) {
 vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves,
                         const vector<int>& like, int results, const vector<float64>& numbers) {
     const vector<Var*> in = variables(inputs);
+    if (!served(inputs)) return {};
     for (size_t i = 0; i < in.size(); i++)
-        if (!in[i]->dtype().is_float() || in[i]->dtype() != in[0]->dtype() || in[i]->num != in[i % leaves]->num ||
-            (in[0]->dtype() != ns_float32 && in[0]->dtype() != ns_float64))
-            return {};
+        if (in[i]->num != in[i % leaves]->num) return {};
     auto* op = new Call(in, reinterpret_cast<boat_function>(function), label, leaves, like, results, numbers);
     vector<VarPtr> out = move(op->outputs_holder);
     for (VarPtr& one : out) one->set_inputs({op});
     op->add_inputs(in);
     op->init();
-    for (VarPtr& one : out) one = detach(one);
+    op->set_stop_grad();
     return make_vh_vector(move(out));
 }
 
@@ -90,7 +93,14 @@ VarHolder* cross_entropy(VarHolder* logits, VarHolder* target) {
     return held(make<CrossEntropy>({logits->var, target->var}));
 }
 
-VarHolder* bias_add(VarHolder* x, VarHolder* b, int axis) { return held(make<BiasAdd>({x->var, b->var}, axis)); }
+VarHolder* bias_add(VarHolder* x, VarHolder* b, int axis) {
+    // A product that nothing else uses yet: the bias goes in there.
+    auto* product = dynamic_cast<Matmul*>(x->var->input());
+    if (product && !product->biased && axis == 1 && product->batch == 1 && x->var->shape.size() == 2 &&
+        x->var->_outputs.empty() && !x->var->is_finished())
+        return held(make<Matmul>({product->input(0), product->input(1), b->var}, product->trans_a, product->trans_b));
+    return held(make<BiasAdd>({x->var, b->var}, axis));
+}
 
 static Windows windows(const NanoVector& in, const NanoVector& out, const NanoVector& size, const NanoVector& stride,
                        const NanoVector& padding) {
