@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from . import add_verb
@@ -25,7 +26,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     from ..runtime import facts
 
     warmed = {} if arguments.warm is None else {"warmed": _warm(arguments.warm)}
-    found = facts() | warmed
+    found = facts()
+    found = found | {"pack_kernels": _pack_kernels(found["caches"]["core"])} | warmed
     if arguments.json:
         print_json(found)
     else:
@@ -41,8 +43,22 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 1 if any(finding["level"] == "error" for finding in found["findings"]) else 0
 
 
+def _pack_kernels(core: str | None) -> dict[str, dict[str, str]]:
+    """Of every pack its kernels, and whether each has been compiled here."""
+    from ..registry import registry
+    from ..runtime import native
+
+    rows: dict[str, dict[str, str]] = {}
+    for entry in registry().entries:
+        for kernel in entry.operation.kernels:
+            done = core is not None and native.compiled(Path(core), kernel.source)
+            state = "compiled" if done else "not compiled yet"
+            rows.setdefault(entry.distribution, {})[kernel.name] = f"{state} ({kernel.source.name})"
+    return rows
+
+
 def _warm(config_path: str) -> dict[str, Any]:
-    """Compile the core, the operators and, given a configuration, its kernels; return what that took."""
+    """Compile the core, the operators, the packs' kernels and those of a configuration; return what that took."""
     from time import perf_counter
 
     begin = perf_counter()
@@ -54,11 +70,17 @@ def _warm(config_path: str) -> dict[str, Any]:
         device = config.run.device
     else:
         step, device = None, "auto"
+    from ..registry import registry
     from ..runtime import KernelWatch, native, prepare, select_device
 
     prepare(device)
     select_device()
     operators = native.operators()
+    own = [kernel for entry in registry().entries for kernel in entry.operation.kernels]
+    for kernel in own:
+        kernel.prepare()
+    for kernel in own:
+        _ = kernel.available
     kernels = KernelWatch()
     if step is not None:
         step()

@@ -57,7 +57,7 @@ def _row(packs: Registry, entry: Registered) -> dict[str, Any]:
         "distribution": entry.distribution,
         "version": entry.version,
         "options": describe_options(operation.options),
-        "kernels": list(operation.kernels),
+        "kernels": [kernel.name for kernel in operation.kernels],
     }
 
 
@@ -76,6 +76,10 @@ def show_operation(arguments: argparse.Namespace) -> int:
         "needs": [asdict(need) for need in operation.needs],
         "excludes": [asdict(rule) for rule in operation.excludes],
         "aliases": [asdict(alias) for alias in operation.aliases],
+        "kernels": [
+            {"name": kernel.name, "summary": kernel.summary, "source": kernel.source.name}
+            for kernel in operation.kernels
+        ],
         "composes_with": [e.name for e in packs.operations() if e.name in partners],
         "solvers": len(solvers),
     }
@@ -105,7 +109,7 @@ def _print_operation(facts: dict[str, Any], aliases: tuple[Alias, ...]) -> None:
         ("composes with", ", ".join(facts["composes_with"])),
         ("takes part in", count(facts["solvers"], "solver")),
         ("methods", "\n".join(f"{alias.name} = {_chain(alias)}" for alias in aliases)),
-        ("kernels", ", ".join(facts["kernels"])),
+        ("kernels", "\n".join(f"{k['name']} ({k['source']}): {k['summary']}" for k in facts["kernels"])),
     ]
     print_facts([row for row in rows if row[1]])
     print()

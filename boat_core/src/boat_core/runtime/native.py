@@ -104,9 +104,17 @@ def state(core: Path) -> dict[str, Any]:
         "wanted": wanted(),
         "headers": len(list(core.glob("boat-*/kernels.h.gch"))),
         "operators": len(list(core.glob(f"boat-*/operators-*/{_MODULE}*.so"))),
-        "kernels": len(list(core.glob("boat-*/kernels-*/*.so"))),
         "failed": [str(path) for path in sorted(core.glob("boat-*/**/*.failed.txt"))],
     }
+
+
+def compiled(core: Path, source: Path) -> bool:
+    """Whether kernels of a pack have been compiled beside that core."""
+    return any(core.glob(f"boat-*/kernels-{_digest(*_texts(source))}-*/{source.stem}.so"))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha1("\0".join(parts).encode()).hexdigest()[:12]
 
 
 @cache
@@ -217,8 +225,8 @@ class _Build:
 
     def _key(self, *parts: str) -> str:
         stat = os.stat(self._compiler)
-        text = [*parts, self._flags, self._compiler, str((stat.st_size, stat.st_mtime_ns)), self._jittor.__version__]
-        return hashlib.sha1("\0".join(text).encode()).hexdigest()[:12]
+        compiler = self._compiler, str((stat.st_size, stat.st_mtime_ns))
+        return _digest(*parts, self._flags, *compiler, self._jittor.__version__)
 
     def _lay_out(self, root: Path) -> None:
         """What Jittor looks for in a cache folder, the header's text, and the launcher."""
@@ -285,7 +293,8 @@ class _Build:
 
     @cache  # noqa: B019 - there is one build a process
     def library(self, source: Path) -> Library:
-        folder = self.folder / f"kernels-{self._key(*_texts(source, INCLUDE), *_KERNEL, str(self._cuda))}"
+        key = self._key(*_texts(INCLUDE), *_KERNEL, str(self._cuda))
+        folder = self.folder / f"kernels-{_digest(*_texts(source))}-{key}"
         return Library(source, Making(folder / f"{source.stem}.so", lambda _, out: ([], [self._kernel(source, out)])))
 
     def _kernel(self, source: Path, out: Path) -> list[str]:

@@ -76,14 +76,12 @@ template <class T> struct RectifyBody {
     T* y;
     T slope;
     BOAT_HD void operator()(int64 begin, int64 end) const {
-        if (slope == T(0)) {
-            #pragma omp simd
-            for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? T(0) : g[i];
-            return;
-        }
         const T factor = slope;
         #pragma omp simd
-        for (int64 i = begin; i < end; i++) y[i] = x[i] <= T(0) ? factor * g[i] : g[i];
+        for (int64 i = begin; i < end; i++) {
+            const T value = g[i], other = factor == T(0) ? T(0) : factor * value;  // both, so that nothing branches
+            y[i] = x[i] <= T(0) ? other : value;
+        }
     }
 };
 

@@ -11,15 +11,12 @@
 namespace jittor {
 namespace boat {
 
-template <class T> struct Tile {
-    static constexpr int height = 4, width = 128 / int(sizeof(T));
-};
+template <class T> constexpr int tile_width = 128 / int(sizeof(T));  // of the register tiles
 
 // A[i, p] = a[i·rows + p·columns]; `panel` holds op(B)[:, j … j + width) row by row, padded with zeros.
 // O3: the sums stay in registers.
-template <class T, int height>
+template <class T, int height, int full>
 __attribute__((optimize("O3"))) void multiply_tile(int k, const T* a, int64 rows, int64 columns, const T* panel, T* c, int64 stride, int width, bool add) {
-    constexpr int full = Tile<T>::width;
     T sum[height][full] = {};
     for (int p = 0; p < k; p++) {
         const T* b = panel + int64(p) * full;
@@ -33,27 +30,39 @@ __attribute__((optimize("O3"))) void multiply_tile(int k, const T* a, int64 rows
         for (int j = 0; j < width; j++) c[i * stride + j] = sum[i][j] + (add ? c[i * stride + j] : T(0));
 }
 
+// Columns [j, j + full) of C, or as many as there are, by several threads if they may.
+template <class T, int height, int full>
+void multiply_panel(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c, int j, bool several,
+                    bool add) {
+    static thread_local vector<T> held;
+    held.resize(size_t(k) * full);
+    T* panel = held.data();
+    const int width = std::min(full, n - j);
+    for (int p = 0; p < k; p++)
+        for (int q = 0; q < full; q++)
+            panel[size_t(p) * full + q] = q >= width ? T(0) : trans_b ? b[int64(j + q) * k + p] : b[int64(p) * n + j + q];
+    const int64 rows = trans_a ? 1 : k, columns = trans_a ? m : 1;
+    constexpr int some = 8 * height;
+    in_parallel((m + some - 1) / some, several, [=](int64 block) {
+        int i = int(block) * some;
+        const int end = std::min(m, i + some);
+        for (; i + height <= end; i += height)
+            multiply_tile<T, height, full>(k, a + i * rows, rows, columns, panel, c + int64(i) * n + j, n, width, add);
+        for (; i < end; i++)
+            multiply_tile<T, 1, full>(k, a + i * rows, rows, columns, panel, c + int64(i) * n + j, n, width, add);
+    });
+}
+
+constexpr int64 gemm_parallel_from = 1 << 19;  // multiplications
+
 template <class T>
 void own_gemm(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c, bool add) {
-    constexpr int height = Tile<T>::height, full = Tile<T>::width;
-    const int64 rows = trans_a ? 1 : k, columns = trans_a ? m : 1;
-    const auto panel_of = [=](int64 number) {
-        static thread_local vector<T> panel;
-        panel.resize(size_t(k) * full);
-        const int j = int(number) * full, width = std::min(full, n - j);
-        for (int p = 0; p < k; p++)
-            for (int q = 0; q < full; q++)
-                panel[size_t(p) * full + q] =
-                    q >= width ? T(0) : trans_b ? b[int64(j + q) * k + p] : b[int64(p) * n + j + q];
-        int i = 0;
-        for (; i + height <= m; i += height)
-            multiply_tile<T, height>(k, a + i * rows, rows, columns, panel.data(), c + int64(i) * n + j, n, width,
-                                     add);
-        for (; i < m; i++)
-            multiply_tile<T, 1>(k, a + i * rows, rows, columns, panel.data(), c + int64(i) * n + j, n, width,
-                                     add);
-    };
-    in_parallel((n + full - 1) / full, int64(m) * n * k >= (1 << 19), panel_of);
+    constexpr int full = tile_width<T>;
+    const int panels = (n + full - 1) / full;
+    const bool several = int64(m) * n * k >= gemm_parallel_from;
+    in_parallel(panels, several && panels > 1, [=](int64 number) {
+        multiply_panel<T, 4, full>(trans_a, trans_b, m, n, k, a, b, c, int(number) * full, several && panels == 1, add);
+    });
 }
 
 inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const double* a, const double* b, double* c,
@@ -64,6 +73,12 @@ inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const doub
 inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const float* a, const float* b, float* c,
                      bool add) {
 #ifdef BOAT_ONEDNN
+    constexpr int narrow = tile_width<float> / 2;
+    if (n <= narrow && n > 1 && k >= narrow && m >= narrow) {  // oneDNN's tiles are half empty there
+        const bool several = int64(m) * n * k >= gemm_parallel_from;
+        multiply_panel<float, 8, narrow>(trans_a, trans_b, m, n, k, a, b, c, 0, several, add);
+        return;
+    }
     auto status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, 1.f, a, trans_a ? m : k, b,
                              trans_b ? k : n, add ? 1.f : 0.f, c, n);
     ASSERT(status == dnnl_success) << "oneDNN: dnnl_sgemm returned" << int(status);
@@ -94,7 +109,7 @@ inline void device_gemm(bool ta, bool tb, int m, int n, int k, const float* a, c
 }
 
 inline void device_gemm(bool ta, bool tb, int m, int n, int k, const double* a, const double* b, double* c,
-                        int64 step_a, int64 step_b, int batch) {
+                        int64 step_a, int64 step_b, int batch, bool add) {
     const double one = 1, keep = add;
     check_cublas(cublasDgemmStridedBatched(cublas(), tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n,
                                            m, k, &one, b, tb ? k : n, step_b, a, ta ? m : k, step_a, &keep, c, n,

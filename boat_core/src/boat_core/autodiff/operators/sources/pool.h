@@ -36,6 +36,18 @@ struct Windows {
     }
 };
 
+// A cell of a box, and the one so many cells further on: without a division for each.
+struct Cell {
+    const int* size;
+    int at[3];
+    BOAT_HD Cell(const int* size, int start) : size(size), at{0, 0, 0} { move(start); }
+    BOAT_HD void move(int cells) {
+        at[2] += cells;
+        while (at[2] >= size[2]) at[2] -= size[2], at[1]++;
+        while (at[1] >= size[1]) at[1] -= size[1], at[0]++;
+    }
+};
+
 template <class T> struct AveragePoolBody {
     const T* x;
     T* out;
@@ -43,8 +55,9 @@ template <class T> struct AveragePoolBody {
     int64 in_plane, out_plane;
     template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
         const T* p = x + plane * in_plane;
-        for (int64 o = team.lane; o < out_plane; o += team.lanes) {
-            const int w = o % s.out[2], h = o / s.out[2] % s.out[1], d = o / s.out[2] / s.out[1];
+        Cell cell(s.out, team.lane);
+        for (int64 o = team.lane; o < out_plane; o += team.lanes, cell.move(team.lanes)) {
+            const int d = cell.at[0], h = cell.at[1], w = cell.at[2];
             T sum = 0;
             for (int i = s.low(0, d); i < s.high(0, d); i++)
                 for (int j = s.low(1, h); j < s.high(1, h); j++)
@@ -61,8 +74,9 @@ template <class T> struct AverageUnpoolBody {
     int64 in_plane, out_plane;
     template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
         const T* p = g + plane * out_plane;
-        for (int64 x = team.lane; x < in_plane; x += team.lanes) {
-            const int k = x % s.in[2], j = x / s.in[2] % s.in[1], i = x / s.in[2] / s.in[1];
+        Cell cell(s.in, team.lane);
+        for (int64 x = team.lane; x < in_plane; x += team.lanes, cell.move(team.lanes)) {
+            const int i = cell.at[0], j = cell.at[1], k = cell.at[2];
             T sum = 0;
             for (int d = s.from(0, i); d < s.to(0, i); d++)
                 for (int h = s.from(1, j); h < s.to(1, j); h++)
@@ -73,27 +87,62 @@ template <class T> struct AverageUnpoolBody {
     }
 };
 
-template <class T> struct MaxIndexBody {
+// The first largest (smallest) entry of each window; a NaN wins and stays.
+template <class T, bool smallest> struct MaxIndexBody {
     const T* x;
     int* out;
     Windows s;
-    bool smallest;
     int64 in_plane, out_plane;
+
+    BOAT_HD static void meet(T& best, int& at, T other, int place) {
+        const bool better = smallest ? other < best : other > best;
+        const bool wins = (better | (other != other)) & (best == best);
+        at = wins ? place : at;
+        best = wins ? other : best;
+    }
+
     template <class Team> BOAT_HD void operator()(int64 plane, Team team) const {
         const T* p = x + plane * in_plane;
-        for (int64 o = team.lane; o < out_plane; o += team.lanes) {
-            const int w = o % s.out[2], h = o / s.out[2] % s.out[1], d = o / s.out[2] / s.out[1];
-            int best = -1;
+        int* found = out + plane * out_plane;
+        const bool inside = s.first(2, 0) >= 0 && s.first(2, s.out[2] - 1) + s.size[2] <= s.in[2];
+        if (team.lanes == 1 && inside) {
+            for (int d = 0; d < s.out[0]; d++)
+                for (int h = 0; h < s.out[1]; h++, found += s.out[2]) row(p, d, h, found);
+            return;
+        }
+        Cell cell(s.out, team.lane);
+        for (int64 o = team.lane; o < out_plane; o += team.lanes, cell.move(team.lanes)) {
+            const int d = cell.at[0], h = cell.at[1], w = cell.at[2];
+            int at = (s.low(0, d) * s.in[1] + s.low(1, h)) * s.in[2] + s.low(2, w);
+            T best = p[at];
             for (int i = s.low(0, d); i < s.high(0, d); i++)
                 for (int j = s.low(1, h); j < s.high(1, h); j++)
                     for (int k = s.low(2, w); k < s.high(2, w); k++) {
-                        const int at = (i * s.in[1] + j) * s.in[2] + k;
-                        // NaN wins and stays
-                        if (best < 0 || (smallest ? p[at] < p[best] : p[at] > p[best]) ||
-                            (p[at] != p[at] && p[best] == p[best]))
-                            best = at;
+                        const int place = (i * s.in[1] + j) * s.in[2] + k;
+                        meet(best, at, p[place], place);
                     }
-            out[plane * out_plane + o] = best;
+            found[o] = at;
+        }
+    }
+
+    // A row of windows, side by side.
+    BOAT_HD void row(const T* p, int d, int h, int* found) const {
+        constexpr int side = 16;
+        const int stride = s.stride[2];
+        for (int from = 0; from < s.out[2]; from += side) {
+            const int width = s.out[2] - from < side ? s.out[2] - from : side;
+            const int corner = (s.low(0, d) * s.in[1] + s.low(1, h)) * s.in[2] + s.first(2, from);
+            T best[side];
+            int at[side];
+            for (int w = 0; w < width; w++) best[w] = p[at[w] = corner + w * stride];
+            for (int i = s.low(0, d); i < s.high(0, d); i++)
+                for (int j = s.low(1, h); j < s.high(1, h); j++)
+                    for (int k = 0; k < s.size[2]; k++) {
+                        const int place = (i * s.in[1] + j) * s.in[2] + s.first(2, from) + k;
+                        #pragma omp simd
+                        for (int w = 0; w < width; w++) meet(best[w], at[w], p[place + w * stride], place + w * stride);
+                    }
+            for (int w = 0; w < width; w++) found[from + w] = at[w];
         }
     }
 };
@@ -170,7 +219,12 @@ struct MaxIndex : Native {
     void run() override { is_double(input(0)) ? compute<double>() : compute<float>(); }
     template <class T> void compute() {
         const int64 n = planes(out()->shape), in = windows.in_plane(), o = windows.out_plane();
-        rows(this, n, n * in, MaxIndexBody<T>{input(0)->ptr<T>(), out()->ptr<int>(), windows, smallest, in, o});
+        const T* x = input(0)->ptr<T>();
+        int* index = out()->ptr<int>();
+        if (smallest)
+            rows(this, n, n * in, MaxIndexBody<T, true>{x, index, windows, in, o});
+        else
+            rows(this, n, n * in, MaxIndexBody<T, false>{x, index, windows, in, o});
     }
 };
 

@@ -67,6 +67,26 @@ template <class T> struct SoftmaxBody {
     }
 };
 
+// Several rows on a CPU: the exponentials of all of them together, as a row may be too short for the wide instructions.
+template <class T> void softmax_rows(const T* z, T* p, int64 height, int64 width) {
+    for (int64 row = 0; row < height; row++) {
+        const T* x = z + row * width;
+        T *shifted = p + row * width, most = row_max(x, width, Alone());
+        #pragma omp simd
+        for (int64 c = 0; c < width; c++) shifted[c] = x[c] - most;
+    }
+    #pragma omp simd
+    for (int64 i = 0; i < height * width; i++) p[i] = std::exp(p[i]);
+    for (int64 row = 0; row < height; row++) {
+        T *share = p + row * width, sum = 0;
+        #pragma omp simd reduction(+ : sum)
+        for (int64 c = 0; c < width; c++) sum += share[c];
+        const T scale = T(1) / sum;
+        #pragma omp simd
+        for (int64 c = 0; c < width; c++) share[c] *= scale;
+    }
+}
+
 template <class T> struct SoftmaxPullBody {
     const T *p, *g;
     T* out;
@@ -178,7 +198,18 @@ struct Softmax : RowOperator {
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
     VarPtr grad(Var* p, Var* dout, Var*, int) override { return make<SoftmaxPull>({p, dout}); }
     template <class T> void compute() {
-        rows(this, height(), input(0)->num, SoftmaxBody<T>{input(0)->ptr<T>(), out()->ptr<T>(), width()});
+        const T* z = input(0)->ptr<T>();
+        T* p = out()->ptr<T>();
+        const int64 h = height(), w = width();
+        if (on_device()) {
+            rows(this, h, out()->num, SoftmaxBody<T>{z, p, w});
+            return;
+        }
+        const int64 some = std::max<int64>(1, chunk / std::max<int64>(1, w));
+        in_parallel((h + some - 1) / some, out()->num >= parallel_from, [=](int64 block) {
+            const int64 first = block * some;
+            softmax_rows(z + first * w, p + first * w, std::min(some, h - first), w);
+        });
     }
 };
 
