@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types pytest readme bench solvers clean
+.PHONY: help install demo test lint types pytest readme bench peers benchmark solvers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,8 +41,18 @@ bench: install ## Time and memory of a hypergradient, with our operators and wit
 	$(BIN)/python benchmarks/hypergradient.py
 	$(BIN)/python benchmarks/operators.py --first --profile --write docs/operators.md
 
+peers: .peers/torch/.installed .peers/jax/.installed ## Make the environments of the systems that we compare with
+
+.peers/%/.installed: benchmarks/peers/requirements-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -r $<
+	touch $@
+
+benchmark: install peers ## Compare with those systems (40 minutes); writes docs/benchmark.md
+	$(BIN)/python benchmarks/peers --write docs/benchmark.md --plot docs/benchmark.png
+
 solvers: install ## Every valid solver: cost, time, convergence; writes docs/solvers.md
 	$(BIN)/python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png
 
 clean: ## Remove the environment, caches and runs
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) .peers runs .pytest_cache .mypy_cache .ruff_cache .coverage

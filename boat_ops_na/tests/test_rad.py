@@ -6,6 +6,7 @@ import pytest
 
 import boat_core as boat
 from boat_core.autodiff.derivatives import counting
+from boat_core.runtime import KernelWatch
 from boat_core.testing import QuadraticCase, assert_close, central_differences, network_problem, upper_value
 
 STEPS, RATE = 5, 0.1
@@ -37,6 +38,18 @@ def test_what_is_held_does_not_change_the_value(segment, memory, held, gradients
         h = solving.hypergradient()
     assert counted.gradients == gradients + 1  # and ∇F
     assert_close(h.upper, case.unrolled_hypergradient(STEPS, RATE), 1e-12)
+
+
+@pytest.mark.parametrize("segment", [1, 3, "all", "sqrt", "auto"])
+def test_nothing_is_compiled_again_for_more_steps(segment):
+    problem = network_problem()
+    batches = problem.batches(0, None)
+    for _ in range(2):
+        solver(problem, segment=segment).step(*batches)
+    watch = KernelWatch()
+    solver(problem, segment=segment, lower_steps=3 * STEPS).step(*batches)
+    watch.poll()
+    assert watch.names == []
 
 
 def test_nesterov():

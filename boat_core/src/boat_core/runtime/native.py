@@ -44,6 +44,8 @@ _OPTIMISED = (
 
 _KERNEL = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 
+CUDA_FLAGS = ("-std=c++17", "-O3", "--extended-lambda")
+
 # Kernels begin with these definitions themselves; a header compiled without them would not do for them.
 _HEADER = """\
 #define JIT 1
@@ -285,7 +287,7 @@ class _Build:
         nvcc = str(self._jittor.flags.nvcc_path)
         return [
             nvcc,
-            *("-x", "cu", "-std=c++17", "-O3", "-w", "--extended-lambda"),
+            *("-x", "cu", *CUDA_FLAGS, "-w"),
             f"-ccbin={self._compiler}",
             f"-Xcompiler={passed}",
             *flags,

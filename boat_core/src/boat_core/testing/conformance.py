@@ -157,13 +157,16 @@ def _wrong_values(options: type) -> Iterator[tuple[str, Any]]:
 
 
 def check_recompilation(claim: Claim, packs: Registry) -> None:
-    """The second outer step compiles nothing, nor does another solver with other numbers."""
-    problem, batches = network_for(claim.composition(packs))
+    """The second outer step compiles nothing, nor does another solver with other numbers and more lower steps."""
+    composition = claim.composition(packs)
+    problem, batches = network_for(composition)
     solver = claim.solver(problem, packs)
     solver.step(*batches), solver.step(*batches)
     watch = KernelWatch()
     solver.step(*batches)
-    claim.solver(problem, packs).step(*_map(lambda a: a + 1, batches))
+    fixed = any(entry.operation.lower_steps for entry in composition.operations)
+    longer = claim.solver(problem, packs, lower_steps=solver.lower_steps + (0 if fixed else 3))
+    longer.step(*_map(lambda a: a + 1, batches))
     watch.poll()
     assert watch.names == [], f"compiled again: {watch.names}"
 

@@ -1,0 +1,181 @@
+"""The run as Markdown: a table for each work, slopes, goals, the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from goals import goals
+from rounds import ROUNDS, TOLERANCES, Cell, Row
+from systems import OURS, REFERENCE, System
+
+TITLES = {
+    "mlp": "mlp: hyper-cleaning, unrolled",
+    "conv": "conv: the same with convolutions",
+    "ridge_cg": "ridge, conjugate gradient",
+    "ridge_ns": "ridge, Neumann series",
+    "maml": "maml: sinusoids",
+}
+#: What the width of a work is called, and how much of it width 1 is.
+WIDTHS = {"mlp": ("width", 1), "ridge_cg": ("d", 100), "ridge_ns": ("d", 100)}
+
+LEGEND = """\
+One hypergradient by each system, in float32. Each cell runs in turns, every process a fresh one, {rounds}.
+
+- **ms**: median (least–most) of all warm calls; **× ours**: relative to ours.
+- **peak MB**: the most memory of the process above what it had with the data in place, compilers in the process
+  included; median of the processes.
+- **first s**, **compile s**: of the first process; the first call with what it compiles, and the compiling alone. Ours
+  keeps kernels on disk: none are compiled where an earlier run has left them.
+- **float32**, **float64**: the largest difference to PyTorch by hand in float64, relative to the largest entry. Beyond
+  {single:.0e} and {double:.0e} it is marked as off."""
+
+
+def document(rows: Sequence[Row], systems: Sequence[System], call: str, minutes: float, rounds: int = ROUNDS) -> str:
+    works = list(dict.fromkeys(row.cell.work for row in rows))
+    legend = LEGEND.format(
+        rounds=f"{rounds} round{'s' * (rounds > 1)}", single=TOLERANCES["float32"], double=TOLERANCES["float64"]
+    )
+    made = f"Made by `{call}` in {minutes:.0f} minutes on {machine()}."
+    parts = [made, versions(systems), legend, "## What is aimed at", "\n".join(goals(rows))]
+    for work in works:
+        mine = [row for row in rows if row.cell.work == work]
+        parts += [f"## {TITLES[work]}", table(mine), notes(work, systems), slopes(mine)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def versions(systems: Iterable[System]) -> str:
+    by_environment: dict[str, dict[str, str]] = {}
+    for system in systems:
+        by_environment.setdefault(system.environment, {}).update(system.versions)
+    texts = (", ".join(f"{name} {version}" for name, version in found.items()) for found in by_environment.values())
+    return "; ".join(texts) + "."
+
+
+# Tables
+
+
+def table(rows: Sequence[Row]) -> str:
+    name, _ = WIDTHS.get(rows[0].cell.work, ("", 1))
+    sizes = ["T", name] if name else ["T"]
+    head = [*sizes, "system", "ms", "× ours", "peak MB", "first s", "compile s", *TOLERANCES]
+    lines = [f"| {' | '.join(head)} |", "|" + "--:|" * len(sizes) + "---|" + "--:|" * (len(head) - len(sizes) - 1)]
+    return "\n".join([*lines, *(line(row, rows) for row in rows)])
+
+
+def line(row: Row, rows: Sequence[Row]) -> str:
+    """A row of the table; what failed says so in place of its time."""
+    ours = next((other.ms for other in rows if other.cell == row.cell and other.system.label == OURS), None)
+    failed = "float32" in row.failures
+    cells = [
+        *size(row.cell),
+        row.system.label,
+        failure(row.failures["float32"]) if failed else spread(row.times),
+        number(row.ms / ours if row.ms and ours else None, ".2f"),
+        number(row.megabytes, ".0f"),
+        number(row.first("first"), ".2f"),
+        number(row.first("compile"), ".2f"),
+        *(error(row, dtype) for dtype in TOLERANCES),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def size(cell: Cell) -> list[str]:
+    name, unit = WIDTHS.get(cell.work, ("", 1))
+    return [str(cell.steps), f"{unit * cell.width:,}"] if name else [str(cell.steps)]
+
+
+def spread(times: Sequence[float]) -> str:
+    middle, low, high = float(np.median(times)), min(times), max(times)
+    places = 0 if middle >= 100 else 1 if middle >= 10 else 2
+    return f"{middle:.{places}f} ({low:.{places}f}–{high:.{places}f})"
+
+
+def number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def error(row: Row, dtype: str) -> str:
+    if dtype in row.failures:
+        return "failed" if row.failures[dtype] == row.failures.get("float32") else failure(row.failures[dtype])
+    if row.double and row.system.label == REFERENCE and dtype == "float64":
+        return "reference"
+    text = number(row.errors.get(dtype), ".0e").replace("0e+00", "0")
+    return f"**{text} off**" if row.off(dtype) else text
+
+
+def failure(reason: str) -> str:
+    return f"failed: {reason}".replace("|", "\\|")
+
+
+def notes(work: str, systems: Iterable[System]) -> str:
+    """Once for each system, not for each of its variants."""
+    texts = {system.name: system.note(work) for system in systems}
+    return "\n".join(f"- {name}: {text}." for name, text in texts.items() if text)
+
+
+# Slopes
+
+
+def slopes(rows: Sequence[Row]) -> str:
+    """What a lower step more costs, and with which power of the width the time grows."""
+    narrow = [row for row in rows if row.cell.width == 1]
+    steps = next((row.cell.steps for row in rows if row.cell.width > 1), None)
+    by_width = [row for row in rows if row.cell.steps == steps]
+    name, _ = WIDTHS.get(rows[0].cell.work, ("", 1))
+    columns: dict[str, dict[str, str]] = {}
+    if len({row.cell.steps for row in narrow}) > 1:
+        columns["ms per step"] = fitted(narrow, lambda cell: cell.steps, lambda row: row.ms, ".3f")
+        columns["MB per step"] = fitted(narrow, lambda cell: cell.steps, lambda row: row.megabytes, ".3f")
+    if by_width:
+        logarithm = fitted(
+            by_width, lambda cell: np.log(cell.width), lambda row: float(np.log(row.ms)) if row.ms else None, ".2f"
+        )
+        columns[f"power of {name}"] = logarithm
+    if not columns:
+        return ""
+    lines = [f"| system | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    for label in dict.fromkeys(row.system.label for row in rows):
+        lines.append(f"| {label} | {' | '.join(column[label] for column in columns.values())} |")
+    return "\n".join(lines)
+
+
+def fitted(
+    rows: Sequence[Row], x: Callable[[Cell], float], y: Callable[[Row], float | None], form: str
+) -> dict[str, str]:
+    """For each system the slope of the line of least squares."""
+    points: dict[str, list[tuple[float, float]]] = {row.system.label: [] for row in rows}
+    for row in rows:
+        if (value := y(row)) is not None:
+            points[row.system.label].append((x(row.cell), value))
+    return {label: number(slope(found), form) for label, found in points.items()}
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float | None:
+    return float(np.polyfit(*zip(*points), 1)[0]) if len({x for x, _ in points}) > 1 else None
+
+
+# The file
+
+BEGIN, END = "<!-- table -->", "<!-- end -->"
+
+
+def write(path: Path, text: str) -> None:
+    """Replace what lies between the markers; other text of the file is kept."""
+    old = path.read_text("utf-8") if path.exists() else f"# Peers\n\n{BEGIN}\n{END}\n"
+    if old.count(BEGIN) != 1 or old.count(END) != 1:
+        raise SystemExit(f"{path}: expected the markers {BEGIN} and {END}, once each")
+    before, rest = old.split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}", "utf-8")

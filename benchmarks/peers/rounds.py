@@ -1,0 +1,111 @@
+"""The rounds of one cell: all systems in turns, each in a fresh process, and what comes of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from systems import REFERENCE, CellFailed, System
+
+ROUNDS, REPETITIONS = 3, 7
+#: The largest difference to the reference in float64, relative to the largest entry.
+TOLERANCES = {"float32": 1e-3, "float64": 1e-5}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One size of a work."""
+
+    work: str
+    steps: int
+    width: int = 1
+
+    def arguments(self, dtype: str, repetitions: int) -> tuple[str, ...]:
+        return self.work, str(self.steps), str(self.width), dtype, str(repetitions)
+
+
+@dataclass
+class Row:
+    """What one system did in one cell: its answers in float32, and one in float64."""
+
+    cell: Cell
+    system: System
+    timed: list[dict[str, Any]] = field(default_factory=list)
+    double: dict[str, Any] | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+
+    def ask(self, dtype: str, repetitions: int) -> None:
+        """One process more; none after a failure."""
+        if dtype in self.failures:
+            return
+        try:
+            answer = self.system.run(*self.cell.arguments(dtype, repetitions))
+        except CellFailed as error:
+            self.failures[dtype] = str(error)
+        else:
+            if dtype == "float64":
+                self.double = answer
+            else:
+                self.timed.append(answer)
+
+    @property
+    def times(self) -> list[float]:
+        return [ms for answer in self.timed for ms in answer["ms"]]
+
+    @property
+    def ms(self) -> float | None:
+        return statistics.median(self.times) if self.times else None
+
+    @property
+    def megabytes(self) -> float | None:
+        return self._median("megabytes")
+
+    @property
+    def compiler_megabytes(self) -> float | None:
+        """What compiling left in memory, where that can be told."""
+        return self._median("compile_megabytes")
+
+    def first(self, key: str) -> float | None:
+        """A figure of the first process: a later one finds on disk what this one compiled."""
+        return self.timed[0][key] if self.timed else None
+
+    def off(self, dtype: str) -> bool:
+        return dtype in self.errors and not self.errors[dtype] <= TOLERANCES[dtype]
+
+    def _median(self, key: str) -> float | None:
+        values = [answer[key] for answer in self.timed if answer[key] is not None]
+        return statistics.median(values) if values else None
+
+
+def play(cell: Cell, systems: Sequence[System], rounds: int, repetitions: int) -> list[Row]:
+    """A row for each system that knows the work, or that cannot run at all."""
+    rows = [Row(cell, system) for system in systems if cell.work in system.works or system.broken]
+    for number in range(rounds):
+        for row in rows if number % 2 == 0 else reversed(rows):
+            row.ask("float32", repetitions)
+    for row in rows:
+        row.ask("float64", 0)
+    compare(rows)
+    return rows
+
+
+def compare(rows: Sequence[Row]) -> None:
+    """Every hypergradient against the reference's in float64."""
+    reference = next((row.double for row in rows if row.system.label == REFERENCE), None)
+    if reference is None:
+        return
+    for row in rows:
+        for dtype, answer in (("float32", row.timed[0] if row.timed else None), ("float64", row.double)):
+            if answer is not None:
+                row.errors[dtype] = difference(reference["value"], answer["value"])
+
+
+def difference(expected: Sequence[float], found: Sequence[float]) -> float:
+    """The largest, relative to the largest entry; infinite where there is none."""
+    if len(found) != len(expected) or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(np.subtract(found, expected)).max() / np.abs(expected).max())

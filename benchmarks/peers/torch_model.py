@@ -1,0 +1,124 @@
+"""The works in PyTorch's terms, for all systems that run on it: nets, objectives, data, and what a hypergradient is.
+
+An objective takes x, the net's parameters by name (None will do but for `ridge`), its outputs and the batch's targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from work import Layer, Work
+
+Tensors = Mapping[str, Tensor]
+Objective = Callable[[Any, Any, Tensor, Tensor], Tensor]
+
+
+class Dot(nn.Module):
+    """A linear map to one number, as one vector."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(inputs))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.weight
+
+
+MODULES: dict[str, Callable[..., nn.Module]] = {
+    "linear": nn.Linear,
+    "conv": lambda inputs, outputs: nn.Conv2d(inputs, outputs, 3, padding=1),
+    "dot": Dot,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "pool": lambda: nn.MaxPool2d(2),
+    "flatten": nn.Flatten,
+}
+
+
+def network(work: Work) -> nn.Module:
+    """The net as a module, with its start in it."""
+    net = nn.Sequential(*(MODULES[kind](*sizes) for kind, *sizes in work.layers))
+    net.load_state_dict(tensors(work.lower_start), assign=True)
+    return net.requires_grad_()
+
+
+def outputs(layers: Iterable[Layer], y: Tensors, inputs: Tensor) -> Tensor:
+    """The net as a function, without a module's expense."""
+    for place, (kind, *_) in enumerate(layers):
+        if kind == "linear":
+            inputs = F.linear(inputs, y[f"{place}.weight"], y[f"{place}.bias"])
+        elif kind == "conv":
+            inputs = F.conv2d(inputs, y[f"{place}.weight"], y[f"{place}.bias"], padding=1)
+        elif kind == "dot":
+            inputs = inputs @ y[f"{place}.weight"]
+        else:
+            inputs = PLAIN[kind](inputs)
+    return inputs
+
+
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "pool": lambda inputs: F.max_pool2d(inputs, 2),
+    "flatten": lambda inputs: inputs.flatten(1),
+}
+
+
+def squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs - targets) ** 2).mean()
+
+
+def weighted(x: Tensor, y: Tensors, outputs: Tensor, targets: Tensor) -> Tensor:
+    return (torch.sigmoid(x) * F.cross_entropy(outputs, targets, reduction="none")).mean()
+
+
+def penalised(x: Tensor, y: Tensors, outputs: Tensor, targets: Tensor) -> Tensor:
+    return squared(outputs, targets) / 2 + (torch.exp(x) * y["0.weight"] ** 2).sum() / 2
+
+
+def objectives(work: Work) -> tuple[Objective, Objective]:
+    """f and F."""
+    if work.name.startswith("ridge"):
+        return penalised, lambda x, y, outputs, targets: squared(outputs, targets) / 2
+    if work.name == "maml":
+        return (lambda x, y, outputs, targets: squared(outputs, targets),) * 2
+    return weighted, lambda x, y, outputs, targets: F.cross_entropy(outputs, targets)
+
+
+def bound(work: Work) -> tuple[Callable[[Any, Tensors], Tensor], Callable[[Any, Tensors], Tensor]]:
+    """f and F as functions of x and y alone, on the work's batches."""
+
+    def bind(objective: Objective, arrays: Mapping[str, np.ndarray]) -> Callable[[Any, Tensors], Tensor]:
+        batch = tensors(arrays)
+        return lambda x, y: objective(x, y, outputs(work.layers, y, batch["inputs"]), batch["targets"])
+
+    lower, upper = objectives(work)
+    return bind(lower, work.lower_batch), bind(upper, work.upper_batch)
+
+
+def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Labels become int64, which cross entropy asks for."""
+    return {
+        key: torch.tensor(value, dtype=torch.int64 if value.dtype.kind == "i" else None)
+        for key, value in arrays.items()
+    }
+
+
+def leaf(array: np.ndarray) -> Tensor:
+    return torch.tensor(array, requires_grad=True)
+
+
+def task_batches(work: Work) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """The lower and the upper batch of each task."""
+    both = [tensors(work.lower_batch), tensors(work.upper_batch)]
+    count = len(both[0]["inputs"])
+    return [tuple({key: value[task] for key, value in batch.items()} for batch in both) for task in range(count)]
+
+
+def host(gradients: Iterable[Tensor]) -> np.ndarray:
+    return torch.cat([gradient.detach().reshape(-1) for gradient in gradients]).numpy()

@@ -1,0 +1,136 @@
+"""The works: sizes, data and starts from fixed seeds, the same numbers for every system. Needs numpy alone.
+
+mlp     hyper-cleaning: one weight logit per training row, x; the net's parameters y by T steps of SGD
+conv    the same with four convolutions
+ridge   one log penalty per feature, x; the hypergradient by implicit differentiation after one step of descent,
+        its linear system by CG ("ridge_cg") or by a Neumann series ("ridge_ns")
+maml    x is where the y of every task starts, sinusoids
+
+    f: mlp, conv  mean(sigmoid(x_i) · cross entropy_i)       F: the mean cross entropy on a second batch
+       ridge      ½ mean((A y - b)²) + ½ Σ exp(x_j) y_j²        ½ mean((A' y - b')²)
+       maml       mean squared error of a task's points         of others of its points, averaged over the tasks
+
+A net is a tuple of layers; what a layer is in a framework's terms is the framework's to say. Its parameters are named
+and shaped as those of `nn.Sequential`, "0.weight" of shape (out, in) first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+#: Iterations of CG, all of them done, and terms of the Neumann series.
+TERMS = 20
+#: Entries of a long hypergradient that are compared.
+COMPARED = 2000
+
+Layer = tuple  # ("linear", in, out), ("conv", in, out), ("dot", in), ("tanh",), ("relu",), ("pool",), ("flatten",)
+Arrays = dict[str, np.ndarray]
+#: (rate, layers, x, y, lower batch, upper batch)
+Drawn = tuple[float, tuple[Layer, ...], np.ndarray | None, Arrays, Arrays, Arrays]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a system gets. `upper_start` is None where x starts as y does; a task is the first axis of `maml`'s data."""
+
+    name: str
+    steps: int
+    rate: float
+    layers: tuple[Layer, ...]
+    upper_start: np.ndarray | None
+    lower_start: Arrays
+    lower_batch: Arrays
+    upper_batch: Arrays
+
+
+def make(name: str, steps: int, width: int, dtype: str) -> Work:
+    """Draw a work. `width` multiplies hidden units, channels, or the features of `ridge`."""
+    rate, layers, x, *arrays = MAKERS[name](np.random.default_rng(2024), width)
+    return Work(name, steps, rate, layers, None if x is None else x.astype(dtype), *(cast(a, dtype) for a in arrays))
+
+
+def cast(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
+    """In this precision; labels stay as they are."""
+    return {key: value if value.dtype.kind == "i" else value.astype(dtype) for key, value in arrays.items()}
+
+
+def parameters(layers: tuple[Layer, ...], rng: np.random.Generator) -> Arrays:
+    """Weights of spread 1/√(what comes in), biases of zero."""
+    values = {}
+    for place, (kind, *sizes) in enumerate(layers):
+        if kind in ("linear", "conv"):
+            inputs, outputs = sizes
+            shape = (outputs, inputs, 3, 3) if kind == "conv" else (outputs, inputs)
+            values[f"{place}.weight"] = rng.normal(size=shape) / np.prod(shape[1:]) ** 0.5
+            values[f"{place}.bias"] = np.zeros(outputs)
+    return values
+
+
+def cleaning(layers: tuple[Layer, ...], rows: int, shape: tuple[int, ...], rng: np.random.Generator) -> Drawn:
+    def batch() -> Arrays:
+        return {"inputs": rng.normal(size=(rows, *shape)), "targets": rng.integers(0, 10, rows).astype("int32")}
+
+    return 0.1, layers, np.zeros(rows), parameters(layers, rng), batch(), batch()
+
+
+def mlp(rng: np.random.Generator, width: int) -> Drawn:
+    hidden = 128 * width
+    return cleaning((("linear", 64, hidden), ("tanh",), ("linear", hidden, 10)), 512, (64,), rng)
+
+
+def conv(rng: np.random.Generator, width: int) -> Drawn:
+    channels = [1, 16 * width, 32 * width, 32 * width, 32 * width]
+    first, second, third, fourth = ((("conv", inputs, outputs), ("relu",)) for inputs, outputs in pairwise(channels))
+    last = (("flatten",), ("linear", channels[-1] * 4 * 4, 10))
+    layers = (*first, *second, ("pool",), *third, *fourth, ("pool",), *last)
+    return cleaning(layers, 64, (1, 16, 16), rng)
+
+
+def ridge(rng: np.random.Generator, width: int) -> Drawn:
+    """Features of unequal scale, so that CG is not done after its iterations; the step is that of the series too."""
+    features, rows = 100 * width, 512 if width == 1 else 1000
+    truth, scale = rng.normal(size=features), rng.permutation(np.geomspace(1, 0.2, features))
+    penalty = rng.uniform(np.log(0.02), np.log(0.2), features)
+
+    def batch() -> Arrays:
+        inputs = rng.normal(size=(rows, features)) * scale
+        return {"inputs": inputs, "targets": inputs @ truth + rng.normal(size=rows)}
+
+    lower, upper = batch(), batch()
+    a = lower["inputs"]
+    gram = a @ a.T if rows < features else a.T @ a
+    largest = np.linalg.eigvalsh(gram)[-1] / rows + np.exp(penalty.max())
+    rate = float(f"{1 / largest:.3g}")  # the last digits would be those of the linear algebra underneath
+    return rate, (("dot", features),), penalty, {"0.weight": 0.5 * truth}, lower, upper
+
+
+def maml(rng: np.random.Generator, width: int, tasks: int = 32, points: int = 10) -> Drawn:
+    hidden = 40 * width
+    layers = (("linear", 1, hidden), ("tanh",), ("linear", hidden, hidden), ("tanh",), ("linear", hidden, 1))
+    amplitude, phase = rng.uniform(0.1, 5, (tasks, 1, 1)), rng.uniform(0, np.pi, (tasks, 1, 1))
+
+    def batch() -> Arrays:
+        at = rng.uniform(-5, 5, (tasks, points, 1))
+        return {"inputs": at, "targets": amplitude * np.sin(at + phase)}
+
+    return 0.01, layers, None, parameters(layers, rng), batch(), batch()
+
+
+MAKERS: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
+    "mlp": mlp,
+    "conv": conv,
+    "ridge_cg": ridge,
+    "ridge_ns": ridge,
+    "maml": maml,
+}
+
+
+def compared(hypergradient: np.ndarray) -> list[float]:
+    """The entries that go into the comparison: all, or the same few of a long one."""
+    if hypergradient.size > COMPARED:
+        hypergradient = hypergradient[np.random.default_rng(7).choice(hypergradient.size, COMPARED, replace=False)]
+    return hypergradient.astype("float64").tolist()

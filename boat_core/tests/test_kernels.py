@@ -1,0 +1,114 @@
+"""Packs' kernels: used where they can be, plain operators elsewhere, and never where a derivative is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import boat_core as boat
+from boat_core.kernels import differentiated, kernels_allowed
+from boat_core.testing import assert_close
+
+SOURCE = """
+#include "boat_kernel.h"
+// in: a b  out: a  numbers: factor  results: the sum of what comes out, and what came before it
+template <class T> void marked(const boat::Call<T>& call) {
+    const T factor = call.number(0);
+    call.each([=] BOAT_HD(const boat::Leaf<T>& leaf, int64_t i) {
+        leaf.out(0)[i] = leaf.in(0)[i] + factor * leaf.in(1)[i];
+    });
+    call.sum(0, [=] BOAT_HD(const boat::Leaf<T>& leaf, int64_t i) { return boat::Sums<T, 1>{{leaf.out(0)[i]}}; });
+    call.once([=] BOAT_HD(double* result) { result[1] = 1 / result[0]; });
+}
+BOAT_KERNEL(marked)
+"""
+
+
+def marked(a, b, factor):
+    """a + factor·b; Σ, 1/Σ"""
+    total = a + factor * b
+    value = sum(float(leaf.numpy().sum()) for leaf in total.leaves)
+    return total, value, 1 / value
+
+
+@pytest.fixture
+def spied(tmp_path):
+    """The kernel, and how often its plain operators were called."""
+    calls = []
+
+    def plain(a, b, factor):
+        """As above."""
+        calls.append(factor)
+        return marked(a, b, factor)
+
+    plain.__name__ = "marked"
+
+    def make(text=SOURCE):
+        source = tmp_path / f"marked{len(list(tmp_path.iterdir()))}.cu"
+        source.write_text(text)
+        return boat.kernel(source, like=("a",), results=2)(plain)
+
+    return make, calls
+
+
+def vectors(dtype="float64", *more):
+    rng = np.random.default_rng(0)
+    shapes = [(3, 5), (70_001,), (0,), (1,)]
+    made = [[rng.normal(size=shape).astype(kind) for shape, kind in zip(shapes, (dtype, *more, *[dtype] * 3))]]
+    return [boat.Vector.of(made[0], "v"), boat.Vector.of([leaf[::-1].copy() for leaf in made[0]], "v")]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_a_kernel_takes_the_place_of_plain_operators(spied, dtype, tolerance):
+    make, calls = spied
+    kernel, (a, b) = make(), vectors(dtype)
+    found, total, inverse = kernel(a, b, 0.3)
+    assert not calls
+    truth, *numbers = marked(a, b, 0.3)
+    assert_close(found, truth, tolerance)
+    assert_close(np.array([total, inverse]), np.array(numbers), 1e3 * tolerance)
+    found.check_like(a, "found")
+
+
+def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
+    make, calls = spied
+    kernel, (a, b) = make(), vectors()
+    with kernels_allowed(False):
+        kernel(a, b, 1.0)
+    kernel(*vectors("float64", "float32"), 2.0)
+    broken = make(SOURCE.replace("marked)", "marked) nonsense;"))
+    assert_close(broken(a, b, 3.0)[0], marked(a, b, 3.0)[0], 1e-12)
+    broken(a, b, 4.0)
+    missing = make(SOURCE.replace("marked", "another"))
+    missing(a, b, 5.0)
+    assert calls == [1.0, 2.0, 3.0, 4.0, 5.0]
+    said = capsys.readouterr().err
+    assert said.count("did not compile") == 1
+    assert "nonsense" in said
+    assert said.count("holds no kernel 'marked'; BOAT_KERNEL(marked) makes one of a template") == 1
+    assert not broken.available
+    assert not missing.available
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_comes_out_has_no_history(spied, allowed):
+    import jittor as jt
+
+    make, _ = spied
+    kernel, (a, b) = make(), vectors()
+    with kernels_allowed(allowed):
+        found = kernel(a, b, 0.3)[0]
+    assert not jt.grad(found.leaves[0].sum(), a.leaves[0]).numpy().any()
+    with differentiated(), pytest.raises(boat.SecondOrderError, match=r"kernel marked: .* call marked.reference"):
+        kernel(a, b, 0.3)
+
+
+@pytest.mark.parametrize(("like", "message"), [(("c",), "like names 'c'"), ((), "are missing")])
+def test_a_declaration_that_makes_no_sense(tmp_path, like, message):
+    with pytest.raises(boat.DeclarationError, match=message):
+        boat.kernel(tmp_path / "marked.cu", like=like)(marked)
+
+
+def test_an_operation_declares_kernels_and_not_their_names():
+    with pytest.raises(boat.DeclarationError, match="kernels must be made by boat_core.kernel"):
+        boat.Operation("A", "approximate", "estimator", "s", "f", "t", apply=marked, kernels=("marked",))

@@ -1,0 +1,23 @@
+"""Every CUDA source compiles, where there is a compiler for it; whether it is right only a device can tell."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from boat_core.registry import registry
+from boat_core.runtime import native
+from boat_core.runtime.cuda import find_toolkit
+
+TOOLKIT = find_toolkit()
+SOURCES = sorted({kernel.source for entry in registry().entries for kernel in entry.operation.kernels})
+
+
+@pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit here")
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_a_packs_kernels_compile_for_cuda(source, tmp_path):
+    flags = ["-x", "cu", *native.CUDA_FLAGS, "-Xcompiler=-fopenmp", f"-I{native.INCLUDE}"]
+    command = [str(TOOLKIT.nvcc), *flags, "-c", str(source), "-o", str(tmp_path / "kernels.o")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
