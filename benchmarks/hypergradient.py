@@ -1,4 +1,4 @@
-"""Time and memory of one hypergradient by RAD, for T lower steps and segments of the pullback.
+"""Time and memory of one hypergradient by RAD, for T lower steps and what the pullback keeps.
 
 The work: 512 training rows × 64 features, a 64-128-10 tanh network, one weight per row, SGD, float32. Each cell runs in
 a process of its own (peak memory is the process's), all in one call of this script; times are medians of 7 after a
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-SEGMENTS = ("1", "10", "all")
+SEGMENTS = ("1", "10", "all", "sqrt", "auto")
 
 
 def measure(steps: int, segment: str) -> dict[str, float]:
@@ -55,7 +55,7 @@ def measure(steps: int, segment: str) -> dict[str, float]:
         lower_steps=steps,
         lower_optimizer=boat.sgd(0.1),
         upper_optimizer=boat.sgd(0.1),
-        segment=segment if segment == "all" else int(segment),
+        segment=int(segment) if segment.isdigit() else segment,
     )
     batch = {"images": images, "one_hot": one_hot}
 
