@@ -13,7 +13,8 @@ import boat_core as boat
 from boat_core.cli import main
 from boat_core.composition import compose, enumerate_solvers
 from boat_core.registry import published_operations, registry
-from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver
+from boat_core.runtime import native
+from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, conformance
 from boat_core.testing.claims import lower_steps
 
 ALPHA, DECAY, INNER = 0.4, 0.7, 0.05
@@ -261,6 +262,13 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
     taken, declared = check_solver(composition, registry())
     if not EARLY & {o.name for o in composition.operations}:
         assert taken == declared + declared
+
+
+@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.truth], ids=str)
+def test_without_a_compiler_the_numbers_are_the_same(claim, monkeypatch):
+    """No operators and no kernels of ours: Jittor's own derivatives, and plain operators."""
+    monkeypatch.setattr(native, "operators", lambda: None)
+    conformance.check_closed_form(claim, registry(), 4, 3, "float64", False)
 
 
 def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):

@@ -87,8 +87,8 @@ def test_explain(boat):
     assert code == 0
     assert [stage["name"] for stage in found["stages"]] == ["SUM", "STEP", "HALF", "ALL"]
     assert (found["cost"], found["second_derivatives"]) == ({"gradients": 6, "hvps": 1}, True)
-    assert found["holds"] == {"iterates": 5, "graph_steps": None, "allowed": 32 * 2**20}
-    assert "the graph of as many steps as fit into 32.0 MiB" in boat("explain", "config.yaml")[1]
+    assert found["holds"] == {"iterates": 5, "graph_steps": None, "allowed": 40 * 2**20}
+    assert "the graph of as many steps as fit into 40.0 MiB" in boat("explain", "config.yaml")[1]
     for segment, holds in (("1", (5, 1)), ("3", (5, 3)), ("all", (5, 4)), ("sqrt", (4, 1))):
         found = json.loads(boat("explain", "config.yaml", "--json", "--set", f"solver.segment={segment}")[1])
         assert (found["holds"]["iterates"], found["holds"]["graph_steps"]) == holds

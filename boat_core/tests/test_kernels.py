@@ -103,6 +103,15 @@ def test_what_comes_out_has_no_history(spied, allowed):
         kernel(a, b, 0.3)
 
 
+def test_what_does_not_fit_is_an_error(spied):
+    make, _ = spied
+    kernel, (a, b) = make(), vectors()
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        kernel(a, b)
+    with pytest.raises(boat.StructureError, match="kernel marked: expected vectors of one space .got 4, 3 leaves"):
+        kernel(a, boat.Vector(b.leaves[:3], None), 0.3)
+
+
 @pytest.mark.parametrize(("like", "message"), [(("c",), "like names 'c'"), ((), "are missing")])
 def test_a_declaration_that_makes_no_sense(tmp_path, like, message):
     with pytest.raises(boat.DeclarationError, match=message):

@@ -86,6 +86,8 @@ CASES = {
     "strides and padding": conv(1, (2, 1), (1, 2), 1),
     "groups and dilation": conv(2, 2, 2, (2, 1)),
     "depthwise": conv(4, 1, 1, 1, channels=8),
+    "tanh(a @ b + c)": Case(lambda a, b, c: jt.tanh(a @ b + c), [(4, 3), (3, 2), (2,)], {"matmul", "bias_add", "tanh"}),
+    "tanh(a @ b)": Case(lambda a, b: (a @ b).tanh(), [(4, 3), (3, 2)], {"matmul", "tanh"}),
     "max pooling": Case(lambda x: nn.max_pool2d(x, 2), IMAGE, {"max_index", "gather"}),
     "max pooling, all options": Case(
         lambda x: nn.MaxPool2d((3, 2), (2, 2), (1, 0), ceil_mode=True)(x), IMAGE, {"max_index", "gather"}

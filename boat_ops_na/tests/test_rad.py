@@ -23,9 +23,9 @@ def solver(problem, **more):
         (1, 0, (0, 6), 2 * STEPS),
         (2, 0, (2, 6), 2 * STEPS - 2),
         ("all", 0, (5, 6), STEPS),
-        ("sqrt", 0, (0, 6), 2 * STEPS + 3),  # the ends of two stretches of three are kept
+        ("sqrt", 0, (0, 5), 2 * STEPS + 3),  # the ends of two stretches of three are kept
         ("auto", "1 MiB", (5, 6), STEPS),
-        ("auto", 0, (0, 6), 2 * STEPS + 3),
+        ("auto", 0, (0, 5), 2 * STEPS + 3),
         ("auto", 6 * 4 * 8, (0, 6), 2 * STEPS),  # the iterates alone
     ],
 )

@@ -15,14 +15,13 @@ like those named in `like`, and then `results` floats.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import DeclarationError, SecondOrderError
+from .errors import DeclarationError, SecondOrderError, StructureError
 
 if TYPE_CHECKING:
     from .runtime.native import Library
@@ -31,28 +30,33 @@ _allowed: ContextVar[bool] = ContextVar("boat_kernels", default=True)
 _differentiated: ContextVar[bool] = ContextVar("boat_differentiated", default=False)
 
 
-@contextmanager
-def kernels_allowed(allowed: bool) -> Iterator[None]:
+class _Inside:
+    """A context variable set for a block: entered at every lower step, so a plain class."""
+
+    __slots__ = ("_token", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[bool], value: bool) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> None:
+        self._token = self._variable.set(self._value)
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)
+
+
+def kernels_allowed(allowed: bool) -> _Inside:
     """Inside this block kernels are used where they can be had, or their plain operators alone."""
-    token = _allowed.set(allowed)
-    try:
-        yield
-    finally:
-        _allowed.reset(token)
+    return _Inside(_allowed, allowed)
 
 
-@contextmanager
-def differentiated() -> Iterator[None]:
+def differentiated() -> _Inside:
     """What is computed inside this block will be differentiated: a kernel there is an error."""
-    token = _differentiated.set(True)
-    try:
-        yield
-    finally:
-        _differentiated.reset(token)
+    return _Inside(_differentiated, True)
 
 
 class Kernel:
-    """One kernel; see the module. Call it like the function that it was made from.
+    """One kernel; see the module. Call it like the function that it was made from, with positional arguments.
 
     What it returns is detached. It has no derivative: where one will be taken (in an objective, in the direction of a
     base map) a call is an error, and `reference` is what to call.
@@ -62,7 +66,9 @@ class Kernel:
         self.reference, self.source, self.results = reference, source, results
         self.name = reference.__name__
         self.summary = (inspect.getdoc(reference) or "").split("\n")[0]
-        self.parameters = names = tuple(inspect.signature(reference).parameters)
+        parameters = inspect.signature(reference).parameters
+        self.parameters = names = tuple(parameters)
+        self._variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
         unknown = [name for name in like if name not in names]
         if unknown or not self.summary or not like:
             wrong = f"like names {unknown[0]!r}" if unknown else "a docstring and `like` are missing"
@@ -106,6 +112,11 @@ class Kernel:
         vectors = [value for value in arguments if isinstance(value, Vector)]
         numbers = [float(value) for value in arguments[len(vectors) :]]
         leaves = len(vectors[0].leaves)
+        if not self._variadic and len(arguments) != len(self.parameters):
+            return None  # Python says what is wrong
+        if any(len(vector.leaves) != leaves for vector in vectors):
+            counts = ", ".join(str(len(vector.leaves)) for vector in vectors)
+            raise StructureError(f"kernel {self.name}: expected vectors of one space (got {counts} leaves)")
         inputs = [leaf for vector in vectors for leaf in vector.leaves]
         found = operators.call(address, self.name, inputs, leaves, self._like, self.results, numbers)
         if not found:

@@ -22,7 +22,7 @@ from .errors import OptionError
 
 WORDS = ("auto", "all", "sqrt")
 #: Beside a process that has compiled its kernels this is little; it keeps whole trajectories of small problems.
-DEFAULT_ALLOWED = "32 MiB"
+DEFAULT_ALLOWED = "40 MiB"
 
 _UNITS = {"b": 1} | {
     f"{prefix}{suffix}": base**power
@@ -72,7 +72,8 @@ class Memory:
 
 def _checkpoints(steps: int) -> Held:
     every = math.isqrt(steps - 1) + 1
-    return Held(0, min(steps + 1, 2 * every), every)
+    kept = steps // every + 1 + (steps % every > 0)
+    return Held(0, min(steps + 1, kept + every - 1), every)
 
 
 def read_bytes(size: int | str) -> int:

@@ -103,15 +103,10 @@ class OuterStep:
             direction: Vector = _applied(base, objective, x, y, t, options)
             return direction
 
-        projected = self.bilevel.problem.project_lower is not None
-        return LowerStep(
-            along,
-            self.optimizer,
-            self.bilevel.project_lower if projected else None,
-            None if projected else base.operation.optimizer_steps.get(self.optimizer.name),
-            self.x,
-            self.start,
-        )
+        project = self.bilevel.project_lower if self.bilevel.problem.project_lower is not None else None
+        known = project is None and self.optimizer.options is not None
+        fused = base.operation.optimizer_steps.get(self.optimizer.name) if known else None
+        return LowerStep(along, self.optimizer, project, fused, self.x, self.start)
 
     def _aggregated(self, bilevel: Bilevel, given: Mapping[str, Mapping[str, Any]] | None = None) -> LowerObjective:
         """ψ: the lower objective as the map chain's modifiers wrap it, `given` in place of some of their options."""

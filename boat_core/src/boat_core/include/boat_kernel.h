@@ -168,6 +168,7 @@ template <class T> struct Call {
 #ifdef __CUDACC__
         if (raw.on_device) {
             bool add = false;
+            cudaMemsetAsync(total, 0, n * sizeof(double), 0);
             launches([&](const Leaves<T>& leaves, int blocks) {
                 sum_kernel<T, n><<<blocks, threads>>>(leaves, body, scratch());
                 total_kernel<n><<<1, 32>>>(scratch(), blocks, total, add);

@@ -21,7 +21,7 @@ class Optimizer:
         plain_rate: η where one update is exactly -η · gradient, else None. Estimators that take the step to be
             y - η∇ψ rely on it.
         rate: its step size where it has one; operations whose own is not given take it.
-        options: what it was made with; kernels that do the same step read it.
+        options: what it was made with, for kernels that do the same step; without them it is stepped as `update` says.
     """
 
     name: str

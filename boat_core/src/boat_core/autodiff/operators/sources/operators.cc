@@ -57,7 +57,7 @@ int64 graph_bytes(const vector<VarHolder*>& ends) {
 vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves,
                         const vector<int>& like, int results, const vector<float64>& numbers) {
     const vector<Var*> in = variables(inputs);
-    if (!served(inputs)) return {};
+    if (!served(inputs) || in.size() > size_t(::boat::most_groups * leaves)) return {};
     for (size_t i = 0; i < in.size(); i++)
         if (in[i]->num != in[i % leaves]->num) return {};
     auto* op = new Call(in, reinterpret_cast<boat_function>(function), label, leaves, like, results, numbers);
@@ -73,7 +73,12 @@ VarHolder* matmul(VarHolder* a, VarHolder* b, bool trans_a, bool trans_b) {
     return held(make<Matmul>({a->var, b->var}, trans_a, trans_b));
 }
 
-VarHolder* tanh(VarHolder* x) { return held(make<Tanh>({x->var})); }
+VarHolder* tanh(VarHolder* x) {
+    auto* product = dynamic_cast<Matmul*>(x->var->input());
+    if (product && product->open())
+        return held(make<Matmul>(product->factors(), product->trans_a, product->trans_b, true));
+    return held(make<Tanh>({x->var}));
+}
 
 VarHolder* logistic(VarHolder* x) {
     return held(make<Logistic>({x->var}, 1.0, std::numeric_limits<double>::infinity()));
@@ -94,10 +99,8 @@ VarHolder* cross_entropy(VarHolder* logits, VarHolder* target) {
 }
 
 VarHolder* bias_add(VarHolder* x, VarHolder* b, int axis) {
-    // A product that nothing else uses yet: the bias goes in there.
     auto* product = dynamic_cast<Matmul*>(x->var->input());
-    if (product && !product->biased && axis == 1 && product->batch == 1 && x->var->shape.size() == 2 &&
-        x->var->_outputs.empty() && !x->var->is_finished())
+    if (product && product->open() && !product->biased && axis == 1)
         return held(make<Matmul>({product->input(0), product->input(1), b->var}, product->trans_a, product->trans_b));
     return held(make<BiasAdd>({x->var, b->var}, axis));
 }

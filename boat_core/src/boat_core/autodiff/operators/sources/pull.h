@@ -88,7 +88,7 @@ inline VarPtr sum_of(vector<VarPtr>&& parts) {
         }
         // Made for this sum alone? Then it need not be there at all.
         Op* op = part->backward_liveness == 1 && part->_outputs.empty() ? part->input() : nullptr;
-        if (auto* product = dynamic_cast<Matmul*>(op); product && !product->biased && part->shape.size() == 2) {
+        if (auto* product = dynamic_cast<Matmul*>(op); product && !product->biased && !product->squashed && part->shape.size() == 2) {
             factors.push_back(product->input(0));
             factors.push_back(product->input(1));
             transposed.emplace_back(product->trans_a, product->trans_b);
