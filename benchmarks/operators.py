@@ -225,7 +225,7 @@ def parts(program: Program, steps: int) -> tuple[float, ...]:
 
 
 def inside_jittor(once: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds in Jittor's `sync`, and in its `grad` and our `pull`: what cProfile itself costs falls outside of both."""
+    """Seconds in Jittor's `sync`, and in its `grad` and our `pull`; cProfile's own cost falls outside of both."""
     profiler = cProfile.Profile()
     profiler.runcall(once)
     spent = {name: own for (_, _, name), (_, _, own, _, _) in vars(pstats.Stats(profiler))["stats"].items()}

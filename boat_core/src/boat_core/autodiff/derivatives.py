@@ -56,7 +56,7 @@ def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], 
         for counter in _counters:
             counter.hvps += 1
     operators = native.operators()
-    if operators is not None:
+    if operators is not None and not jt.flags.amp_reg:
         return operators.pull(list(outputs), list(cotangents), list(wrt))
     fixed = [cotangent.detach() for cotangent in cotangents]
     return [array.detach() for array in jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)]
