@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 ROUNDS, REPETITIONS = 3, 9
 SWITCH = "BOAT_NATIVE"
@@ -370,20 +371,14 @@ def profile_table() -> str:
     return table("Where the time goes", PROFILE.format(name=FIRST[0], steps=FIRST[1]), head, profile_rows())
 
 
-def machine() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    versions = f"Python {platform.python_version()}, Jittor {metadata.version('jittor')}"
-    return f"{model}, {os.cpu_count()} cores, {versions}"
+def versions() -> str:
+    return f"Python {platform.python_version()}, Jittor {metadata.version('jittor')}"
 
 
 def document(tables: Iterable[str], options: Sequence[str]) -> str:
     about = "\n\n".join(part for part in (__doc__ or "").split("\n\n")[:3] if not part.startswith("    "))
     call = " ".join(["python benchmarks/operators.py", *options])
-    return f"# The operators\n\nMade by `{call}` on {machine()}.\n\n{about}\n\n" + "\n".join(tables)
+    return f"# The operators\n\nMade by `{call}` on {machine()}, {versions()}.\n\n{about}\n\n" + "\n".join(tables)
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ tests/test_convergence.py holds every solver to.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import statistics
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from known_solutions import ManyMinima, Quadratic, Residual, Start, counterexample
+from machine import machine
 
 import boat_core as boat
 from boat_core.composition import Composition, compose, enumerate_solvers
@@ -210,16 +210,6 @@ def on_many_minima(name: str, start: tuple[float, float] = START) -> list[float]
 # The tables
 
 
-def machine() -> str:
-    """CPU model, cores, versions."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, Jittor {jt.__version__}, float64"
-
-
 def escaped(name: str) -> str:
     """A solver's name as a cell of a Markdown table."""
     return name.replace("|", "\\|")
@@ -279,9 +269,10 @@ def document() -> str:
     exceptions = " ".join(f"{name}: {why}." for name, why in EXCEPTIONS.items())
     arrived = "\n".join(f"- {name}: {how}." for name, (_, how) in COUNTEREXAMPLE.items())
     case = ManyMinima()
+    where = f"{machine()}, Python {platform.python_version()}, Jittor {jt.__version__}, float64"
     return f"""# All valid solvers
 
-Made by `python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png` on {machine()}.
+Made by `python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png` on {where}.
 Times are this machine's; read the ratios. Everything else is the same on every run, and `tests/test_convergence.py`
 holds every solver to it.
 

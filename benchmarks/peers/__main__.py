@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what all benchmarks share
+
 from picture import plot
 from report import document, line, write
 from rounds import REPETITIONS, ROUNDS, Cell, Row, play

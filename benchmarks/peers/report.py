@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from goals import goals
+from machine import machine
 from rounds import ROUNDS, TOLERANCES, Cell, Row
 from systems import OURS, REFERENCE, System
 
@@ -39,21 +39,12 @@ def document(rows: Sequence[Row], systems: Sequence[System], call: str, minutes:
     legend = LEGEND.format(
         rounds=f"{rounds} round{'s' * (rounds > 1)}", single=TOLERANCES["float32"], double=TOLERANCES["float64"]
     )
-    made = f"Made by `{call}` in {minutes:.0f} minutes on {machine()}."
+    made = f"Made by `{call}` in {minutes:.0f} minutes on {machine()}, {platform.system()}."
     parts = [made, versions(systems), legend, "## What is aimed at", "\n".join(goals(rows))]
     for work in works:
         mine = [row for row in rows if row.cell.work == work]
         parts += [f"## {TITLES[work]}", table(mine), notes(work, systems), slopes(mine)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def machine() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def versions(systems: Iterable[System]) -> str:
