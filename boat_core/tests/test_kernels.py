@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import boat_core as boat
 from boat_core.kernels import differentiated, kernels_allowed
+from boat_core.runtime import native
 from boat_core.testing import assert_close
 
 SOURCE = """
@@ -81,11 +84,16 @@ def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
     broken(a, b, 4.0)
     missing = make(SOURCE.replace("marked", "another"))
     missing(a, b, 5.0)
-    assert calls == [1.0, 2.0, 3.0, 4.0, 5.0]
+    absent = make()
+    absent.source = absent.source.with_name("absent.cu")
+    absent(a, b, 6.0)
+    assert not native.compiled(Path(), absent.source)
+    assert calls == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     said = capsys.readouterr().err
     assert said.count("did not compile") == 1
     assert "nonsense" in said
     assert said.count("holds no kernel 'marked'; BOAT_KERNEL(marked) makes one of a template") == 1
+    assert said.count("absent.cu") >= 1
     assert not broken.available
     assert not missing.available
 

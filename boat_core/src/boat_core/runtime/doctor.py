@@ -101,7 +101,7 @@ def _judge(found: dict[str, Any], findings: list[dict[str, str]]) -> None:
     elif not numpy.startswith("1."):
         findings.append(_finding("warning", f"Jittor was written for numpy 1 (got {numpy})", "pip install 'numpy<2'"))
     for path in found["native"]["failed"]:
-        what = f"BOAT's kernel header or operators did not compile, see {path}"
+        what = f"BOAT's kernel header, its operators or a pack's kernels did not compile, see {path}"
         findings.append(_finding("warning", what, "remove it to try again"))
     driver, toolkit = found["cuda"]["driver"], found["cuda"]["toolkit"]
     if driver["usable"] and toolkit is None:
