@@ -8,7 +8,8 @@ from importlib import import_module
 import pytest
 
 from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
-from boat_core.registry import Registered, Registry, load_registry
+from boat_core.discovery import load_registry
+from boat_core.registry import Registered, Registry
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
 

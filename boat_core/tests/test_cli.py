@@ -134,7 +134,7 @@ def test_help_and_version(boat):
 
 
 def test_warnings_are_one_line(boat, monkeypatch):
-    from boat_core.registry import load_registry
+    from boat_core.discovery import load_registry
 
     class EntryPoint:
         name, dist, module = "pack", None, "absent"

@@ -8,7 +8,8 @@ import pytest
 
 import boat_core
 from boat_core import CompositionError, Operation, hookimpl
-from boat_core.registry import PackWarning, load_registry
+from boat_core.discovery import load_registry
+from boat_core.registry import PackWarning
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
 
@@ -164,7 +165,7 @@ def test_an_observer_that_raises_is_switched_off_and_the_others_go_on():
         ({"role": "method"}, "role must be one of modifier, base"),
         ({"source": " "}, "source must be a text"),
         ({"options": dict}, "options must be a dataclass"),
-        ({"apply": None}, "apply and cost must be callable"),
+        ({"apply": None}, r"apply must be a function \(got None\)"),
     ],
 )
 def test_nonsense_declarations(change, message):

@@ -299,6 +299,7 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
     from dataclasses import dataclass
 
     from boat_core import ProblemDeclaration, option
+    from boat_core.registry import Declared
     from boat_core.testing import QuadraticCase
 
     @dataclass(frozen=True)
@@ -308,7 +309,8 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
     def build(options, seed):
         return QuadraticCase(seed, n=options.size).problem
 
-    only_toys_installed.problems["quadratic"] = ProblemDeclaration("quadratic", "a toy", build, Options)
+    declaration = ProblemDeclaration("quadratic", "a toy", build, Options)
+    only_toys_installed.declared.append(Declared(declaration, "toys", "1.0"))
     named = ["problem=quadratic", "run.steps=2"]
     assert run(read_config("config.yaml", [*named, "problem_options={size: 5}"]))["status"] == "finished"
     with np.load("out/variables.npz", allow_pickle=False) as stored:

@@ -22,7 +22,7 @@ _HOMES = {
     ),
     "options": "NoOptions option",
     "operation": "Alias Cost Excludes Needs Operation Work",
-    "declarations": "OptimizerDeclaration ProblemDeclaration",
+    "declarations": "ObserverDeclaration OptimizerDeclaration ProblemDeclaration",
     "hookspecs": "HOOK_API hookimpl",
     "problem": "PerStep Problem Tasks",
     "solver": "Solver",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from .autodiff.arrays import scaled
     from .autodiff.guard import twice_differentiable
     from .bilevel import Bilevel
-    from .declarations import OptimizerDeclaration, ProblemDeclaration
+    from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
     from .errors import (
         BoatError,
         CompositionError,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .composition import Composition, compose
 from .config import Config
+from .declarations import ProblemDeclaration
 from .errors import BoatError, CompositionError, ConfigError, OptionError, nearest
 from .options import read_options
 from .registry import Registry
@@ -89,9 +90,8 @@ def check(config: Config, registry: Registry) -> Composition:
     """
     for level in ("lower", "upper"):
         optimizer_options(config, registry, level)
-    if ":" not in config.problem and config.problem not in registry.problems:
-        hint = nearest(config.problem, registry.problems)
-        raise config.source.error("problem", f"no problem {config.problem!r}{hint}; or write MODULE:FUNCTION")
+    if not _is_function(config, registry):
+        _registered_problem(config, registry)
     return build_composition(config, registry)
 
 
@@ -128,12 +128,12 @@ def build_problem(config: Config, registry: Registry) -> Problem:
     from .problem import Problem
 
     given, seed = dict(config.problem_options or {}), config.run.seed
-    if ":" in config.problem:
+    if _is_function(config, registry):
         function = _find_function(config)
         _check_arguments(config, function, given)
         build: Callable[[], Any] = partial(function, seed=seed, **given)
     else:
-        declaration = registry.problems[config.problem]
+        declaration = _registered_problem(config, registry)
         try:
             options: Any = read_options(declaration.options, given, "problem_options")
         except OptionError as error:
@@ -143,6 +143,18 @@ def build_problem(config: Config, registry: Registry) -> Problem:
     if not isinstance(problem, Problem):
         raise config.source.error("problem", f"{config.problem} must return a boat_core.Problem (got {problem!r})")
     return problem
+
+
+def _is_function(config: Config, registry: Registry) -> bool:
+    """Whether the problem is given as MODULE:FUNCTION, which looks like DISTRIBUTION:NAME."""
+    return ":" in config.problem and config.problem not in registry.problem_names()
+
+
+def _registered_problem(config: Config, registry: Registry) -> ProblemDeclaration:
+    try:
+        return registry.problem(config.problem)
+    except ConfigError as error:
+        raise config.source.error("problem", f"{error}; or write MODULE:FUNCTION") from None
 
 
 def _find_function(config: Config) -> Callable[..., Any]:

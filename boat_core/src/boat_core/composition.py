@@ -134,10 +134,7 @@ def compose(
     if method is not None:
         if map or approximate or first_order:
             raise CompositionError("method is a whole solver: leave out map, approximate and first_order")
-        known = registry.aliases()
-        if method not in known:
-            raise CompositionError(f"no method {method!r}{nearest(method, known) or '; no installed pack names one'}")
-        alias = known[method]
+        alias = registry.alias(method)
         map, approximate, first_order = alias.map, alias.approximate, alias.first_order
         given = options or {}
         options = {
@@ -178,6 +175,8 @@ def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str) ->
     if not last:
         candidates = registry.operations(stage, _LAST[stage])
         defaults = [e for e in candidates if e.operation.default]
+        # Another pack's default does not take the place of one that users have long relied on.
+        defaults = [e for e in defaults if e.published] or defaults
         if len(defaults) != 1:
             have = ", ".join(e.name for e in candidates) or "none is installed"
             raise CompositionError(f"{stage}: name one {_LAST[stage]} ({have})")

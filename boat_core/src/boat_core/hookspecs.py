@@ -11,7 +11,7 @@ import pluggy
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .declarations import OptimizerDeclaration, ProblemDeclaration
+    from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
 
 #: The version of this file. It changes when a hook is removed or loses an argument; a pack states the version that it
 #: was written for as `BOAT_HOOK_API` in its plugin module.
@@ -44,6 +44,11 @@ def boat_optimizers() -> Sequence[OptimizerDeclaration]:  # type: ignore[empty-b
 @hookspec
 def boat_problems() -> Sequence[ProblemDeclaration]:  # type: ignore[empty-body]
     """Return problems that configurations can name."""
+
+
+@hookspec
+def boat_observers() -> Sequence[ObserverDeclaration]:  # type: ignore[empty-body]
+    """Return observers of runs that configurations can name."""
 
 
 @hookspec

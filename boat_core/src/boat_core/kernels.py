@@ -65,6 +65,8 @@ class Kernel:
     def __init__(self, reference: Callable[..., Any], source: Path, like: tuple[str, ...], results: int = 0) -> None:
         self.reference, self.source, self.results = reference, source, results
         self.name = reference.__name__
+        #: The distribution and version that brought it, for messages.
+        self.origin = ""
         self.summary = (inspect.getdoc(reference) or "").split("\n")[0]
         parameters = inspect.signature(reference).parameters
         self.parameters = names = tuple(parameters)

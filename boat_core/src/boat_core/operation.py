@@ -8,13 +8,14 @@ everything without the core knowing its name.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import DeclarationError
 from .kernels import Kernel
-from .options import NoOptions
+from .options import NoOptions, check_options_class
 
 if TYPE_CHECKING:
     from .lower_step import FusedStep
@@ -27,6 +28,15 @@ ROLES = {
     "first-order": ("method",),
 }
 
+
+#: What `apply` is called with, by role; a base map with its own adjoint takes `(iteration, options)`.
+ARGUMENTS = {
+    "modifier": ("upper", "lower", "options"),
+    "base": ("objective", "x", "y", "t", "options"),
+    "selector": ("trajectory", "options"),
+    "estimator": ("trajectory", "options"),
+    "method": ("bilevel", "x", "y", "state", "descend", "k", "options"),
+}
 
 #: The roles whose operations take derivatives themselves.
 ACTING = ("base", "estimator", "method")
@@ -75,6 +85,9 @@ class Needs:
     names: tuple[str, ...]
     reason: str
 
+    def __post_init__(self) -> None:
+        _check_names("Needs.names", self.names)
+
 
 @dataclass(frozen=True)
 class Excludes:
@@ -87,6 +100,10 @@ class Excludes:
     reason: str
     unless: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check_names("Excludes.what", self.what)
+        _check_names("Excludes.unless", self.unless)
+
 
 @dataclass(frozen=True)
 class Alias:
@@ -97,6 +114,19 @@ class Alias:
     approximate: tuple[str, ...] = ()
     first_order: str | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_names("Alias.name", (self.name,))
+        _check_names("Alias.map", self.map)
+        _check_names("Alias.approximate", self.approximate)
+
+    def __str__(self) -> str:
+        return self.first_order or " + ".join(self.map) + " | " + " + ".join(self.approximate)
+
+
+def _check_names(where: str, names: Any) -> None:
+    if not (isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)):
+        raise DeclarationError(f"{where}: expected a tuple of names (got {names!r})")
 
 
 #: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
@@ -111,6 +141,31 @@ STARTS = {
 def undeclared(options: Any, work: Work) -> Cost:
     """The cost of an operation that says nothing of it."""
     return Cost()
+
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("tags", "needs", "excludes", "aliases", "kernels"), tuple),
+    **dict.fromkeys(("claims", "optimizer_steps"), Mapping),
+    **dict.fromkeys(("default", "own_adjoint"), bool),
+    "order": int,
+}
+_TUPLES: dict[str, type] = {"tags": str, "needs": Needs, "excludes": Excludes, "aliases": Alias, "kernels": Kernel}
+
+
+def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
+    """Raise `DeclarationError` unless `function` is None or can be called with so many arguments."""
+    if function is None:
+        return
+    if not callable(function):
+        raise DeclarationError(f"{where} must be callable (got {function!r})")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built in, with no signature to look at
+        return
+    try:
+        signature.bind(*takes)
+    except TypeError:
+        raise DeclarationError(f"{where} must take ({', '.join(takes)}) (its signature is {signature})") from None
 
 
 @dataclass(frozen=True)
@@ -195,16 +250,37 @@ class Operation:
         for text in ("summary", "formula", "source"):
             if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
                 raise DeclarationError(f"{where}: {text} must be a text that is not empty")
-        if not callable(self.cost) or not (callable(self.apply) or (self.apply is None and self.start_optimizer)):
-            raise DeclarationError(f"{where}: apply and cost must be callable")
+        if self.apply is None and not self.start_optimizer:
+            raise DeclarationError(f"{where}: apply must be a function (got None)")
+        _check_call(f"{where}: apply", self.apply, self.takes)
+        _check_call(f"{where}: cost", self.cost, ("options", "work"))
+        _check_call(f"{where}: view", self.view, ("options", "work"))
+        _check_call(f"{where}: init", self.init, ("x", "y", "options"))
+        _check_call(f"{where}: start_optimizer", self.start_optimizer, ("options",))
         if self.start not in (None, *STARTS):
             raise DeclarationError(f"{where}: start must be one of {', '.join(STARTS)} (got {self.start!r})")
         if (self.start == "learned") != callable(self.start_optimizer):
             raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
-        if not (isinstance(self.options, type) and hasattr(self.options, "__dataclass_fields__")):
-            raise DeclarationError(f"{where}: options must be a dataclass (got {self.options!r})")
-        if not all(isinstance(kernel, Kernel) for kernel in self.kernels):
-            raise DeclarationError(f"{where}: kernels must be made by boat_core.kernel (got {self.kernels!r})")
+        check_options_class(self.options, where)
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+                raise DeclarationError(f"{where}: {name} must be of type {kind.__name__} (got {value!r})")
+        for name, kind in _TUPLES.items():
+            for value in getattr(self, name):
+                if not isinstance(value, kind):
+                    raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+        if self.own_adjoint and self.role != "base":
+            raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
+        if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):
+            raise DeclarationError(f"{where}: lower_steps must be None or at least 1 (got {self.lower_steps!r})")
+        for name, claimed in self.claims.items():
+            _check_names(f"{where}: claims[{name!r}]", claimed)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """What `apply` is called with."""
+        return ("iteration", "options") if self.own_adjoint else ARGUMENTS[self.role]
 
     @property
     def start_rule(self) -> str | None:

@@ -12,6 +12,7 @@ and all of them are read by `read_options`, so a wrong value gets the same clear
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import operator
 import types
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, TypeVar
 
-from .errors import OptionError, nearest
+from .errors import DeclarationError, OptionError, nearest
 
 T = TypeVar("T")
 
@@ -52,6 +53,18 @@ def option(
 @dataclass(frozen=True)
 class NoOptions:
     """The options of an operation that has none."""
+
+
+def check_options_class(cls: Any, where: str) -> None:
+    """Raise `DeclarationError` unless `cls` is a dataclass whose options can be listed, read and written as JSON."""
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise DeclarationError(f"{where}: options must be a dataclass (got {cls!r})")
+    if not dataclasses.fields(cls):
+        return
+    try:
+        json.dumps([row.get("default") for row in describe_options(cls)])
+    except Exception as error:
+        raise DeclarationError(f"{where}: options cannot be described ({type(error).__name__}: {error})") from error
 
 
 def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:

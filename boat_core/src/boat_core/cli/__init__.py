@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ..discovery import limited_imports
 from ..errors import BoatError, nearest
 
 
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         _show_warnings()
         try:
-            code = _run(arguments)
+            with limited_imports():
+                code = _run(arguments)
             sys.stdout.flush()
             return code
         except SystemExit as leaving:  # --help and --version

@@ -65,7 +65,7 @@ def show_operation(arguments: argparse.Namespace) -> int:
     packs = registry()
     if arguments.name in packs.aliases():
         alias = packs.aliases()[arguments.name]
-        raise CompositionError(f"{alias.name} is the method {_chain(alias)}: show its operations by their names")
+        raise CompositionError(f"{alias.name} is the method {alias}: show its operations by their names")
     entry = packs.find(arguments.name)
     operation = entry.operation
     solvers = [s for s in enumerate_solvers(packs) if entry in s.operations]
@@ -108,7 +108,7 @@ def _print_operation(facts: dict[str, Any], aliases: tuple[Alias, ...]) -> None:
         ("excludes", "\n".join(excludes)),
         ("composes with", ", ".join(facts["composes_with"])),
         ("takes part in", count(facts["solvers"], "solver")),
-        ("methods", "\n".join(f"{alias.name} = {_chain(alias)}" for alias in aliases)),
+        ("methods", "\n".join(f"{alias.name} = {alias}" for alias in aliases)),
         ("kernels", "\n".join(f"{k['name']} ({k['source']}): {k['summary']}" for k in facts["kernels"])),
     ]
     print_facts([row for row in rows if row[1]])
@@ -118,10 +118,6 @@ def _print_operation(facts: dict[str, Any], aliases: tuple[Alias, ...]) -> None:
         print_table(("option", "takes", "default", "meaning"), options)
     else:
         print("It has no options.")
-
-
-def _chain(alias: Alias) -> str:
-    return alias.first_order or " + ".join(alias.map) + " | " + " + ".join(alias.approximate)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,258 @@
+"""Finding packs by the entry points of group "boat", and setting aside those that cannot be used.
+
+A pack that does not import, is not for this version, or declares nonsense is set aside with one warning and listed as
+broken; everything else works as if it were not installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import importlib_metadata
+import pluggy
+
+from . import hookspecs
+from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from .errors import DeclarationError, nearest
+from .hookspecs import HOOK_API
+from .operation import Operation
+from .registry import BrokenPack, Declared, PackWarning, Registered, Registry
+from .timelimit import TookTooLong, time_limit
+
+GROUP = "boat"
+CORE = "boat-core"
+#: Leaves packs out: distribution or entry-point names separated by commas, or `all`.
+DISABLE = "BOAT_DISABLE_PLUGINS"
+#: Seconds that the command line gives the import of a pack; 0 is no limit.
+SECONDS = "BOAT_IMPORT_SECONDS"
+DEFAULT_SECONDS = 20.0
+
+STAGE_HOOKS = {
+    "boat_map_operations": "map",
+    "boat_approximate_operations": "approximate",
+    "boat_first_order_operations": "first-order",
+}
+DECLARATION_HOOKS: dict[str, type] = {
+    "boat_optimizers": OptimizerDeclaration,
+    "boat_problems": ProblemDeclaration,
+    "boat_observers": ObserverDeclaration,
+}
+
+_import_seconds: ContextVar[float] = ContextVar("boat_import_seconds", default=0.0)
+
+
+class _SetAside(Exception):
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.cause, self.remedy = cause, remedy
+
+
+@contextlib.contextmanager
+def limited_imports() -> Iterator[None]:
+    """In this block the import of a pack may take the seconds of `BOAT_IMPORT_SECONDS`, 20 unless told otherwise."""
+    given = os.environ.get(SECONDS, "")
+    try:
+        seconds = float(given or DEFAULT_SECONDS)
+    except ValueError:
+        warnings.warn(f"{SECONDS}: expected a number of seconds (got {given!r})", PackWarning, stacklevel=2)
+        seconds = DEFAULT_SECONDS
+    token = _import_seconds.set(max(0.0, seconds))
+    try:
+        yield
+    finally:
+        _import_seconds.reset(token)
+
+
+def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
+    """Find packs, check them one by one, and collect what they declare.
+
+    `BOAT_DISABLE_PLUGINS` (distribution or entry-point names separated by commas, or `all`) leaves packs out.
+    """
+    from . import plugin
+
+    manager = pluggy.PluginManager("boat")
+    manager.add_hookspecs(hookspecs)
+    result = Registry(manager)
+    version = importlib_metadata.version(CORE)
+    _register(result, plugin, CORE, version, f"{CORE} {version}")
+    found = _entry_points(result) if entry_points is None else list(entry_points)
+    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
+    switched_off = []
+    for point in sorted(found, key=lambda p: (*_identity(p.dist), p.name)):
+        distribution, version = _identity(point.dist)
+        if disabled & {"all", distribution, point.name}:
+            switched_off.append(distribution)
+            continue
+        try:
+            _check_core_range(point.dist)
+            with _limited(distribution):
+                _register(result, _load(point), distribution, version, f"{distribution} {version} ({point.name})")
+        except _SetAside as problem:
+            _set_aside(result, BrokenPack(distribution, version, point.name, problem.cause, problem.remedy))
+    if switched_off:
+        names = ", ".join(sorted(set(switched_off)))
+        warnings.warn(f"{DISABLE} switched off {names}", PackWarning, stacklevel=2)
+    stages = list(STAGE_HOOKS.values())
+    result.entries.sort(key=lambda e: (stages.index(e.operation.stage), e.operation.order, e.name, e.distribution))
+    return result
+
+
+def _set_aside(result: Registry, pack: BrokenPack) -> None:
+    result.broken.append(pack)
+    warnings.warn(str(pack), PackWarning, stacklevel=3)
+
+
+def _entry_points(result: Registry) -> list[Any]:
+    """Those of our group, distribution by distribution: one whose metadata cannot be read spoils no other's."""
+    found, seen = [], set()
+    for distribution in importlib_metadata.distributions():
+        try:
+            text = distribution.read_text("entry_points.txt")
+            if not text or f"[{GROUP}]" not in text.replace(" ", ""):
+                continue
+            name, version = _identity(distribution)
+            if name in seen:  # the same once more, further down the path
+                continue
+            seen.add(name)
+            found += list(distribution.entry_points.select(group=GROUP))
+        except Exception as error:
+            name, version = _identity(distribution)
+            cause = f"its entry points cannot be read ({type(error).__name__}: {error})"
+            _set_aside(result, BrokenPack(name, version, "?", cause, f"pip install --force-reinstall {name}"))
+    return found
+
+
+def _identity(distribution: Any) -> tuple[str, str]:
+    """Its name, as pip writes it, and version; damaged metadata has neither."""
+    try:
+        return re.sub(r"[-_.]+", "-", distribution.name).lower(), str(distribution.version)
+    except Exception:
+        return "unknown", "0"
+
+
+def _check_core_range(distribution: Any) -> None:
+    """Compare the pack's Requires-Dist on the core with what runs, before any of the pack's code does."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    ours = importlib_metadata.version(CORE)
+    for line in (distribution.requires if distribution else None) or []:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        fits = requirement.specifier.contains(ours, prereleases=True)
+        if requirement.name.replace("_", "-").lower() == CORE and not fits:
+            raise _SetAside(
+                f"it is made for boat-core {requirement.specifier}, and {ours} is installed",
+                f"pip install --upgrade {distribution.name} {CORE}",
+            )
+
+
+@contextlib.contextmanager
+def _limited(distribution: str) -> Iterator[None]:
+    """Give foreign code its time, and keep what it prints out of what a command prints."""
+    seconds = _import_seconds.get()
+    try:
+        with contextlib.redirect_stdout(sys.stderr), time_limit(seconds):
+            yield
+    except TookTooLong:
+        raise _SetAside(
+            f"its import took longer than {seconds:g} s",
+            f"pip uninstall {distribution}, or give it more time: {SECONDS}={10 * seconds:g}",
+        ) from None
+
+
+def _load(point: Any) -> Any:
+    try:
+        return point.load()
+    except (KeyboardInterrupt, TookTooLong):
+        raise
+    except BaseException as error:
+        remedy = f"`python -c 'import {point.module}'` shows the whole error; mend or uninstall it"
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            remedy = f"If {error.name} is a package that it forgot to require, install that; {remedy}"
+        raise _SetAside(f"its import failed with {type(error).__name__}: {error}", remedy) from error
+
+
+def _register(result: Registry, plugin: Any, distribution: str, version: str, name: str) -> None:
+    try:
+        _check_api(plugin, distribution)
+        _check_marks(plugin)
+        result.manager.register(plugin, name=name)
+        entries, declared = _collect(result, plugin, distribution, version)
+    except BaseException as error:
+        if result.manager.has_plugin(name):
+            result.manager.unregister(name=name)
+        if isinstance(error, (KeyboardInterrupt, TookTooLong, _SetAside)):
+            raise
+        raise _SetAside(
+            f"{type(error).__name__}: {error}",
+            f"Tell its author (`boat ops check {distribution}` says more), or pip uninstall {distribution}",
+        ) from error
+    result.entries += entries
+    result.declared += declared
+
+
+def _check_api(plugin: Any, distribution: str) -> None:
+    api = getattr(plugin, "BOAT_HOOK_API", None)
+    if api == HOOK_API:
+        return
+    cause = f"its BOAT_HOOK_API is {api!r}, and this boat-core speaks {HOOK_API}"
+    if api is None:
+        raise _SetAside(cause, f"Its author: set BOAT_HOOK_API = {HOOK_API} beside the hooks")
+    newer = isinstance(api, int) and api > HOOK_API
+    raise _SetAside(cause, f"pip install --upgrade {CORE if newer else distribution}")
+
+
+def _check_marks(plugin: Any) -> None:
+    """Refuse hooks of unknown names, and a plugin whose functions look like hooks but carry no mark."""
+    known = [name for name in vars(hookspecs) if name.startswith("boat_")]
+    ours = [(n, getattr(plugin, n)) for n in dir(plugin) if n.startswith("boat_") and callable(getattr(plugin, n))]
+    for name, function in ours:
+        if name not in known:
+            raise _SetAside(f"there is no hook {name!r}{nearest(name, known)}", "Its author: rename the function")
+        if not hasattr(function, "boat_impl"):
+            raise _SetAside(f"{name} lacks the mark @boat_core.hookimpl", "Its author: mark the function")
+    if not ours:
+        raise _SetAside("it implements no hook", "Its author: write one, marked with @boat_core.hookimpl")
+
+
+def _collect(result: Registry, plugin: Any, distribution: str, version: str) -> tuple[list[Registered], list[Declared]]:
+    entries: list[Registered] = []
+    for hook, stage in STAGE_HOOKS.items():
+        for operation in _declared(result, hook, plugin, Operation):
+            if operation.stage != stage:
+                raise DeclarationError(f"{hook} returned {operation.name!r}, an operation of stage {operation.stage!r}")
+            entries.append(Registered(operation, distribution, version))
+            for kernel in operation.kernels:
+                kernel.origin = f"{distribution} {version}"
+    declared = [
+        Declared(declaration, distribution, version)
+        for hook, kind in DECLARATION_HOOKS.items()
+        for declaration in _declared(result, hook, plugin, kind)
+    ]
+    names = [("operation", e.name) for e in entries] + [(d.declaration.kind, d.name) for d in declared]
+    for kind, name in names:
+        if names.count((kind, name)) > 1:
+            raise DeclarationError(f"{kind} {name!r} is declared twice by this pack")
+    return entries, declared
+
+
+def _declared(result: Registry, hook: str, plugin: Any, kind: type) -> Iterator[Any]:
+    for implementation in getattr(result.manager.hook, hook).get_hookimpls():
+        if implementation.plugin is not plugin:
+            continue
+        values = implementation.function()
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise DeclarationError(f"{hook} must return a list of {kind.__name__} (got {type(values).__name__})")
+        for value in values:
+            if not isinstance(value, kind):
+                raise DeclarationError(f"{hook} must return {kind.__name__} values (got {value!r})")
+            yield value
