@@ -86,6 +86,7 @@ def _per_step(options, work):
 @pytest.fixture
 def toys() -> Registry:
     registry = load_registry([])
+    registry.packs["toys"] = "1.0"
     registry.entries += [Registered(operation, "toys", "1.0") for operation in toy_operations()]
     return registry
 

@@ -196,6 +196,7 @@ def _register(result: Registry, plugin: Any, distribution: str, version: str, na
             f"{type(error).__name__}: {error}",
             f"Tell its author (`boat ops check {distribution}` says more), or pip uninstall {distribution}",
         ) from error
+    result.packs[distribution] = version
     result.entries += entries
     result.declared += declared
 

@@ -93,6 +93,8 @@ class Registry:
     """What is installed. `load_registry` builds one; `registry()` is the one of this process."""
 
     manager: pluggy.PluginManager
+    #: The distributions that take part: name -> version.
+    packs: dict[str, str] = field(default_factory=dict)
     entries: list[Registered] = field(default_factory=list)
     declared: list[Declared] = field(default_factory=list)
     broken: list[BrokenPack] = field(default_factory=list)

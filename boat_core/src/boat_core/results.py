@@ -22,14 +22,14 @@ def versions(decisions: Any) -> dict[str, Any]:
     """Return what the numbers of a run depend on beside its configuration."""
     import importlib_metadata
 
-    from .registry import CORE, GROUP
+    from .discovery import CORE
+    from .registry import registry
 
-    packs = {p.dist.name: p.dist.version for p in importlib_metadata.entry_points(group=GROUP) if p.dist}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         CORE: importlib_metadata.version(CORE),
-        "packs": dict(sorted(packs.items())),
+        "packs": dict(sorted(registry().packs.items())),
         **{name: importlib_metadata.version(name) for name in ("jittor", "numpy")},
         **asdict(decisions),
     }

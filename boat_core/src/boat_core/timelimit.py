@@ -20,8 +20,8 @@ class TookTooLong(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TookTooLong` inside the block after that many seconds; 0 is no limit.
 
-    It takes the process's alarm, so there is no limit outside of the main thread, or where an alarm is in use. Code that
-    holds Python's lock for good, in C, cannot be interrupted.
+    It takes the process's alarm, so there is no limit outside of the main thread, or where an alarm is in use. Code
+    that holds Python's lock for good, in C, cannot be interrupted.
     """
     if not (seconds and threading.current_thread() is threading.main_thread() and _alarm_is_free()):
         yield

@@ -127,8 +127,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     else:
         for pack in packs.broken:
             _print_broken(pack)
-        sound = {(e.distribution, e.version) for e in packs.entries}
-        print(f"{count(len(sound), 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
+        print(f"{count(len(packs.packs) - 1, 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
         print(f", {len(packs.broken)} set aside." if packs.broken else ", none set aside.")
     return 1 if packs.broken else 0
 
