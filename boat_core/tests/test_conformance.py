@@ -139,7 +139,7 @@ def saying(value):
     [
         ({"apply": half}, closed_form, "relative error"),
         ({}, central_differences, "relative error"),  # it is not exact
-        ({"apply": impure}, conformance.check_purity, "an array given was changed"),
+        ({"apply": impure}, conformance.check_purity, "changed an array that it was given"),
         ({"apply": restless}, conformance.check_determinism, "two runs of the same steps differ"),
         ({"apply": compiling}, conformance.check_recompilation, "compiled again"),
         ({"cost": lambda options, work: Cost(gradients=1, hvps=1)}, cost, "more gradients than declared"),

@@ -223,7 +223,7 @@ def test_a_learned_start_keeps_its_optimizers_state(toys):
 
 def test_a_selector_must_return_a_view(toys):
     object.__setattr__(toys.find("HALF").operation, "apply", lambda trajectory, options: trajectory)
-    with pytest.raises(boat.StructureError, match=r"HALF: expected \(Trajectory, report\) \(got Trajectory\)"):
+    with pytest.raises(boat.OperationError, match=r"HALF \(toys 1.0\) returned Trajectory, expected tuple"):
         solver(toys, quadratic(), map="SUM", approximate="HALF").step()
 
 

@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "errors": (
         "BoatError CompositionError ConfigError DeclarationError DoubtfulError NonFiniteError ObjectiveError"
-        " OptionError RunError SecondOrderError SecondOrderWarning StructureError"
+        " OperationError OptionError RunError SecondOrderError SecondOrderWarning StructureError"
     ),
     "options": "NoOptions option",
     "operation": "Alias Cost Excludes Needs Operation Work",
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         DoubtfulError,
         NonFiniteError,
         ObjectiveError,
+        OperationError,
         OptionError,
         RunError,
         SecondOrderError,

@@ -11,8 +11,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import importlib_metadata
@@ -82,11 +83,11 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
     result = Registry(manager)
     version = importlib_metadata.version(CORE)
     _register(result, plugin, CORE, version, f"{CORE} {version}")
-    found = _entry_points(result) if entry_points is None else list(entry_points)
+    found = find_entry_points(partial(_set_aside, result)) if entry_points is None else list(entry_points)
     disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
     switched_off = []
-    for point in sorted(found, key=lambda p: (*_identity(p.dist), p.name)):
-        distribution, version = _identity(point.dist)
+    for point in sorted(found, key=lambda p: (*identity(p.dist), p.name)):
+        distribution, version = identity(point.dist)
         if disabled & {"all", distribution, point.name}:
             switched_off.append(distribution)
             continue
@@ -94,6 +95,7 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
             _check_core_range(point.dist)
             with _limited(distribution):
                 _register(result, _load(point), distribution, version, f"{distribution} {version} ({point.name})")
+            result.packs[distribution] = version
         except _SetAside as problem:
             _set_aside(result, BrokenPack(distribution, version, point.name, problem.cause, problem.remedy))
     if switched_off:
@@ -109,27 +111,27 @@ def _set_aside(result: Registry, pack: BrokenPack) -> None:
     warnings.warn(str(pack), PackWarning, stacklevel=3)
 
 
-def _entry_points(result: Registry) -> list[Any]:
-    """Those of our group, distribution by distribution: one whose metadata cannot be read spoils no other's."""
+def find_entry_points(unreadable: Callable[[BrokenPack], None]) -> list[Any]:
+    """Return those of our group, distribution by distribution: one whose metadata cannot be read spoils no other's."""
     found, seen = [], set()
     for distribution in importlib_metadata.distributions():
         try:
             text = distribution.read_text("entry_points.txt")
             if not text or f"[{GROUP}]" not in text.replace(" ", ""):
                 continue
-            name, version = _identity(distribution)
+            name, version = identity(distribution)
             if name in seen:  # the same once more, further down the path
                 continue
             seen.add(name)
             found += list(distribution.entry_points.select(group=GROUP))
         except Exception as error:
-            name, version = _identity(distribution)
+            name, version = identity(distribution)
             cause = f"its entry points cannot be read ({type(error).__name__}: {error})"
-            _set_aside(result, BrokenPack(name, version, "?", cause, f"pip install --force-reinstall {name}"))
+            unreadable(BrokenPack(name, version, "?", cause, f"pip install --force-reinstall {name}"))
     return found
 
 
-def _identity(distribution: Any) -> tuple[str, str]:
+def identity(distribution: Any) -> tuple[str, str]:
     """Its name, as pip writes it, and version; damaged metadata has neither."""
     try:
         return re.sub(r"[-_.]+", "-", distribution.name).lower(), str(distribution.version)
@@ -183,8 +185,8 @@ def _load(point: Any) -> Any:
 
 def _register(result: Registry, plugin: Any, distribution: str, version: str, name: str) -> None:
     try:
-        _check_api(plugin, distribution)
-        _check_marks(plugin)
+        for cause, remedy in problems(plugin, distribution):
+            raise _SetAside(cause, remedy)
         result.manager.register(plugin, name=name)
         entries, declared = _collect(result, plugin, distribution, version)
     except BaseException as error:
@@ -196,33 +198,29 @@ def _register(result: Registry, plugin: Any, distribution: str, version: str, na
             f"{type(error).__name__}: {error}",
             f"Tell its author (`boat ops check {distribution}` says more), or pip uninstall {distribution}",
         ) from error
-    result.packs[distribution] = version
     result.entries += entries
     result.declared += declared
 
 
-def _check_api(plugin: Any, distribution: str) -> None:
+def problems(plugin: Any, distribution: str) -> Iterator[tuple[str, str]]:
+    """Say what is wrong with a plugin before it is registered: cause and remedy of each."""
     api = getattr(plugin, "BOAT_HOOK_API", None)
-    if api == HOOK_API:
-        return
-    cause = f"its BOAT_HOOK_API is {api!r}, and this boat-core speaks {HOOK_API}"
-    if api is None:
-        raise _SetAside(cause, f"Its author: set BOAT_HOOK_API = {HOOK_API} beside the hooks")
-    newer = isinstance(api, int) and api > HOOK_API
-    raise _SetAside(cause, f"pip install --upgrade {CORE if newer else distribution}")
-
-
-def _check_marks(plugin: Any) -> None:
-    """Refuse hooks of unknown names, and a plugin whose functions look like hooks but carry no mark."""
+    if api != HOOK_API:
+        remedy = f"pip install --upgrade {CORE if isinstance(api, int) and api > HOOK_API else distribution}"
+        if api is None:
+            remedy = f"Its author: set BOAT_HOOK_API = {HOOK_API} beside the hooks"
+        yield f"its BOAT_HOOK_API is {api!r}, and this boat-core speaks {HOOK_API}", remedy
     known = [name for name in vars(hookspecs) if name.startswith("boat_")]
-    ours = [(n, getattr(plugin, n)) for n in dir(plugin) if n.startswith("boat_") and callable(getattr(plugin, n))]
-    for name, function in ours:
+    functions = {name: getattr(plugin, name, None) for name in dir(plugin)}
+    marked = {name for name, function in functions.items() if isinstance(getattr(function, "boat_impl", None), dict)}
+    meant = marked | {name for name, f in functions.items() if name.startswith("boat_") and callable(f)}
+    for name in sorted(meant):
         if name not in known:
-            raise _SetAside(f"there is no hook {name!r}{nearest(name, known)}", "Its author: rename the function")
-        if not hasattr(function, "boat_impl"):
-            raise _SetAside(f"{name} lacks the mark @boat_core.hookimpl", "Its author: mark the function")
-    if not ours:
-        raise _SetAside("it implements no hook", "Its author: write one, marked with @boat_core.hookimpl")
+            yield f"there is no hook {name!r}{nearest(name, known)}", "Its author: rename the function"
+        elif name not in marked:
+            yield f"{name} lacks the mark @boat_core.hookimpl", "Its author: mark the function"
+    if not meant:
+        yield "it implements no hook", "Its author: write one, marked with @boat_core.hookimpl"
 
 
 def _collect(result: Registry, plugin: Any, distribution: str, version: str) -> tuple[list[Registered], list[Declared]]:

@@ -30,6 +30,10 @@ class DeclarationError(BoatError, TypeError):
     """A pack declares something that is not a valid operation, optimizer or problem."""
 
 
+class OperationError(BoatError, RuntimeError):
+    """An operation raised, returned what its role does not, or changed what it was given; names who brought it."""
+
+
 class ObjectiveError(BoatError, ValueError):
     """An objective returned something that is not one reproducible floating-point number."""
 

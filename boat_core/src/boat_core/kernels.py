@@ -100,7 +100,7 @@ class Kernel:
     def _library(self) -> Library | None:
         from .runtime import native
 
-        return native.kernel_library(self.source)
+        return native.kernel_library(self.source, self.origin)
 
     def _run(self, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
         from .autodiff.arrays import to_numpy

@@ -13,11 +13,13 @@ from .autodiff.guard import guarding
 from .autodiff.pullback import Unrolled, detached, float_leaves
 from .bilevel import Bilevel, nonfinite_input
 from .composition import Composition
-from .errors import NonFiniteError, StructureError
+from .conduct import Inputs, applied, blame, expect, expect_like, expect_report
+from .errors import NonFiniteError
 from .first_order import Descent, FirstOrderStep
 from .lower_step import LowerStep
 from .memory import Held, Memory
 from .optimizers.base import Optimizer
+from .problem import PerStep
 from .registry import Registered
 from .trajectory import Hypergradient, LowerObjective, Point, Trajectory
 from .trees import Vector, first_nonfinite
@@ -76,6 +78,12 @@ class OuterStep:
             return self._first_order()
         return self._own_adjoint() if self.composition.own_adjoint else self._estimate(self._roll())
 
+    def inputs(self) -> Inputs:
+        """The arrays that its operations are given, as they are now."""
+        lower = self.bilevel.lower_batch
+        batches = list(lower.batches) if isinstance(lower, PerStep) else lower
+        return Inputs(self.x.leaves, self.start.leaves, batches, self.bilevel.upper_batch)
+
     def _roll(self) -> Trajectory:
         """Map: y_0 → … → y_T, where Φ_t is the base map's direction, the lower optimizer and the projection."""
         steps = self.bilevel.lower_steps
@@ -100,8 +108,8 @@ class OuterStep:
         options = self.composition.options[base.name]
 
         def along(t: int, y: Vector, x: Vector) -> Vector:
-            direction: Vector = _applied(base, objective, x, y, t, options)
-            return direction
+            direction = applied(base, objective, x, y, t, options)
+            return expect_like(base, direction, y, "direction") if t == 0 else direction
 
         project = self.bilevel.project_lower if self.bilevel.problem.project_lower is not None else None
         known = project is None and self.optimizer.options is not None
@@ -114,7 +122,9 @@ class OuterStep:
         for entry in self.composition.map[:-1]:
             if entry.operation.apply:
                 options = replace(self.composition.options[entry.name], **(given or {}).get(entry.name, {}))
-                objective = entry.operation.apply(bilevel.upper, objective, options)
+                objective = applied(entry, bilevel.upper, objective, options)
+                if not callable(objective):
+                    blame(entry, f"returned {type(objective).__name__}, expected an objective (x, y, t)")
         if bilevel.guard == "off":
             return objective
 
@@ -130,12 +140,12 @@ class OuterStep:
         reports: dict[str, Mapping[str, Any]] = {}
         *selectors, estimator = self.composition.approximate
         for entry in selectors:
-            view = _applied(entry, trajectory, self.composition.options[entry.name])
-            if not (isinstance(view, tuple) and len(view) == 2 and isinstance(view[0], Trajectory)):
-                raise StructureError(f"{entry.name}: expected (Trajectory, report) (got {type(view).__name__})")
-            trajectory, said = view
-            reports |= {entry.name: said} if said else {}
-        h = _applied(estimator, trajectory, self.composition.options[estimator.name])
+            view = expect(entry, applied(entry, trajectory, self.composition.options[entry.name]), tuple)
+            if not (len(view) == 2 and isinstance(view[0], Trajectory)):
+                blame(entry, f"returned {view!r}, expected (Trajectory, report)")
+            trajectory = view[0]
+            reports |= expect_report(entry, view[1] or {}, ())[0]
+        h = applied(estimator, trajectory, self.composition.options[estimator.name])
         y0 = h.y0 if isinstance(h, Hypergradient) else None
         if y0 is None and any(entry.operation.start == "learned" for entry in self.composition.map):
             y0 = trajectory.pullback(trajectory.end.upper_gradient)[0]
@@ -153,10 +163,8 @@ class OuterStep:
 
         names = frozenset(entry.name for entry in self.composition.operations)
         iteration = Iteration(self.k, names, self.state.operation, point)
-        step = _applied(base, iteration, self.composition.options[base.name])
-        if not isinstance(step, MapStep):
-            raise StructureError(f"{base.name}: expected a MapStep (got {type(step).__name__})")
-        step.direction.check_like(self.start, f"{base.name}: direction")
+        step = expect(base, applied(base, iteration, self.composition.options[base.name]), MapStep)
+        expect_like(base, step.direction, self.start, "direction")
         descend = self._descent()
         lower = LowerState(descend(self.start, step.direction).sync(), descend.state, detached(step.state))
         return self._outcome(base, step.hypergradient, lower, None, step.upper_scale)
@@ -170,25 +178,23 @@ class OuterStep:
         upper_scale: float = 1.0,
         reports: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Outcome:
-        if not isinstance(h, Hypergradient):
-            raise StructureError(f"{entry.name}: expected a Hypergradient (got {type(h).__name__})")
-        h.x.check_like(self.x, f"{entry.name}: hypergradient")
-        said = {**(reports or {}), **({entry.name: h.report} if h.report else {})}
-        concerns = tuple(f"{entry.name}: {concern}" for concern in h.concerns)
-        return Outcome(h.x.detach().sync(), lower, y0, upper_scale, said, concerns)
+        h = expect(entry, h, Hypergradient)
+        expect_like(entry, h.x, self.x, "hypergradient")
+        if h.y0 is not None:
+            expect_like(entry, h.y0, self.start, "cotangent of y_0")
+        said, concerns = expect_report(entry, h.report, h.concerns)
+        return Outcome(h.x.detach().sync(), lower, y0, upper_scale, {**(reports or {}), **said}, concerns)
 
     def _first_order(self) -> Outcome:
         entry = self.composition.first_order
         assert entry is not None
         descend, options = self._descent(), self.composition.options[entry.name]
-        step = _applied(entry, self.bilevel, self.x, self.start, self.state.operation, descend, self.k, options)
-        if not isinstance(step, FirstOrderStep):
-            raise StructureError(f"{entry.name}: expected a FirstOrderStep (got {type(step).__name__})")
-        step.direction.check_like(self.x, f"{entry.name}: direction")
-        step.y.check_like(self.start, f"{entry.name}: y")
+        step = applied(entry, self.bilevel, self.x, self.start, self.state.operation, descend, self.k, options)
+        step = expect(entry, step, FirstOrderStep)
+        expect_like(entry, step.direction, self.x, "direction")
+        expect_like(entry, step.y, self.start, "y")
         y, direction = step.y.detach().sync(), step.direction.detach().sync()
-        concerns = tuple(f"{entry.name}: {concern}" for concern in step.concerns)
-        reports = {entry.name: step.report} if step.report else {}
+        reports, concerns = expect_report(entry, step.report, step.concerns)
         lower = LowerState(y, descend.state, detached(step.state))
         return Outcome(direction, lower, reports=reports, concerns=concerns)
 
@@ -224,12 +230,6 @@ class OuterStep:
         except NonFiniteError as error:
             return f"stage approximate ({chain}): {error}"
         return f"stage approximate ({chain}): {found}"
-
-
-def _applied(entry: Registered, *arguments: Any) -> Any:
-    """What an operation makes of its arguments."""
-    assert entry.operation.apply is not None  # only modifiers of the start have none
-    return entry.operation.apply(*arguments)
 
 
 def mean_outcome(outcomes: Mapping[str, Outcome]) -> Outcome:

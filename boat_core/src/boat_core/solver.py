@@ -17,7 +17,7 @@ from .autodiff import arrays
 from .autodiff.pullback import detached
 from .bilevel import Bilevel, check_reproducible, nonfinite_input, prepare_batch, project
 from .composition import Composition, compose
-from .errors import DoubtfulError, NonFiniteError, OptionError, StructureError
+from .errors import DoubtfulError, NonFiniteError, OperationError, OptionError, StructureError
 from .kernels import kernels_allowed
 from .memory import DEFAULT_ALLOWED, Memory
 from .optimizers.base import Optimizer
@@ -135,7 +135,7 @@ class Solver:
         self._learned: Vector | None = None
         self._start_optimizer, self._start_state = self._learn_start()
         self._lower = {ALONE: self._new_lower()}
-        self._checked = False
+        self._checked = self._conduct_checked = False
 
     def _learn_start(self) -> tuple[Optimizer | None, Any]:
         for entry in self.composition.map:
@@ -244,7 +244,7 @@ class Solver:
                 its name (its place in the sequence) was last given.
 
         Raises:
-            NonFiniteError, DoubtfulError, ObjectiveError, StructureError, SecondOrderError.
+            NonFiniteError, DoubtfulError, ObjectiveError, StructureError, SecondOrderError, OperationError.
         """
         outcome, _, _ = self._solve(self._bind(lower_batch, upper_batch, estimate_batch, tasks))
         y0 = outcome.start_cotangent
@@ -384,7 +384,7 @@ class Solver:
     def _checked_outcome(self, step: OuterStep, where: str) -> Outcome:
         try:
             with kernels_allowed(self._kernels):
-                outcome = step.solve()
+                outcome = step.solve() if self._conduct_checked else self._first_outcome(step)
         except NonFiniteError as error:  # an operation that cannot go on
             raise NonFiniteError(f"{where}{error}{_given(step)}") from None
         if place := step.nonfinite(outcome):
@@ -393,6 +393,22 @@ class Solver:
             outcome = replace(outcome, concerns=(*outcome.concerns, f"NaN or infinity in {place}"))
         if self._strict and outcome.concerns:
             raise DoubtfulError(f"{where}{'; '.join(outcome.concerns)}")
+        return outcome
+
+    def _first_outcome(self, step: OuterStep) -> Outcome:
+        """The outcome, with what operations were given compared before and after: once in a solver's life."""
+        inputs = step.inputs()
+        outcome = step.solve()
+        if inputs.changed:
+            inputs.restore()
+            try:
+                with inputs.watched():
+                    step.solve()  # ends at the operation that did it
+            finally:
+                inputs.restore()
+            names = ", ".join(entry.origin for entry in self.composition.operations)
+            raise OperationError(f"one of {names} changed an array that it was given, the first time only")
+        self._conduct_checked = True
         return outcome
 
     def _losses(self, step: OuterStep, outcome: Outcome, where: str) -> tuple[float, float]:

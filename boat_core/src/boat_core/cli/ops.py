@@ -127,7 +127,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     else:
         for pack in packs.broken:
             _print_broken(pack)
-        print(f"{count(len(packs.packs) - 1, 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
+        print(f"{count(len(packs.packs), 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
         print(f", {len(packs.broken)} set aside." if packs.broken else ", none set aside.")
     return 1 if packs.broken else 0
 

@@ -24,6 +24,16 @@ def put(place: Path, write: Callable[[Path], object]) -> None:
     os.replace(fresh, place)
 
 
+def error_line(log: Path) -> str:
+    """The line of a compiler's log that tells most."""
+    try:
+        lines = log.read_text(encoding="utf8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    last = lines[-1] if lines else "no output"
+    return next((line for line in lines if "error" in line.lower()), last).strip()
+
+
 class Making:
     """One file in the making: it is there, it has failed before, or commands are at work on it.
 
@@ -56,12 +66,7 @@ class Making:
 
     def error(self) -> str:
         """The line that tells most of what the compiler said."""
-        try:
-            lines = self.failure.read_text(encoding="utf8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        last = lines[-1] if lines else "no output"
-        return next((line for line in lines if "error" in line.lower()), last).strip()
+        return error_line(self.failure)
 
     def _start(
         self, folder: Path, queues: Sequence[Sequence[Command]], after: Sequence[Command]

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from . import onednn
-from .background import Command, Making, put
+from .background import Command, Making, error_line, put
 from .machine import interpreter
 
 VARIABLE = "BOAT_NATIVE"
@@ -88,13 +88,16 @@ def operators() -> Any:
     return build.operators if build is not None else None
 
 
-def kernel_library(source: Path) -> Library | None:
-    """A pack's kernels out of one source, being compiled or there; None where nothing is to be compiled."""
+def kernel_library(source: Path, origin: str) -> Library | None:
+    """A pack's kernels out of one source, being compiled or there; None where nothing is to be compiled.
+
+    `origin` names the pack in messages.
+    """
     build = _build()
     try:
-        return build.library(source) if build is not None else None
+        return build.library(source, origin) if build is not None else None
     except OSError as error:
-        _say(f"kernels of {source} are not used, plain operators are (slower, the same numbers): {error}")
+        _say(_unused(source, origin, str(error)))
         return None
 
 
@@ -121,6 +124,26 @@ def compiled(core: Path, source: Path) -> bool:
     except OSError:
         return False
     return any(core.glob(f"boat-*/kernels-{text}-*/{source.stem}.so"))
+
+
+def failure(core: Path, source: Path) -> str | None:
+    """Why kernels of a pack did not compile beside that core, and how to try again; None where they did or may yet."""
+    try:
+        found = core.glob(f"boat-*/kernels-{_digest(*_texts(source))}-*/{source.stem}.so.failed.txt")
+    except OSError as error:
+        return f"{source} cannot be read: {error}"
+    for log in found:
+        return f"{error_line(log)}. {_retry(log)}"
+    return None
+
+
+def _retry(log: Path) -> str:
+    return f"The compiler's words are in {log}; to try again, remove it"
+
+
+def _unused(source: Path, origin: str, why: str) -> str:
+    pack = f"{origin}: " if origin else ""
+    return f"{pack}kernels of {source} are not used, plain operators are (slower, the same numbers): {why}"
 
 
 def _digest(*parts: str) -> str:
@@ -153,13 +176,13 @@ def _texts(*places: Path) -> list[str]:
 class Library:
     """The functions of one source of a pack's kernels, waited for when one is asked for."""
 
-    def __init__(self, source: Path, making: Making) -> None:
-        self._source, self._making = source, making
+    def __init__(self, source: Path, origin: str, making: Making) -> None:
+        self._source, self._origin, self._making = source, origin, making
 
     @cached_property
     def _loaded(self) -> ctypes.CDLL | None:
         if not self._making.wait():
-            self._say(f"did not compile: {self._making.error()}. To try again, remove {self._making.failure}")
+            self._say(f"did not compile: {self._making.error()}. {_retry(self._making.failure)}")
             return None
         try:
             return ctypes.CDLL(str(self._making.target))
@@ -168,7 +191,7 @@ class Library:
             return None
 
     def _say(self, what: str) -> None:
-        _say(f"kernels of {self._source} are not used, plain operators are (slower, the same numbers): it {what}")
+        _say(_unused(self._source, self._origin, f"it {what}"))
 
     @cache  # noqa: B019 - as many as there are sources, for the life of the process
     def function(self, name: str) -> int:
@@ -299,10 +322,11 @@ class _Build:
         ]
 
     @cache  # noqa: B019 - there is one build a process
-    def library(self, source: Path) -> Library:
+    def library(self, source: Path, origin: str) -> Library:
         key = self._key(*_texts(INCLUDE), *_KERNEL, str(self._cuda))
         folder = self.folder / f"kernels-{_digest(*_texts(source))}-{key}"
-        return Library(source, Making(folder / f"{source.stem}.so", lambda _, out: ([], [self._kernel(source, out)])))
+        made = Making(folder / f"{source.stem}.so", lambda _, out: ([], [self._kernel(source, out)]))
+        return Library(source, origin, made)
 
     def _kernel(self, source: Path, out: Path) -> list[str]:
         host = [self._compiler, "-x", "c++", *_KERNEL, *(f for f in self._compile_flags() if f.startswith("-march"))]
