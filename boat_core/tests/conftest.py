@@ -97,6 +97,7 @@ def only_toys_installed(toys, monkeypatch) -> Registry:
     users = [
         "boat_core.run",
         "boat_core.cli.ops",
+        "boat_core.cli.packs",
         "boat_core.cli.solvers",
         "boat_core.cli.problem",
         "boat_core.registry",

@@ -127,5 +127,5 @@ def test_a_declaration_that_makes_no_sense(tmp_path, like, message):
 
 
 def test_an_operation_declares_kernels_and_not_their_names():
-    with pytest.raises(boat.DeclarationError, match="kernels must be made by boat_core.kernel"):
-        boat.Operation("A", "approximate", "estimator", "s", "f", "t", apply=marked, kernels=("marked",))
+    with pytest.raises(boat.DeclarationError, match="kernels must hold Kernel values .got 'marked'"):
+        boat.Operation("A", "approximate", "estimator", "s", "f", "t", apply=lambda a, b: a, kernels=("marked",))

@@ -15,7 +15,7 @@ from . import bilevel
 from .autodiff import arrays
 from .errors import BoatError, OperationError, StructureError
 from .first_order import Descent
-from .registry import Registered
+from .registry import Call, Registered
 from .trees import Vector
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ T = TypeVar("T")
 #: What an operation calls that is not its own: errors that come through these are the user's, or another pack's.
 _FOREIGN = (bilevel._evaluate.__code__, bilevel.project.__code__, Descent.__call__.__code__)
 
+_tally: ContextVar[dict[Call, int] | None] = ContextVar("boat_tally", default=None)
 _watched: ContextVar[Inputs | None] = ContextVar("boat_watched_inputs", default=None)
 
 
@@ -61,6 +62,9 @@ def applied(entry: Registered, *arguments: Any) -> Any:
         OperationError: it raised, or (where inputs are watched) changed one.
     """
     assert entry.operation.apply is not None  # only modifiers of the start have none
+    if (tally := _tally.get()) is not None:
+        call = Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}")
+        tally[call] = tally.get(call, 0) + 1
     try:
         result = entry.operation.apply(*arguments)
     except BoatError:
@@ -75,6 +79,16 @@ def applied(entry: Registered, *arguments: Any) -> Any:
     if (inputs := _watched.get()) and inputs.changed:
         blame(entry, "changed an array that it was given")
     return result
+
+
+@contextmanager
+def tallied(tally: dict[Call, int]) -> Iterator[None]:
+    """In this block calls of operations are counted there."""
+    token = _tally.set(tally)
+    try:
+        yield
+    finally:
+        _tally.reset(token)
 
 
 def blame(entry: Registered, what: str) -> NoReturn:

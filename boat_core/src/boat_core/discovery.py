@@ -24,7 +24,7 @@ from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDecl
 from .errors import DeclarationError, nearest
 from .hookspecs import HOOK_API
 from .operation import Operation
-from .registry import BrokenPack, Declared, PackWarning, Registered, Registry
+from .registry import BrokenPack, Call, Declared, PackWarning, Registered, Registry
 from .timelimit import TookTooLong, time_limit
 
 GROUP = "boat"
@@ -188,7 +188,7 @@ def _register(result: Registry, plugin: Any, distribution: str, version: str, na
         for cause, remedy in problems(plugin, distribution):
             raise _SetAside(cause, remedy)
         result.manager.register(plugin, name=name)
-        entries, declared = _collect(result, plugin, distribution, version)
+        entries, declared, calls = _collect(result, plugin, distribution, version)
     except BaseException as error:
         if result.manager.has_plugin(name):
             result.manager.unregister(name=name)
@@ -200,6 +200,8 @@ def _register(result: Registry, plugin: Any, distribution: str, version: str, na
         ) from error
     result.entries += entries
     result.declared += declared
+    for call in calls:
+        result.calls[call] = 1
 
 
 def problems(plugin: Any, distribution: str) -> Iterator[tuple[str, str]]:
@@ -223,35 +225,41 @@ def problems(plugin: Any, distribution: str) -> Iterator[tuple[str, str]]:
         yield "it implements no hook", "Its author: write one, marked with @boat_core.hookimpl"
 
 
-def _collect(result: Registry, plugin: Any, distribution: str, version: str) -> tuple[list[Registered], list[Declared]]:
+def _collect(
+    result: Registry, plugin: Any, distribution: str, version: str
+) -> tuple[list[Registered], list[Declared], list[Call]]:
     entries: list[Registered] = []
-    for hook, stage in STAGE_HOOKS.items():
-        for operation in _declared(result, hook, plugin, Operation):
-            if operation.stage != stage:
-                raise DeclarationError(f"{hook} returned {operation.name!r}, an operation of stage {operation.stage!r}")
-            entries.append(Registered(operation, distribution, version))
-            for kernel in operation.kernels:
-                kernel.origin = f"{distribution} {version}"
-    declared = [
-        Declared(declaration, distribution, version)
-        for hook, kind in DECLARATION_HOOKS.items()
-        for declaration in _declared(result, hook, plugin, kind)
-    ]
+    declared: list[Declared] = []
+    calls = []
+    for hook, kind in {**dict.fromkeys(STAGE_HOOKS, Operation), **DECLARATION_HOOKS}.items():
+        for implementation in getattr(result.manager.hook, hook).get_hookimpls():
+            if implementation.plugin is not plugin:
+                continue
+            values = _returned(hook, implementation.function(), kind)
+            calls.append(Call(hook, distribution, version, ", ".join(value.name for value in values)))
+            if kind is Operation:
+                entries += [_registered(hook, operation, distribution, version) for operation in values]
+            else:
+                declared += [Declared(value, distribution, version) for value in values]
     names = [("operation", e.name) for e in entries] + [(d.declaration.kind, d.name) for d in declared]
-    for kind, name in names:
-        if names.count((kind, name)) > 1:
-            raise DeclarationError(f"{kind} {name!r} is declared twice by this pack")
-    return entries, declared
+    for word, name in names:
+        if names.count((word, name)) > 1:
+            raise DeclarationError(f"{word} {name!r} is declared twice by this pack")
+    return entries, declared, calls
 
 
-def _declared(result: Registry, hook: str, plugin: Any, kind: type) -> Iterator[Any]:
-    for implementation in getattr(result.manager.hook, hook).get_hookimpls():
-        if implementation.plugin is not plugin:
-            continue
-        values = implementation.function()
-        if not isinstance(values, Sequence) or isinstance(values, str):
-            raise DeclarationError(f"{hook} must return a list of {kind.__name__} (got {type(values).__name__})")
-        for value in values:
-            if not isinstance(value, kind):
-                raise DeclarationError(f"{hook} must return {kind.__name__} values (got {value!r})")
-            yield value
+def _registered(hook: str, operation: Operation, distribution: str, version: str) -> Registered:
+    if operation.stage != STAGE_HOOKS[hook]:
+        raise DeclarationError(f"{hook} returned {operation.name!r}, an operation of stage {operation.stage!r}")
+    for kernel in operation.kernels:
+        kernel.origin = f"{distribution} {version}"
+    return Registered(operation, distribution, version)
+
+
+def _returned(hook: str, values: Any, kind: type) -> list[Any]:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise DeclarationError(f"{hook} must return a list of {kind.__name__} (got {type(values).__name__})")
+    for value in values:
+        if not isinstance(value, kind):
+            raise DeclarationError(f"{hook} must return {kind.__name__} values (got {value!r})")
+    return list(values)

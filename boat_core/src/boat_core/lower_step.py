@@ -24,6 +24,7 @@ class FusedStep:
         pull: `(options, y, g, state, p, q) -> (p_y, q_state, p_g)`, from the cotangents p of y' and q of state' to
             those of y, state and g, all at the values before the step.
         kernels: what they use.
+        serves: `(options) -> bool`, whether they do the step of an optimizer with these options; all, by default.
 
     y and g are `Vector`s; a state is a dictionary of vectors like y and of numbers, under the names that the optimizer
     gives them; cotangents of states have the vectors alone. `options` are the optimizer's.
@@ -32,6 +33,7 @@ class FusedStep:
     advance: Callable[..., tuple[Vector, Mapping[str, Any]]]
     pull: Callable[..., tuple[Vector, Mapping[str, Vector], Vector]]
     kernels: tuple[Kernel, ...] = ()
+    serves: Callable[[Any], bool] = lambda options: True
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,11 @@ class Alias:
         _check_names("Alias.map", self.map)
         _check_names("Alias.approximate", self.approximate)
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of all that it stands for."""
+        return (*self.map, *self.approximate, *((self.first_order,) if self.first_order else ()))
+
     def __str__(self) -> str:
         return self.first_order or " + ".join(self.map) + " | " + " + ".join(self.approximate)
 

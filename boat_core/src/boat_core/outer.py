@@ -114,6 +114,8 @@ class OuterStep:
         project = self.bilevel.project_lower if self.bilevel.problem.project_lower is not None else None
         known = project is None and self.optimizer.options is not None
         fused = base.operation.optimizer_steps.get(self.optimizer.name) if known else None
+        if fused and not fused.serves(self.optimizer.options):
+            fused = None
         return LowerStep(along, self.optimizer, project, fused, self.x, self.start)
 
     def _aggregated(self, bilevel: Bilevel, given: Mapping[str, Mapping[str, Any]] | None = None) -> LowerObjective:

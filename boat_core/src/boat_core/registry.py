@@ -62,6 +62,16 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A hook of a pack, or an operation, that ran, and what it gave."""
+
+    what: str
+    distribution: str
+    version: str
+    gave: str = ""
+
+
+@dataclass(frozen=True)
 class BrokenPack:
     """A pack that was set aside: who, why, and what to do."""
 
@@ -98,6 +108,8 @@ class Registry:
     entries: list[Registered] = field(default_factory=list)
     declared: list[Declared] = field(default_factory=list)
     broken: list[BrokenPack] = field(default_factory=list)
+    #: Hooks that ran, in the order of their first calls, and how often.
+    calls: dict[Call, int] = field(default_factory=dict)
     #: Observers that raised and were switched off since: what, and why.
     switched_off: list[str] = field(default_factory=list)
 
@@ -215,10 +227,20 @@ class Registry:
         The one registered last is called first.
         """
         for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            self._count(hook, implementation.plugin)
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
             except Exception as error:
                 self._switch_off(implementation, hook, error)
+
+    def _count(self, hook: str, plugin: Any) -> None:
+        name = self.manager.get_name(plugin) or ""
+        distribution, _, version = name.partition(" ")
+        gave = ""
+        if name.isdigit():  # an object that a program or a command handed over
+            distribution, version, gave = "this process", "", type(plugin).__qualname__
+        call = Call(hook, distribution, version.partition(" ")[0], gave)
+        self.calls[call] = self.calls.get(call, 0) + 1
 
     def _switch_off(self, implementation: Any, hook: str, error: Exception) -> None:
         plugin = implementation.plugin

@@ -1,4 +1,4 @@
-"""`boat ops list`, `boat ops show NAME`, `boat ops doctor`: what is installed."""
+"""`boat ops list` and `boat ops show NAME`: what is installed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..composition import enumerate_solvers
 from ..errors import CompositionError
 from ..operation import ROLES, Alias
 from ..options import describe_options
-from ..registry import BrokenPack, Registered, Registry, published_operations, registry
+from ..registry import Registered, Registry, published_operations, registry
 from . import Parser, add_verb
+from . import packs as pack_verbs
 from .output import count, print_facts, print_json, print_table
 
 
@@ -25,7 +26,7 @@ def add_parsers(verbs: Any) -> None:
     listing.add_argument("--stage", choices=tuple(ROLES), help="only those of one stage")
     showing = add_verb(inner, "show", show_operation, "show one operation: formula, options, what it composes with")
     showing.add_argument("name", metavar="NAME")
-    add_verb(inner, "doctor", doctor, "list packs that did not load; exit 1 if there are any")
+    pack_verbs.add_parsers(inner)
 
 
 def list_operations(arguments: argparse.Namespace) -> int:
@@ -118,26 +119,3 @@ def _print_operation(facts: dict[str, Any], aliases: tuple[Alias, ...]) -> None:
         print_table(("option", "takes", "default", "meaning"), options)
     else:
         print("It has no options.")
-
-
-def doctor(arguments: argparse.Namespace) -> int:
-    packs = registry()
-    if arguments.json:
-        print_json({"broken": [asdict(pack) for pack in packs.broken]})
-    else:
-        for pack in packs.broken:
-            _print_broken(pack)
-        print(f"{count(len(packs.packs), 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
-        print(f", {len(packs.broken)} set aside." if packs.broken else ", none set aside.")
-    return 1 if packs.broken else 0
-
-
-def _print_broken(pack: BrokenPack) -> None:
-    print_facts(
-        [
-            ("pack", f"{pack.distribution} {pack.version}, entry point {pack.entry_point}"),
-            ("cause", pack.cause),
-            ("remedy", pack.remedy),
-        ]
-    )
-    print()

@@ -32,10 +32,7 @@ def list_solvers(arguments: argparse.Namespace) -> int:
     wanted: set[str] = set()
     for name in arguments.including:
         alias = packs.aliases().get(name)
-        if alias:
-            wanted |= {*alias.map, *alias.approximate, *([alias.first_order] if alias.first_order else [])}
-        else:
-            wanted.add(packs.find(name).name)
+        wanted |= set(alias.operations) if alias else {packs.find(name).name}
     found = [s for s in enumerate_solvers(packs) if wanted <= {o.name for o in s.operations}]
     if arguments.json:
         print_json({"count": len(found), "solvers": [s.as_config() for s in found]})

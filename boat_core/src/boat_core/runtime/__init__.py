@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # typing's own costs more to import than all that is here
 if TYPE_CHECKING:
     from typing import Any
 
-    from .doctor import facts
+    from .doctor import built_core, facts
     from .errors import RuntimeSetupError
     from .kernels import KernelWatch
     from .plan import Decision, Decisions
@@ -24,6 +24,7 @@ _HOMES = {
     "Decisions": "plan",
     "KernelWatch": "kernels",
     "RuntimeSetupError": "errors",
+    "built_core": "doctor",
     "facts": "doctor",
     "prepare": "preparation",
     "select_device": "preparation",
@@ -34,6 +35,7 @@ __all__ = [
     "Decisions",
     "KernelWatch",
     "RuntimeSetupError",
+    "built_core",
     "facts",
     "install_import_hook",
     "prepare",

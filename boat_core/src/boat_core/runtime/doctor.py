@@ -70,6 +70,11 @@ def facts() -> dict[str, Any]:
     return {**found, "findings": findings}
 
 
+def built_core() -> Path | None:
+    """Where Jittor's core lies that would be used now, None where it is yet to be compiled."""
+    return compiled_cache(_decide()[1])
+
+
 def _decide() -> tuple[Decisions | None, Mapping[str, str], list[dict[str, str]]]:
     """What was decided in this process, else what would be; the environment that makes; and what is amiss."""
     if jittor_is_loaded() and decisions() is None:

@@ -202,6 +202,16 @@ def check_first_order(claim: Claim, packs: Registry) -> None:
         raise AssertionError(f"a second derivative is taken, and none is declared: {error}") from None
 
 
+#: What is asked of an operation whatever its author claims.
+UNCLAIMED = (
+    check_purity,
+    check_determinism,
+    check_nan,
+    check_options,
+    check_recompilation,
+    check_first_order,
+)
+
 #: Sizes of leaves: several threads' work, a number that no width divides, one.
 LEAVES = ((40_003,), (3, 5), (1,))
 

@@ -1,0 +1,24 @@
+"""One thing that is not as it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..registry import BrokenPack
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is amiss in which distribution, and what to do."""
+
+    distribution: str
+    version: str
+    what: str
+    remedy: str
+
+    @classmethod
+    def of(cls, pack: BrokenPack) -> Finding:
+        return cls(pack.distribution, pack.version, f"set aside: {pack.cause}", pack.remedy)
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}: {self.what}. {self.remedy}"

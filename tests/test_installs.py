@@ -1,0 +1,120 @@
+"""What is installed is what works: wheels and sdists, and every subset of the packs in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALL = ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "plugins_example")
+PACKS = {"boat_ops_gm": 4, "boat_ops_na": 9, "boat_ops_fo": 6, "plugins_example": 2}
+
+PROBLEM = """\
+import boat_core as boat
+import numpy as np
+
+
+def problem(seed):
+    def upper(x, y, batch):
+        return ((y - 1.0) * (y - 1.0)).sum() + 0.1 * (x * x).sum()
+
+    def lower(x, y, batch):
+        return ((y - x) * (y - x)).sum()
+
+    return boat.Problem(upper, lower, np.zeros(3, "float32"), np.zeros(3, "float32"))
+"""
+CONFIG = """\
+problem: toy:problem
+solver: {{ {solver}, lower_steps: 2, lower_optimizer: {{name: sgd, rate: 0.1}}, upper_optimizer: {{name: sgd, rate: 0.1}}}}
+run: {{steps: 2, out: out}}
+"""
+IMPLICIT = "map: [NGD], approximate: [CG]"
+FIRST_ORDER = "first_order: VFO"
+
+
+@pytest.fixture
+def configure(environment):
+    def configure(solver):
+        (environment.folder / "toy.py").write_text(PROBLEM, "utf8")
+        (environment.folder / "config.yaml").write_text(CONFIG.format(solver=solver), "utf8")
+
+    return configure
+
+
+# The counts are those of docs/solvers.md, and what the example pack's two operations add to them.
+@pytest.mark.parametrize(
+    ("projects", "solvers", "works", "refused"),
+    [
+        (
+            ("boat_core",),
+            0,
+            None,
+            (IMPLICIT, "NGD' is in boat-ops-gm, which is not installed; pip install boat-ops-gm"),
+        ),
+        (("boat_core", "boat_ops_gm", "boat_ops_na"), 56, IMPLICIT, (FIRST_ORDER, "pip install boat-ops-fo")),
+        (("boat_core", "boat_ops_fo"), 6, FIRST_ORDER, ("method: RHG", "no method 'RHG'")),
+        (ALL[:4], 62, IMPLICIT, ("first_order: F2SA", "no operation 'F2SA'")),
+        (ALL, None, "map: [NGD], approximate: [NYSTROM]", ("first_order: VFOO", "did you mean 'VFO'")),
+    ],
+    ids=lambda value: "+".join(value).replace("boat_", "") if isinstance(value, tuple) and value[0] in ALL else "",
+)
+def test_a_subset(environment, wheels, configure, projects, solvers, works, refused):
+    environment.install(*(wheels[name] for name in projects))
+    listed = json.loads(environment.run("boat", "ops", "list", "--json").stdout)
+    assert listed["broken"] == []
+    assert len(listed["operations"]) == sum(PACKS.get(name, 0) for name in projects)
+    count = json.loads(environment.run("boat", "solvers", "--json").stdout)["count"]
+    assert count == solvers if solvers is not None else count > 62
+
+    configure(refused[0])
+    said = environment.run("boat", "run", "config.yaml", code=2).stderr
+    assert refused[1] in said
+    assert len(said.splitlines()) == 1
+    assert not (environment.folder / "out").exists()
+    if works:
+        configure(works)
+        assert environment.run("boat", "explain", "config.yaml").stderr == ""
+        summary = json.loads(environment.run("boat", "run", "config.yaml", "--json").stdout.splitlines()[-1])
+        assert (summary["status"], summary["steps"]) == ("finished", 2)
+
+
+def test_uninstalling_a_pack_leaves_the_rest(environment, wheels, configure):
+    environment.install(*(wheels[name] for name in ALL[:4]))
+    environment.pip("uninstall", "--yes", "boat-ops-na")
+    assert json.loads(environment.run("boat", "solvers", "--json").stdout)["count"] == 6
+    configure(IMPLICIT)
+    assert (
+        "CG' is in boat-ops-na, which is not installed"
+        in environment.run("boat", "explain", "config.yaml", code=2).stderr
+    )
+    configure(FIRST_ORDER)
+    assert environment.run("boat", "explain", "config.yaml").returncode == 0
+
+
+@pytest.mark.parametrize("project", ALL)
+def test_a_wheel_holds_what_is_needed(wheels, project):
+    files = set(zipfile.ZipFile(wheels[project]).namelist())
+    source = ROOT / project / "src"
+    wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file() and _is_source(path)}
+    assert wanted - files == set()
+    assert any(file.endswith("/py.typed") for file in files)
+    assert any(file.endswith(".dist-info/licenses/LICENSE") for file in files)
+    assert [file for file in files if file.startswith("tests/") or "__pycache__" in file] == []
+    if project != "boat_core":
+        assert any(file.endswith(".cu") for file in files)
+
+
+def _is_source(path: Path) -> bool:
+    return not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
+
+
+@pytest.mark.parametrize("project", ALL)
+def test_an_sdist_builds_the_same_wheel(build, wheels, project, tmp_path):
+    with tarfile.open(build(ROOT / project, "sdist")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    assert set(zipfile.ZipFile(build(unpacked)).namelist()) == set(zipfile.ZipFile(wheels[project]).namelist())

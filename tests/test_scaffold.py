@@ -1,0 +1,76 @@
+"""`boat ops new`: what it writes installs, passes its own tests and the check, and works beside ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from boat_core.cli import main
+
+STAGES = {
+    "MYMAP": ("map", "map: [GDA, MYMAP], approximate: [CG]"),
+    "MY_ESTIMATE": ("approximate", "map: [NGD], approximate: [MY_ESTIMATE]"),
+    "MYMETHOD": ("first-order", "first_order: MYMETHOD"),
+}
+PROBLEM = """\
+import boat_core as boat
+import numpy as np
+
+
+def problem(seed):
+    return boat.Problem(
+        lambda x, y, batch: ((y - 1) * (y - 1)).sum(),
+        lambda x, y, batch: ((y - x) * (y - x)).sum(),
+        np.zeros(3, "float32"),
+        np.zeros(3, "float32"),
+    )
+"""
+CONFIG = """\
+problem: toy:problem
+solver: {{ {solver}, lower_steps: 2, lower_optimizer: {{name: sgd, rate: 0.1}}, upper_optimizer: {{name: sgd, rate: 0.1}} }}
+run: {{steps: 30, out: {name}}}
+"""
+
+
+def test_a_pack_for_each_stage(environment, wheels, build, program, tmp_path):
+    for name, (stage, _) in STAGES.items():
+        assert main(["ops", "new", name, "--stage", stage, "--into", str(tmp_path)]) == 0
+    projects = sorted(tmp_path.glob("boat-*"))
+    assert [project.name for project in projects] == ["boat-my-estimate", "boat-mymap", "boat-mymethod"]
+    ours = [wheels[name] for name in ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo")]
+    environment.install(*ours, *map(build, projects))
+
+    tests = [project / "tests" for project in projects]
+    program("ruff", "check", "--line-length", "120", "--isolated", *projects)
+    done = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests)
+    assert "failed" not in done.stdout
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 40
+
+    (environment.folder / "toy.py").write_text(PROBLEM, "utf8")
+    for name, (_, solver) in STAGES.items():
+        (environment.folder / "config.yaml").write_text(CONFIG.format(solver=solver, name=name), "utf8")
+        environment.run("boat", "run", "config.yaml")
+        lines = (environment.folder / name / "metrics.jsonl").read_text("utf8").splitlines()
+        losses = [json.loads(line)["upper_loss"] for line in lines]
+        assert losses[-1] < 0.8 * losses[0], name
+        found = json.loads(environment.run("boat", "ops", "check", f"boat-{name.lower()}", "--quick", "--json").stdout)
+        assert found["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CG", "NAME: CG is taken (boat-ops-na); choose another"),
+        ("boat-rhg", "NAME: RHG is taken (a method's name)"),
+        ("two words", "NAME: expected letters and digits, such as NYSTROM or MY_MAP (got 'two words')"),
+        ("lambda", "NAME: expected letters and digits"),
+        ("plugin", "NAME: expected letters and digits"),
+        ("there", "boat-there exists; choose another NAME, or another place with --into FOLDER"),
+    ],
+)
+def test_a_name_that_will_not_do_leaves_nothing(tmp_path, capsys, name, message):
+    (tmp_path / "boat-there").mkdir()
+    assert main(["ops", "new", name, "--stage", "map", "--into", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["boat-there"]
