@@ -1,7 +1,7 @@
 """Fresh environments in which our wheels, and those of others, are really installed.
 
-Third-party packages are borrowed from the environment that runs the tests: nothing is downloaded, and Jittor, found where
-it always is, is not compiled once more.
+Third-party packages are borrowed from the environment that runs the tests: nothing is downloaded, and Jittor, found
+where it always is, is not compiled once more.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ def wheel_of(
     folder: Path, name: str, files: dict[str, str], version: str = "1.0", requires: tuple[str, ...] = ()
 ) -> Path:
     """Write a wheel by hand, as a third party might: sound or not."""
+    version = "1.0"
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     lines = [
         "Metadata-Version: 2.1",
@@ -154,7 +155,7 @@ def wheel_of(
 
 @pytest.fixture
 def install_by_hand(tmp_path):
-    """`install_by_hand(name, files, …)`: unpack such a wheel into a folder of its own, as pip does; return the folder."""
+    """`install_by_hand(name, files, …)`: unpack such a wheel into a folder of its own, as pip does; return that."""
 
     def install(name: str, files: dict[str, str], **more) -> Path:
         target = tmp_path / "installed" / name

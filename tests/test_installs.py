@@ -29,10 +29,14 @@ def problem(seed):
 """
 CONFIG = """\
 problem: toy:problem
-solver: {{ {solver}, lower_steps: 2, lower_optimizer: {{name: sgd, rate: 0.1}}, upper_optimizer: {{name: sgd, rate: 0.1}}}}
+solver:
+  {solver}
+  lower_steps: 2
+  lower_optimizer: {{name: sgd, rate: 0.1}}
+  upper_optimizer: {{name: sgd, rate: 0.1}}
 run: {{steps: 2, out: out}}
 """
-IMPLICIT = "map: [NGD], approximate: [CG]"
+IMPLICIT = "map: [NGD]\n  approximate: [CG]"
 FIRST_ORDER = "first_order: VFO"
 
 
@@ -53,12 +57,12 @@ def configure(environment):
             ("boat_core",),
             0,
             None,
-            (IMPLICIT, "NGD' is in boat-ops-gm, which is not installed; pip install boat-ops-gm"),
+            (IMPLICIT, "NGD' is in boat-ops-gm, which is not installed"),
         ),
         (("boat_core", "boat_ops_gm", "boat_ops_na"), 56, IMPLICIT, (FIRST_ORDER, "pip install boat-ops-fo")),
         (("boat_core", "boat_ops_fo"), 6, FIRST_ORDER, ("method: RHG", "no method 'RHG'")),
         (ALL[:4], 62, IMPLICIT, ("first_order: F2SA", "no operation 'F2SA'")),
-        (ALL, None, "map: [NGD], approximate: [NYSTROM]", ("first_order: VFOO", "did you mean 'VFO'")),
+        (ALL, None, "map: [NGD]\n  approximate: [NYSTROM]", ("first_order: VFOO", "did you mean 'VFO'")),
     ],
     ids=lambda value: "+".join(value).replace("boat_", "") if isinstance(value, tuple) and value[0] in ALL else "",
 )

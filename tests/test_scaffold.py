@@ -9,8 +9,8 @@ import pytest
 from boat_core.cli import main
 
 STAGES = {
-    "MYMAP": ("map", "map: [GDA, MYMAP], approximate: [CG]"),
-    "MY_ESTIMATE": ("approximate", "map: [NGD], approximate: [MY_ESTIMATE]"),
+    "MYMAP": ("map", "map: [GDA, MYMAP]\n  approximate: [CG]"),
+    "MY_ESTIMATE": ("approximate", "map: [NGD]\n  approximate: [MY_ESTIMATE]"),
     "MYMETHOD": ("first-order", "first_order: MYMETHOD"),
 }
 PROBLEM = """\
@@ -28,7 +28,11 @@ def problem(seed):
 """
 CONFIG = """\
 problem: toy:problem
-solver: {{ {solver}, lower_steps: 2, lower_optimizer: {{name: sgd, rate: 0.1}}, upper_optimizer: {{name: sgd, rate: 0.1}} }}
+solver:
+  {solver}
+  lower_steps: 2
+  lower_optimizer: {{name: sgd, rate: 0.1}}
+  upper_optimizer: {{name: sgd, rate: 0.1}}
 run: {{steps: 30, out: {name}}}
 """
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from boat_core import Operation, hookimpl
 
-from .t1t2 import T1T2
+from . import F2SA, NYSTROM
 
 BOAT_HOOK_API = 1
 
 
 @hookimpl
 def boat_approximate_operations() -> list[Operation]:
-    return [T1T2]
+    return [NYSTROM]
+
+
+@hookimpl
+def boat_first_order_operations() -> list[Operation]:
+    return [F2SA]

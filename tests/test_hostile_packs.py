@@ -1,0 +1,294 @@
+"""Packs that are broken, or mean harm: each really installed, and the rest of the program works without it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+DRIVER = """
+import contextlib, io, json, sys
+from boat_core.cli import main
+
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(arguments)
+    answers.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(answers))
+"""
+PROBLEM = "def problem(seed):\n    from boat_core.testing import network_problem\n    return network_problem()\n"
+CONFIG = """\
+problem: toy:problem
+solver:
+  {solver}
+  lower_steps: 2
+  lower_optimizer: {{name: sgd, rate: 0.1}}
+  upper_optimizer: {{name: sgd, rate: 0.1}}
+run: {{steps: 1, out: {out}}}
+"""
+ASKED = [["ops", "list", "--json"], ["ops", "doctor", "--json"], ["solvers", "--json"]]
+
+HEAD = """\
+from dataclasses import dataclass
+from boat_core import *
+BOAT_HOOK_API = 1
+def estimate(trajectory, options):
+    return Hypergradient(trajectory.end.direct)
+def operation(name="BAD", apply=estimate, **more):
+    more = {"cost": lambda options, work: Cost(gradients=1), "tags": ("end-point",), **more}
+    return Operation(name, "approximate", "estimator", "s", "f", "t", apply=apply, **more)
+@hookimpl
+def boat_approximate_operations():
+    return [operation()]
+"""
+
+
+def plugin(body):
+    return {"hostile/__init__.py": "", "hostile/plugin.py": body}
+
+
+@pytest.fixture
+def answers(tmp_path, program):
+    """Run `boat` several times in one process that sees these packs, in a folder with a problem."""
+    (tmp_path / "toy.py").write_text(PROBLEM, "utf8")
+    (tmp_path / "sound.yaml").write_text(CONFIG.format(solver="method: RHG", out="sound"), "utf8")
+
+    def answers(*targets: Path, asked, **variables):
+        variables = {"PYTHONPATH": ":".join(map(str, targets)), **variables}
+        done = program(sys.executable, "-c", DRIVER, json.dumps(asked), cwd=tmp_path, **variables)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return answers
+
+
+@pytest.fixture(scope="module")
+def solvers():
+    """How many solvers there are without any of these."""
+    from boat_core.composition import enumerate_solvers
+    from boat_core.registry import registry
+
+    return sum(1 for _ in enumerate_solvers(registry()))
+
+
+def changed(old, new, body=HEAD):
+    assert old in body
+    return body.replace(old, new)
+
+
+def declaring(arguments, before=""):
+    """A pack whose operation is declared with these arguments."""
+    return changed("[operation()]", f"[operation({arguments})]", changed("@hookimpl", f"{before}@hookimpl"))
+
+
+def with_option(declared):
+    return declaring("options=Options", f"@dataclass\nclass Options:\n    {declared}\n")
+
+
+SET_ASIDE = {
+    "an import error": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+    "an exit": ("raise SystemExit(3)", "its import failed with SystemExit: 3"),
+    "another way out": ("class Out(BaseException): pass\nraise Out('gone')", "its import failed with Out: gone"),
+    "a hang": (
+        "import time\ntry:\n    time.sleep(60)\nexcept Exception:\n    pass",
+        "its import took longer than 0.3 s",
+    ),
+    "a hook that hangs": (changed("return [operation()]", "while True: pass"), "its import took longer than 0.3 s"),
+    "a hook with a wrong signature": (
+        HEAD + "@hookimpl\ndef boat_problems(wrong):\n    return []\n",
+        "Argument(s) {'wrong'}",
+    ),
+    "an operation with a wrong signature": (
+        declaring("apply=lambda trajectory: None"),
+        "apply must take (trajectory, options) (its signature is (trajectory))",
+    ),
+    "an unknown hook": (
+        HEAD + "@hookimpl\ndef boat_aproximate_operations():\n    return []\n",
+        "there is no hook 'boat_aproximate_operations'; did you mean 'boat_approximate_operations'?",
+    ),
+    "an unknown hook of another kind": (HEAD + "@hookimpl\ndef operations():\n    return []\n", "no hook 'operations'"),
+    "a missing marker": (changed("@hookimpl", ""), "boat_approximate_operations lacks the mark"),
+    "an API of the future": (changed("API = 1", "API = 7"), "its BOAT_HOOK_API is 7, and this boat-core speaks 1"),
+    "no API": (changed("BOAT_HOOK_API = 1", ""), "its BOAT_HOOK_API is None"),
+    "no list": (changed("[operation()]", "operation()"), "must return a list of Operation (got Operation)"),
+    "names for operations": (changed("[operation()]", "['CG']"), "must return Operation values (got 'CG')"),
+    "the same twice": (changed("[operation()]", "2 * [operation()]"), "operation 'BAD' is declared twice by this"),
+    "another stage": (changed("boat_approximate", "boat_map"), "an operation of stage 'approximate'"),
+    "no name": (declaring("name=None"), "name must be letters"),
+    "tags in one word": (declaring("tags='end-point'"), "tags must be of type tuple"),
+    "needs in words": (declaring("needs=('NGD',)"), "needs must hold Needs values (got 'NGD')"),
+    "a letter for each name": (declaring("excludes=(Excludes('CG', 'no'),)"), "expected a tuple of names (got 'CG')"),
+    "an order in words": (declaring("order='first'"), "order must be of type int"),
+    "an option of a type that there is not": (with_option("a: 'Nothing' = option(1, doc='')"), "(NameError"),
+    "an option that JSON cannot say": (with_option("a: object = option(len, doc='')"), "(TypeError"),
+}
+
+
+@pytest.mark.parametrize("what", SET_ASIDE)
+def test_a_pack_that_cannot_be_used_is_set_aside(install_by_hand, answers, solvers, tmp_path, what):
+    body, cause = SET_ASIDE[what]
+    body = "print('I write where JSON is expected')\n" + body
+    files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
+    check_set_aside(install_by_hand("hostile", files), cause, answers, solvers, tmp_path)
+
+
+OUTSIDE = {
+    "made for another core": (("boat-core>=99",), "[boat]\nx = hostile.plugin\n", "it is made for boat-core >=99, and"),
+    "no such module": ((), "[boat]\nx = hostile.absent\n", "No module named 'hostile.absent'"),
+    "no such object": ((), "[boat]\nx = hostile.plugin:there\n", "AttributeError"),
+    "entry points that cannot be read": ((), "[boat]\nno equals sign\n", "its entry points cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_metadata_that_does_not_fit(install_by_hand, answers, solvers, tmp_path, what):
+    requires, text, cause = OUTSIDE[what]
+    files = plugin("raise AssertionError('imported all the same')" if requires else HEAD)
+    files |= {"hostile-1.0.dist-info/entry_points.txt": text}
+    check_set_aside(install_by_hand("hostile", files, requires=requires), cause, answers, solvers, tmp_path)
+
+
+def check_set_aside(target, cause, answers, solvers, tmp_path):
+    (tmp_path / "bad.yaml").write_text(CONFIG.format(solver="approximate: BAD", out="bad"), "utf8")
+    asked = [*ASKED, ["explain", "sound.yaml"], ["run", "bad.yaml"]]
+    listed, doctor, counted, explained, ran = answers(target, asked=asked, BOAT_IMPORT_SECONDS="0.3")
+
+    warned = [line for line in listed[2].splitlines() if line.startswith("boat: warning: ")]
+    assert len(warned) == 1
+    assert warned[0].startswith("boat: warning: hostile 1.0 (")
+    assert cause in warned[0]
+    found = json.loads(listed[1])
+    assert "BAD" not in [o["name"] for o in found["operations"]]
+    (broken,) = json.loads(doctor[1])["broken"]
+    assert doctor[0] == 1
+    assert (broken["distribution"], broken["version"]) == ("hostile", "1.0")
+    assert cause in broken["cause"]
+    assert broken["remedy"]
+    assert json.loads(counted[1])["count"] == solvers
+    assert (explained[0], explained[2]) == (0, "")
+    assert ran[0] == 2
+    assert "no operation 'BAD'" in ran[2] and cause in ran[2] and "hostile 1.0" in ran[2]
+    assert len(ran[2].splitlines()) == 1
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_name_that_is_there_already_is_harmless_until_it_is_used_bare(install_by_hand, answers, solvers, tmp_path):
+    """CG, sgd, RHG and a default of one's own: what users have long relied on goes on, or says who is in the way."""
+    body = HEAD.replace(
+        "return [operation()]",
+        "return [operation('CG'), operation('BAD', default=True, aliases=(Alias('RHG', ('NGD',), ('BAD',)),))]",
+    )
+    body += "@hookimpl\ndef boat_optimizers():\n    return [OptimizerDeclaration('sgd', 's', 's', NoOptions, len)]\n"
+    files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
+    for name, solver in (
+        ("bare", "map: NGD\n  approximate: CG"),
+        ("ours", "map: NGD\n  approximate: 'boat-ops-na:CG'"),
+        ("default", "map: NGD"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(CONFIG.format(solver=solver, out=name), "utf8")
+    named = "solver.lower_optimizer={name: 'boat-core:sgd', rate: 0.1}"
+    fixed = ["--json", "--set", named, "--set", "solver.upper_optimizer=adam"]
+    asked = [*ASKED, ["explain", "ours.yaml"]]
+    asked += [["explain", f"{name}.yaml", *fixed] for name in ("bare", "ours", "default", "sound")]
+    target = install_by_hand("hostile", files)
+    listed, doctor, _, sgd, bare, ours, default, method = answers(target, asked=asked)
+    assert listed[2] == ""
+    names = [o["name"] for o in json.loads(listed[1])["operations"]]
+    assert {"boat-ops-na:CG", "hostile:CG", "BAD", "RAD"} <= set(names)
+    found = json.loads(doctor[1])
+    assert (doctor[0], found["broken"]) == (1, [])
+    said = [finding["what"] for finding in found["findings"] if finding["distribution"] == "hostile"]
+    assert any("operation 'CG' is declared by another pack" in what for what in said)
+    assert any("optimizer 'sgd' is declared by another pack" in what for what in said)
+    assert any("its method 'RHG' means NGD | BAD" in what for what in said)
+    assert bare[0] == 2
+    assert "solver.approximate: operation 'CG' is declared twice: write boat-ops-na:CG or hostile:CG" in bare[2]
+    assert sgd[0] == 2
+    assert "optimizer 'sgd' is declared twice: write boat-core:sgd or hostile:sgd" in sgd[2]
+    assert json.loads(ours[1])["stages"][-1]["distribution"] == "boat-ops-na"
+    assert json.loads(default[1])["stages"][-1]["name"] == "RAD"
+    assert json.loads(method[1])["stages"][-1]["name"] == "RAD"
+
+
+def test_an_entry_point_of_the_same_name_is_no_trouble(install_by_hand, answers):
+    files = plugin(HEAD) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
+    (listed,) = answers(install_by_hand("hostile", files), asked=ASKED[:1])
+    names = {o["name"] for o in json.loads(listed[1])["operations"]}
+    assert {"BAD", "CG", "RAD"} <= names
+    assert listed[2] == ""
+
+
+MISCONDUCT = {
+    "structure": ("return Hypergradient(trajectory.y0)", "returned a vector of another space: hypergradient"),
+    "shape": (
+        "return Hypergradient(trajectory.end.direct.map(lambda a: a[:1]))",
+        "expected shape [6] and dtype float64 (got [1] and float64)",
+    ),
+    "dtype": ("return Hypergradient(trajectory.end.direct.map(lambda a: a.int32()))", "(got [6] and int32)"),
+    "nan": (
+        "return Hypergradient(float('nan') * trajectory.end.direct)",
+        "NaN or infinity",
+    ),
+    "inputs": (
+        "trajectory.bilevel.upper_batch['targets'].assign(trajectory.bilevel.upper_batch['targets'] + 1)\n"
+        "    return Hypergradient(trajectory.end.direct)",
+        "changed an array that it was given",
+    ),
+    "nothing": ("return None", "returned NoneType, expected Hypergradient"),
+    "no vector": ("return Hypergradient(trajectory.end.direct.tree)", "for hypergradient, expected Vector"),
+    "raises": ("return 1 / 0", "raised ZeroDivisionError: division by zero"),
+}
+
+
+def test_misconduct_is_found_and_named(install_by_hand, answers, tmp_path):
+    """Each in a pack of its own, all in one process: its start is what takes the time."""
+    targets, asked = [], [["ops", "doctor", "--json", "--try"]]
+    for name, (body, _) in MISCONDUCT.items():
+        operation, package = name.upper().replace(" ", ""), f"hostile_{name.replace(' ', '_')}"
+        text = changed("return Hypergradient(trajectory.end.direct)", body, changed("BAD", operation))
+        files = {f"{package}/__init__.py": "", f"{package}/plugin.py": text}
+        files[f"{package}-1.0.dist-info/entry_points.txt"] = f"[boat]\nx = {package}.plugin\n"
+        targets.append(install_by_hand(package.replace("_", "-"), files))
+        config = CONFIG.format(solver=f"approximate: {operation}", out=package)
+        (tmp_path / f"{package}.yaml").write_text(config, "utf8")
+        asked.append(["run", f"{package}.yaml"])
+    doctor, *runs = answers(*targets, asked=[*asked, ["run", "sound.yaml", "--json"]])
+    found = {finding["distribution"]: finding for finding in json.loads(doctor[1])["findings"]}
+    assert doctor[0] == 1
+    assert {name for name in found if not name.startswith("hostile-")} == set()
+    for (name, (_, cause)), (code, _, err) in zip(MISCONDUCT.items(), runs):
+        distribution = f"hostile-{name.replace(' ', '-')}"
+        assert cause in found[distribution]["what"], name
+        assert found[distribution]["version"] == "1.0"
+        assert found[distribution]["remedy"]
+        assert code == 2
+        line = err.splitlines()[-1]
+        assert cause in line, name
+        assert name == "nan" or f"({distribution} 1.0)" in line
+        folder = tmp_path / distribution.replace("-", "_")
+        assert (folder / "metrics.jsonl").read_text("utf8") == ""  # no step was done
+    assert runs[-1][0] == 0
+
+
+def test_a_kernel_that_does_not_compile_is_named_and_plain_operators_do_it(install_by_hand, answers, tmp_path):
+    doubled = (
+        "from pathlib import Path\n@kernel(Path(__file__).with_name('bad.cu'), like=('v',))\n"
+        "def doubled(v):\n    '''2v'''\n    return (2.0 * v,)\n"
+    )
+    body = declaring("kernels=(doubled,)", doubled)
+    body = changed("Hypergradient(trajectory.end.direct)", "Hypergradient(doubled(trajectory.end.direct)[0])", body)
+    files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nx = hostile.plugin\n"}
+    files["hostile/bad.cu"] = '#include "boat_kernel.h"\nthis is not C++;\n'
+    (tmp_path / "bad.yaml").write_text(CONFIG.format(solver="approximate: BAD", out="bad"), "utf8")
+    target = install_by_hand("hostile", files)
+    ran, doctor = answers(target, asked=[["run", "bad.yaml", "--json"], ["ops", "doctor", "--json"]])
+    assert json.loads(ran[1].splitlines()[-1])["status"] == "finished"
+    said = [line for line in ran[2].splitlines() if "are not used" in line]
+    assert len(said) <= 1  # the process's own stderr is not the command's
+    (finding,) = json.loads(doctor[1])["findings"]
+    assert (doctor[0], finding["distribution"], finding["version"]) == (1, "hostile", "1.0")
+    assert "kernels doubled of" in finding["what"] and "did not compile" in finding["what"]
+    assert "Plain operators do their work" in finding["remedy"]
