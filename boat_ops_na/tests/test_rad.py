@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 import boat_core as boat
-from boat_core.autodiff.derivatives import counting
-from boat_core.runtime import KernelWatch
-from boat_core.testing import QuadraticCase, assert_close, central_differences, network_problem, upper_value
+from boat_core.testing import (
+    KernelWatch,
+    QuadraticCase,
+    assert_close,
+    central_differences,
+    counting,
+    network_problem,
+    upper_value,
+)
 
 STEPS, RATE = 5, 0.1
 

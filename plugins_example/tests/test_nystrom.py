@@ -18,7 +18,7 @@ STEPS, RATE, DAMPING = 4, 0.1, 0.5
 
 def approximated(A, rank, sampling="uniform", seed=0):
     """H_k."""
-    omega = sketch(len(A), rank, sampling, seed)
+    omega = sketch(len(A), rank, sampling, [seed, 0])
     C = A @ omega.T
     return C @ np.linalg.pinv(omega @ C, hermitian=True) @ C.T
 
@@ -93,7 +93,7 @@ def test_any_rank_is_the_same_approximation_in_numpy(rank, sampling, kernels):
     q = np.linalg.solve(system, g)
     assert_close(h.upper, q, 1e-9)
     said = h.report.operations["NYSTROM"]
-    omega = sketch(12, rank, sampling, 5)
+    omega = sketch(12, rank, sampling, [5, 0])
     values = np.linalg.eigvalsh(omega @ H @ omega.T)
     assert said["rank"] == rank and said["dropped"] == 0
     assert [said["smallest_eigenvalue"], said["largest_eigenvalue"]] == pytest.approx([values[0], values[-1]])

@@ -88,7 +88,8 @@ class OuterStep:
         """Map: y_0 → … → y_T, where Φ_t is the base map's direction, the lower optimizer and the projection."""
         steps = self.bilevel.lower_steps
         unrolled = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, steps, self.memory)
-        return Trajectory(self.bilevel, self._aggregated(self.estimate), unrolled, self.x, self.start, steps, steps)
+        objective = self._aggregated(self.estimate)
+        return Trajectory(self.bilevel, objective, unrolled, self.x, self.start, steps, steps, k=self.k)
 
     def held(self) -> tuple[Held, int, int]:
         """What the pullback will hold, the bytes of one iterate and those of one graph; computes a lower step."""

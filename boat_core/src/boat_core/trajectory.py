@@ -122,6 +122,7 @@ class Trajectory:
         from_upper: y_0 is x.
         frozen: the pullback takes second derivatives of ψ as zero.
         watch: check every intermediate number and raise `NonFiniteError` at the first bad one.
+        k: outer iterations done before; with a seed, all that randomness may depend on.
     """
 
     bilevel: Bilevel
@@ -134,6 +135,7 @@ class Trajectory:
     from_upper: bool = False
     frozen: bool = False
     watch: bool = False
+    k: int = 0
 
     def iterate(self, t: int) -> Vector:
         """y_t, for t = 0 … steps."""

@@ -65,6 +65,19 @@ class Vector:
         """Return a vector of this structure with the leaves of a tree known to have it."""
         return self.like(self.structure.flatten_up_to(tree))
 
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return sum(leaf.numel() for leaf in self.leaves)
+
+    def like_flat(self, values: Any) -> Vector:
+        """Return a vector of this structure, shapes and dtypes with the entries of a flat numpy array, leaf by leaf."""
+        import numpy as np
+
+        parts = np.split(np.asarray(values), np.cumsum([leaf.numel() for leaf in self.leaves])[:-1])
+        shaped = (part.reshape(leaf.shape).astype(str(leaf.dtype)) for part, leaf in zip(parts, self.leaves))
+        return self.like([arrays.as_array(leaf) for leaf in shaped])
+
     def map(self, function: Callable[..., Any], *others: Vector) -> Vector:
         """Apply a function leaf by leaf."""
         return self.like([function(*leaves) for leaves in zip(self.leaves, *(o.leaves for o in others))])

@@ -3,8 +3,8 @@
     H = ∇²_yy ψ, C = HΩ, W = ΩᵀC        H_k = C W⁺ Cᵀ        at (x, y_T)
     (H_k + ρI) q = ∇_y F                hypergradient = ∇_x F - ∇²_xy ψ · q
 
-Ω has k orthonormal columns: unit vectors, so that C is k columns of H, or a Gaussian sketch. They are the same in every
-outer step. With W = VΛVᵀ and B = C V Λ^(-1/2), H_k = BBᵀ, and by Woodbury
+Ω has k orthonormal columns, drawn anew in every outer step: unit vectors, so that C is k columns of H, or a Gaussian
+sketch. With W = VΛVᵀ and B = C V Λ^(-1/2), H_k = BBᵀ, and by Woodbury
 
     q = (g - B (ρI + BᵀB)⁻¹ Bᵀg) / ρ        g = ∇_y F
 
@@ -33,7 +33,7 @@ class Options:
     sampling: str = option(
         "uniform", choices=("uniform", "gaussian"), doc="Ω: unit vectors drawn without replacement, or a sketch"
     )
-    seed: int = option(0, ge=0, doc="seed of Ω")
+    seed: int = option(0, ge=0, doc="seed of Ω, which depends on the outer step as well")
 
 
 def sketch(size, rank, sampling, seed):
@@ -44,18 +44,6 @@ def sketch(size, rank, sampling, seed):
     rows = np.zeros((rank, size))
     rows[np.arange(rank), rng.choice(size, rank, replace=False)] = 1
     return rows
-
-
-def vectors(rows, like):
-    """Each row of a matrix as a vector of the space of `like`."""
-    import jittor as jt
-
-    def leaf(values, wanted):
-        dtype = str(wanted.dtype)
-        return jt.array(np.array(values.reshape(wanted.shape), dtype=dtype, order="C"), dtype=dtype)
-
-    ends = np.cumsum([leaf.numel() for leaf in like.leaves])[:-1]
-    return [like.like([leaf(*pair) for pair in zip(np.split(row, ends), like.leaves)]) for row in rows]
 
 
 def whitened(C, omega):
@@ -74,8 +62,8 @@ def whitened(C, omega):
 
 def estimate(trajectory, options):
     end, g, rho = trajectory.end, trajectory.end.upper_gradient, options.damping
-    size = sum(leaf.numel() for leaf in g.leaves)
-    omega = vectors(sketch(size, options.rank, options.sampling, options.seed), g)
+    rows = sketch(g.size, options.rank, options.sampling, [options.seed, trajectory.k])
+    omega = [g.like_flat(row) for row in rows]
     C = [end.hessian_product(column) for column in omega]
     B, eigenvalues, noise = whitened(C, omega)
     if B is None:  # on to where a NaN is reported

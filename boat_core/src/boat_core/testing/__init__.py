@@ -20,21 +20,32 @@ from .second_order import assert_twice_differentiable
 from .values import assert_close, flat
 
 if TYPE_CHECKING:
+    from ..autodiff.derivatives import counting
+    from ..runtime import KernelWatch
     from .claims import Claim, KernelClaim
     from .conformance import check_solver
     from .suite import OperationSuite
 
-_KIT = {"Claim": "claims", "KernelClaim": "claims", "check_solver": "conformance", "OperationSuite": "suite"}
+_LAZY = {
+    "Claim": ".claims",
+    "KernelClaim": ".claims",
+    "KernelWatch": "..runtime",
+    "OperationSuite": ".suite",
+    "check_solver": ".conformance",
+    "counting": "..autodiff.derivatives",
+}
 
 __all__ = [
     "Claim",
     "KernelClaim",
+    "KernelWatch",
     "OperationSuite",
     "QuadraticCase",
     "assert_close",
     "assert_twice_differentiable",
     "central_differences",
     "check_solver",
+    "counting",
     "flat",
     "network_problem",
     "upper_value",
@@ -42,11 +53,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _KIT:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import pytest
+    if _LAZY[name] in (".conformance", ".suite"):
+        import pytest
 
-    pytest.register_assert_rewrite(f"{__name__}.conformance")
-    value = getattr(import_module(f".{_KIT[name]}", __name__), name)
+        pytest.register_assert_rewrite(f"{__name__}.conformance")
+    value = getattr(import_module(_LAZY[name], __name__), name)
     globals()[name] = value
     return value
