@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -38,13 +37,6 @@ def test_the_yaml_example_runs(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     assert main(["explain", str(config)]) == 0
     assert main(["run", str(config), "--set", "run.steps=1", "--set", "solver.lower_steps=2"]) == 0
-
-
-def test_the_table_of_operations_is_up_to_date():
-    spec = importlib.util.spec_from_file_location("operations_table", ROOT / "docs" / "operations_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.replaced(README) == README, "run `make readme`"
 
 
 def test_every_pack_names_its_operations():
