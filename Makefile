@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types pytest readme bench peers benchmark solvers clean
+.PHONY: help install demo test lint types pytest docs bench peers benchmark solvers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,8 +34,8 @@ types: install ## Check types
 pytest: install ## Run the tests, print branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-readme: install ## Bring README's table of operations up to date
-	$(BIN)/python docs/operations_table.py --write README.md
+docs: install ## Bring README's table of operations and docs/reference.md up to date
+	$(BIN)/python docs/generate.py --write
 
 bench: install ## Time and memory of a hypergradient, with our operators and without
 	$(BIN)/python benchmarks/hypergradient.py

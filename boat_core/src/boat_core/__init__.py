@@ -26,6 +26,7 @@ _HOMES = {
     "hookspecs": "HOOK_API hookimpl",
     "problem": "PerStep Problem Tasks",
     "solver": "Solver",
+    "registry": "PackWarning",
     "report": "HypergradientResult Report StepResult",
     "trajectory": "Hypergradient Point Trajectory",
     "first_order": "Descent FirstOrderStep",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from .optimizers.sgd import sgd
     from .options import NoOptions, option
     from .problem import PerStep, Problem, Tasks
+    from .registry import PackWarning
     from .report import HypergradientResult, Report, StepResult
     from .solver import Solver
     from .trajectory import Hypergradient, Point, Trajectory

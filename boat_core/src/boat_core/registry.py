@@ -238,7 +238,7 @@ class Registry:
         distribution, _, version = name.partition(" ")
         gave = ""
         if name.isdigit():  # an object that a program or a command handed over
-            distribution, version, gave = "this process", "", type(plugin).__qualname__
+            distribution, version, gave = type(plugin).__module__, "", type(plugin).__qualname__
         call = Call(hook, distribution, version.partition(" ")[0], gave)
         self.calls[call] = self.calls.get(call, 0) + 1
 

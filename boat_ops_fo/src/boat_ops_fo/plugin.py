@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from boat_core import Operation, hookimpl
 
-from .alto import ALTO
-from .gaffo import GAFFO
-from .meso import MESO
-from .pgdo import PGDO
-from .vfo import VFO
-from .vso import VSO
+from . import ALTO, GAFFO, MESO, PGDO, VFO, VSO
 
 BOAT_HOOK_API = 1
 

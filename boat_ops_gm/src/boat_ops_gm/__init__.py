@@ -1,1 +1,8 @@
 """BOAT's gradient mapping operations: how the lower trajectory is built."""
+
+from .di import DI
+from .dm import DM
+from .gda import GDA
+from .ngd import NGD
+
+__all__ = ["DI", "DM", "GDA", "NGD"]

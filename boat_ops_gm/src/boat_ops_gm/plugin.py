@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from boat_core import Operation, hookimpl
 
-from .di import DI
-from .dm import DM
-from .gda import GDA
-from .ngd import NGD
+from . import DI, DM, GDA, NGD
 
 BOAT_HOOK_API = 1
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from boat_core import Operation, hookimpl
 
-from .cg import CG
-from .fd import FD
-from .foa import FOA
-from .iad import IAD
-from .iga import IGA
-from .ns import NS
-from .ptt import PTT
-from .rad import RAD
-from .rgt import RGT
+from . import CG, FD, FOA, IAD, IGA, NS, PTT, RAD, RGT
 
 BOAT_HOOK_API = 1
 

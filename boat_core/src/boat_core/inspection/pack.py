@@ -112,11 +112,9 @@ def of_operation(entry: Registered, packs: Registry) -> Iterator[Finding]:
     for field, (known, used) in meant.items():
         for word in used:
             if word not in known:
-                yield finding(
-                    f"its {field} name {word!r}, which nothing goes by{nearest(word, known)}", "Mend the name"
-                )
+                near = nearest(word, known)
+                yield finding(f"its {field} name {word!r}, and nothing goes by that{near}", "Mend the name")
     for kernel in operation.kernels:
         if not kernel.source.is_file():
-            yield finding(
-                f"the source of its kernel {kernel.name}, {kernel.source}, is not there", "Put it in the wheel"
-            )
+            what = f"the source of its kernel {kernel.name} is not there: {kernel.source}"
+            yield finding(what, "Put it into the wheel")

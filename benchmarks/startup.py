@@ -1,0 +1,87 @@
+"""How long `boat ops list` takes with 0, 4 and 50 packs of one operation each, in ratios to a bare Python.
+
+    python benchmarks/startup.py [--rounds 15]
+
+The packs are really installed, as unpacked wheels in a folder on Python's path; those of this environment are switched
+off, so that their import is not counted, though finding their metadata is. Rounds alternate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import importlib_metadata
+
+PLUGIN = """\
+from dataclasses import dataclass
+from boat_core import Cost, Hypergradient, Operation, hookimpl, option
+
+BOAT_HOOK_API = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    damping: float = option(0.1, ge=0, doc="of nothing")
+
+
+def estimate(trajectory, options):
+    return Hypergradient(trajectory.end.direct)
+
+
+@hookimpl
+def boat_approximate_operations():
+    cost = lambda options, work: Cost(gradients=1)
+    return [Operation("MINE{k}", "approximate", "estimator", "s", "f", "t", apply=estimate, options=Options, cost=cost)]
+"""
+
+
+def install(folder: Path, count: int) -> None:
+    for k in range(count):
+        package, info = folder / f"many_{k}", folder / f"many_{k}-1.0.dist-info"
+        package.mkdir(parents=True), info.mkdir()
+        (package / "__init__.py").write_text("")
+        (package / "plugin.py").write_text(PLUGIN.replace("{k}", str(k)))
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: many-{k}\nVersion: 1.0\nRequires-Dist: boat-core<1\n"
+        )
+        (info / "entry_points.txt").write_text(f"[boat]\nmany = many_{k}.plugin\n")
+
+
+def seconds(path: Path, *command: str) -> float:
+    own = ",".join({point.dist.name for point in importlib_metadata.entry_points(group="boat")})
+    environment = {**os.environ, "PYTHONPATH": str(path), "BOAT_DISABLE_PLUGINS": own, "PYTHONWARNINGS": "ignore"}
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, *command], env=environment, check=True, capture_output=True)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        places = {count: Path(folder) / str(count) for count in (0, 4, 50)}
+        for count, place in places.items():
+            install(place, count)
+        commands = {"python -c pass": (places[0], "-c", "pass")}
+        commands |= {f"{n} packs": (place, "-m", "boat_core", "ops", "list") for n, place in places.items()}
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds + 1):
+            for name, command in commands.items():
+                taken[name].append(seconds(*command))
+    print(f"median of {rounds} alternating rounds, after one to warm the file cache\n")
+    bare = median(taken["python -c pass"][1:])
+    for name, times in taken.items():
+        middle = median(times[1:])
+        print(f"{name:<15} {1000 * middle:6.0f} ms   {middle / bare:5.1f} × a bare Python")
+
+
+if __name__ == "__main__":
+    main()
