@@ -149,7 +149,8 @@ def test_an_observer_that_raises_is_switched_off_and_the_others_go_on():
 
     registry = load_registry([])
     bad, good = Bad(), Good()
-    registry.observe(good, bad)
+    registry.observe(good)
+    registry.observe(bad)
     with pytest.warns(PackWarning, match=r"Bad.* was switched off: ValueError in boat_step_finished: broken"):
         registry.notify("boat_step_finished", run=None, step=1)
     registry.notify("boat_step_finished", run=None, step=2)

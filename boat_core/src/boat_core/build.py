@@ -1,4 +1,4 @@
-"""From a configuration to what it names: the composition, the optimizers, the problem, the solver."""
+"""From a configuration to what it names: the composition, the optimizers, the problem, the solver, the observers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from .composition import Composition, compose
 from .config import Config
-from .declarations import ProblemDeclaration
+from .declarations import ObserverDeclaration, ProblemDeclaration
 from .errors import BoatError, CompositionError, ConfigError, OptionError, nearest
 from .options import read_options
-from .registry import Registry
+from .registry import Declared, Registry
 
 if TYPE_CHECKING:
     from .optimizers.base import Optimizer
@@ -82,14 +82,60 @@ def build_optimizer(config: Config, registry: Registry, level: str) -> Optimizer
     return optimizer
 
 
+def observer_options(config: Config, registry: Registry) -> list[tuple[str, Declared, Any]]:
+    """Return key, declaration and checked options of each observer; nothing of theirs is imported.
+
+    Raises:
+        ConfigError: no such observer or option, or one twice; with its line.
+    """
+    found: list[tuple[str, Declared, Any]] = []
+    for key, name, given in config.run.named_observers():
+        name_key = f"{key}.name" if f"{key}.name" in config.source.places else key
+        try:
+            entry = registry.observer(name)
+        except ConfigError as error:
+            raise config.source.error(name_key, str(error)) from None
+        if any(entry is other for _, other, _ in found):
+            raise config.source.error(name_key, f"{name} stands there twice")
+        try:
+            found.append((name_key, entry, read_options(entry.declaration.options, given, key)))
+        except OptionError as error:
+            raise config.located(error, key) from None
+    return found
+
+
+def build_observers(config: Config, registry: Registry) -> list[tuple[Any, str]]:
+    """Return the observers that the configuration names, with whose they are; their libraries are imported here.
+
+    Raises:
+        ConfigError: a library is missing (with what pip installs), or an observer's own code raised.
+    """
+    built = []
+    for key, entry, options in observer_options(config, registry):
+        build = partial(_build_observer, config, key, entry.declaration, options)
+        what = f"observer {entry.name} could not be built"
+        built.append((_run_foreign(config, key, what, build), entry.origin))
+    return built
+
+
+def _build_observer(config: Config, key: str, declaration: ObserverDeclaration, options: Any) -> Any:
+    try:
+        return declaration.build(options)
+    except ImportError as error:
+        missing = f"observer {declaration.name} needs {error.name or 'a library'} ({error})"
+        remedy = f"; pip install {declaration.requires!r}" if declaration.requires else ""
+        raise config.source.error(key, missing + remedy) from error
+
+
 def check(config: Config, registry: Registry) -> Composition:
-    """Check all that can be checked without running code of the user's: operations, options, optimizers, problem name.
+    """Check all that can be checked without running code of the user's: operations, options, and names of the rest.
 
     Raises:
         ConfigError: with the line of the key at fault.
     """
     for level in ("lower", "upper"):
         optimizer_options(config, registry, level)
+    observer_options(config, registry)
     if not _is_function(config, registry):
         _registered_problem(config, registry)
     return build_composition(config, registry)

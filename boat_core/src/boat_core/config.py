@@ -103,6 +103,30 @@ class RunConfig:
     device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="where Jittor computes")
     checkpoint_every: int = option(0, ge=0, doc="outer steps between checkpoints; 0 writes none")
     evaluate_every: int = option(0, ge=0, doc="outer steps between evaluations; 0 evaluates at the end only")
+    observers: str | dict[str, Any] | tuple[Any, ...] | None = option(
+        None, doc="what watches the run: a name, a mapping of its name and options, or a list of those"
+    )
+
+    def __post_init__(self) -> None:
+        for entry in self._observers():
+            if not (isinstance(entry, str) or (is_mapping(entry) and isinstance(entry.get("name"), str))):
+                raise OptionError(
+                    f"observers: expected names, and a name beside options, such as [progress, {{name: tensorboard, "
+                    f"folder: curves}}] (got {entry!r})"
+                )
+
+    def named_observers(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The key, name and options of each observer."""
+        found = []
+        for place, entry in enumerate(self._observers()):
+            options = dict(entry) if is_mapping(entry) else {"name": entry}
+            listed = isinstance(self.observers, tuple) and is_mapping(entry)
+            found.append((f"run.observers[{place}]" if listed else "run.observers", options.pop("name"), options))
+        return found
+
+    def _observers(self) -> tuple[Any, ...]:
+        given = self.observers
+        return given if isinstance(given, tuple) else () if given is None else (given,)
 
 
 @dataclass(frozen=True)
@@ -212,6 +236,8 @@ def _located(source: Source, error: BoatError, path: str) -> ConfigError:
         path = f"{path}.{quoted[1]}"
         if message.startswith("no option"):
             message = "unknown key" + message[quoted.end() :]
+    if path not in source.places and f"{path}.name" in source.places:  # an item of a list has no place, its name has
+        path = f"{path}.name"
     return source.error(path, message)
 
 

@@ -62,6 +62,11 @@ def boat_step_finished(run: Any, step: Any) -> None:
 
 
 @hookspec
+def boat_evaluated(run: Any, iteration: int, numbers: dict[str, float]) -> None:
+    """Called whenever the problem's `evaluate` gave numbers, with the outer step after which it was asked."""
+
+
+@hookspec
 def boat_checkpoint_written(run: Any, path: Path) -> None:
     """Called after a checkpoint is complete on disk."""
 

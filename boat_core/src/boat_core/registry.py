@@ -60,6 +60,11 @@ class Declared:
         name: str = self.declaration.name
         return name
 
+    @property
+    def origin(self) -> str:
+        """The distribution and version that brought it, with its name: as plugins are called."""
+        return f"{self.distribution} {self.version} ({self.name})"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -191,23 +196,22 @@ class Registry:
 
     def optimizer(self, name: str) -> OptimizerDeclaration:
         """Return the optimizer called `name`, or raise `ConfigError` with the nearest."""
-        found: OptimizerDeclaration = self._declaration(OptimizerDeclaration, name)
+        found: OptimizerDeclaration = self._declared(OptimizerDeclaration, name).declaration
         return found
 
     def problem(self, name: str) -> ProblemDeclaration:
         """Return the problem called `name`, or raise `ConfigError` with the nearest."""
-        found: ProblemDeclaration = self._declaration(ProblemDeclaration, name)
+        found: ProblemDeclaration = self._declared(ProblemDeclaration, name).declaration
         return found
 
-    def observer(self, name: str) -> ObserverDeclaration:
+    def observer(self, name: str) -> Declared:
         """Return the observer called `name`, or raise `ConfigError` with the nearest."""
-        found: ObserverDeclaration = self._declaration(ObserverDeclaration, name)
-        return found
+        return self._declared(ObserverDeclaration, name)
 
-    def _declaration(self, kind: Any, name: str) -> Any:
-        found = _matching(self._of_kind(kind), name)
+    def _declared(self, kind: Any, name: str) -> Declared:
+        found: list[Declared] = _matching(self._of_kind(kind), name)
         if len(found) == 1:
-            return found[0].declaration
+            return found[0]
         labels = self._labels(kind)
         if found:
             both = " or ".join(sorted(f"{e.distribution}:{e.name}" for e in found))
@@ -248,22 +252,21 @@ class Registry:
         whose = named if not named.isdigit() else type(plugin).__qualname__
         said = f"observer {whose} was switched off: {type(error).__name__} in {hook}: {error}"
         self.switched_off.append(said)
-        warnings.warn(f"{said}. The run goes on without it", PackWarning, stacklevel=3)
         self.manager.unregister(plugin)
+        warnings.warn(f"{said}. The run goes on without it", PackWarning, stacklevel=3)
 
-    def observe(self, *observers: Any) -> None:
-        """Let objects with marked observer hooks take part from now on.
+    def observe(self, observer: Any, origin: str | None = None) -> None:
+        """Let an object with marked observer hooks take part from now on; `origin` says whose it is.
 
         Raises:
-            DeclarationError: a hook of theirs is unknown or takes an argument that it is not given; none takes part.
+            DeclarationError: a hook of it is unknown or takes an argument that it is not given; it takes no part.
         """
-        for place, observer in enumerate(observers):
-            try:
-                self.manager.register(observer)
-                self.manager.check_pending()
-            except pluggy.PluginValidationError as error:
-                self.forget(*observers[: place + 1])
-                raise DeclarationError(f"observer {type(observer).__qualname__}: {error}") from None
+        try:
+            self.manager.register(observer, name=origin)
+            self.manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self.forget(observer)
+            raise DeclarationError(f"observer {origin or type(observer).__qualname__}: {error}") from None
 
     def forget(self, *observers: Any) -> None:
         """Undo `observe`; observers that were switched off in between are fine."""

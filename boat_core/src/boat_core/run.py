@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoint
-from .build import build_problem, build_solver, check
+from .build import build_observers, build_problem, build_solver, check
 from .config import Config, as_yaml
 from .errors import CompositionError, OptionError, RunError
 from .files import json_text, plain, write_json, write_text
@@ -45,8 +45,17 @@ class Run:
     solver: Solver
     steps: int
     kernels: Any
+    packs: Registry = field(repr=False)
     resumed_from: int | None = None
     progress: dict[str, Any] = field(default_factory=lambda: {"upper_loss": None, "lower_loss": None, "concerns": 0})
+
+    def __post_init__(self) -> None:
+        self._said_before = len(self.packs.switched_off)
+
+    @property
+    def switched_off(self) -> list[str]:
+        """Which observers raised and were switched off in this run, and why."""
+        return self.packs.switched_off[self._said_before :]
 
 
 def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None = None) -> dict[str, Any]:
@@ -54,7 +63,7 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
 
     Args:
         config: from `read_config`.
-        observers: objects with `@boat_core.hookimpl` methods of the observer hooks.
+        observers: objects with `@boat_core.hookimpl` methods of the observer hooks, beside those that it names.
         resume: the folder of a run to go on with, instead of a new one.
 
     Raises:
@@ -68,6 +77,7 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
         _must_be_free(Path(config.run.out or ""))
     else:
         config = same_run(config, Path(resume))
+    watching: list[tuple[Any, str | None]] = [*((one, None) for one in observers), *build_observers(config, packs)]
     from .runtime import KernelWatch, prepare, select_device
 
     decisions = prepare(config.run.device)
@@ -78,29 +88,40 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
         solver = build_solver(config, packs, problem)
     except (CompositionError, OptionError) as error:
         raise config.located(error, "solver") from error
-    job = Run(config, Path(config.run.out or ""), problem, solver, config.run.steps, kernels)
+    job = Run(config, Path(config.run.out or ""), problem, solver, config.run.steps, kernels, packs)
     facts = {"device": decisions.device, "solver": solver.composition.as_config(), "seed": config.run.seed}
     installed = plain(versions(decisions))
-    if resume is None:
-        _make_folder(job, installed)
-    else:
-        go_back(job, installed)
+    watching.append((Metrics(), None))  # the last is called first: a step is on record before others see it
+    try:
+        for observer, origin in watching:
+            packs.observe(observer, origin)
+        if resume is None:
+            _make_folder(job, installed)
+        else:
+            go_back(job, installed)
+        return _carry_out(job, facts, begun, first_use)
+    finally:
+        packs.forget(*(observer for observer, _ in watching))
 
-    watching = [*observers, Metrics()]  # the last is called first: a step is on record before others see it
-    packs.observe(*watching)
+
+def _carry_out(job: Run, facts: dict[str, Any], begun: float, first_use: float) -> dict[str, Any]:
+    """Take the steps and complete the folder, however they end."""
     # Ctrl-C may arrive anywhere, also while another error is being handled.
     ending: dict[str, Any] = {"status": "interrupted", "evaluation": {}}
     try:
-        packs.notify("boat_run_started", run=job)
-        _steps(job, packs)
+        job.packs.notify("boat_run_started", run=job)
+        _steps(job)
         ending |= {"evaluation": _evaluate(job), "status": "finished"}
     except Exception as error:
         ending |= {"status": "failed", "message": f"{type(error).__name__}: {error}"}
         raise
     finally:
         summary = _finish(job, ending | facts, begun, first_use)
-        packs.notify("boat_run_finished", run=job, summary=summary)
-        packs.forget(*watching)
+        told = job.switched_off
+        job.packs.notify("boat_run_finished", run=job, summary=summary)
+        if job.switched_off != told:
+            summary["observers_switched_off"] = job.switched_off
+            write_json(job.folder / "summary.json", summary)
     return summary
 
 
@@ -125,7 +146,7 @@ def draw_batches(problem: Problem, seed: int, k: int) -> dict[str, Any]:
     return {"lower_batch": batches[0], "upper_batch": batches[1]}
 
 
-def _steps(job: Run, packs: Registry) -> None:
+def _steps(job: Run) -> None:
     settings = job.config.run
     for k in range(job.solver.iteration, job.steps):
         step = job.solver.step(**draw_batches(job.problem, settings.seed, k))
@@ -136,22 +157,23 @@ def _steps(job: Run, packs: Registry) -> None:
         }
         job.kernels.poll()
         dismiss_workers()
-        packs.notify("boat_step_finished", run=job, step=step)
+        job.packs.notify("boat_step_finished", run=job, step=step)
         done = k + 1
         if settings.evaluate_every and done % settings.evaluate_every == 0 and done < job.steps:
             _evaluate(job)
         if settings.checkpoint_every and done % settings.checkpoint_every == 0:
             path = checkpoint.path_of(job.folder, done)
             checkpoint.save(path, position(job))
-            packs.notify("boat_checkpoint_written", run=job, path=path)
+            job.packs.notify("boat_checkpoint_written", run=job, path=path)
 
 
 def _evaluate(job: Run) -> dict[str, float]:
     """Ask the problem for its numbers, and keep them in a line of their own."""
-    numbers = evaluation(job.problem, job.solver.upper, job.solver.lower)
+    numbers, iteration = evaluation(job.problem, job.solver.upper, job.solver.lower), job.solver.iteration - 1
     if numbers:
         with (job.folder / EVALUATIONS).open("a", encoding="utf-8") as file:
-            file.write(json_text({"iteration": job.solver.iteration - 1, **numbers}) + "\n")
+            file.write(json_text({"iteration": iteration, **numbers}) + "\n")
+        job.packs.notify("boat_evaluated", run=job, iteration=iteration, numbers=numbers)
     return numbers
 
 
@@ -169,6 +191,7 @@ def _finish(job: Run, ending: dict[str, Any], begun: float, first_use: float) ->
         "kernels_compiled": job.kernels.count,
         "resumed_from": job.resumed_from,
         "folder": str(job.folder),
+        **({"observers_switched_off": job.switched_off} if job.switched_off else {}),
     }
     summary: dict[str, Any] = plain(facts)
     write_json(job.folder / "summary.json", summary)

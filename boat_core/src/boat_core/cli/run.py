@@ -30,7 +30,9 @@ def run_config(arguments: argparse.Namespace) -> int:
         arguments.parser.error("expected a CONFIG, or --resume FOLDER")
     config = read_config(arguments.config or arguments.resume / CONFIG_NAME, arguments.overrides)
     # The last is called first: the bar ends before the summary is printed.
-    run(config, observers=[_Summary(arguments.json), Progress()], resume=arguments.resume)
+    named = {name.rpartition(":")[2] for _, name, _ in config.run.named_observers()}
+    shown = [] if "progress" in named else [Progress()]
+    run(config, observers=[_Summary(arguments.json), *shown], resume=arguments.resume)
     return 0
 
 
@@ -42,6 +44,8 @@ class _Summary:
 
     @hookimpl
     def boat_run_finished(self, run: Any, summary: dict[str, Any]) -> None:
+        if run.switched_off:  # also one that came after the summary was written
+            summary["observers_switched_off"] = run.switched_off
         if self._json:
             print(json_text(summary), flush=True)
             return
@@ -52,6 +56,7 @@ class _Summary:
             *((name.replace("_", " "), _short(summary[name])) for name in ("upper_loss", "lower_loss")),
             *((name.replace("_", " "), _short(value)) for name, value in summary["evaluation"].items()),
             *([("concerns", f"{summary['concerns']}, see metrics.jsonl")] if summary["concerns"] else []),
+            *(("switched off", said) for said in run.switched_off),
             ("results", summary["folder"]),
         ]
         print_facts(rows)
