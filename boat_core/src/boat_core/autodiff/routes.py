@@ -21,7 +21,7 @@ from operator import attrgetter
 from types import FunctionType
 from typing import Any
 
-from ..runtime import native as library
+from .. import runtime
 from .arrays import constant
 from .backend import jt
 from .operators.spellings import SPELLINGS
@@ -34,7 +34,7 @@ _operators: ContextVar[Any] = ContextVar("boat_operators", default=None)
 def inside_objective(native: bool = True) -> Iterator[None]:
     """Route operators inside this block; `native` says whether to operators of our own, where they can be had."""
     install()
-    ops = library.operators() if native else None
+    ops = runtime.native.operators() if native else None
     tokens = _inside.set(True), _operators.set(ops)
     try:
         yield
