@@ -170,12 +170,20 @@ def quadratic(upper=None, lower=None, x=(1.0, 2.0), y=(0.5, 0.5)):
             ({"w": np.array([1.0, np.inf])}, None),
             r"lower_batch\['w'\], which the step was given",
         ),
-        (quadratic(lower=lambda x, y, b: ((y - x) ** 2).sum() * 1e200), (), r"stage map \(STEP\), lower step \d: y_\d"),
-        (quadratic(upper=lambda x, y, b: jt.log(y * 0).sum()), (), r"stage approximate \(ALL\): ∇_y F at y_3"),
+        (
+            quadratic(lower=lambda x, y, b: ((y - x) ** 2).sum() * 1e200),
+            (),
+            r"stage map \(STEP \(toys 1.0\)\), lower step \d: y_\d",
+        ),
+        (
+            quadratic(upper=lambda x, y, b: jt.log(y * 0).sum()),
+            (),
+            r"stage approximate \(ALL \(toys 1.0\)\): ∇_y F at y_3",
+        ),
         (
             quadratic(lower=lambda x, y, b: ((y - x) ** 2).sum() + (jt.sqrt(x * 0) * y).sum()),
             (),
-            r"stage approximate \(ALL\): the pullback of lower step 2, cotangent of x",
+            r"stage approximate \(ALL \(toys 1.0\)\): the pullback of lower step 2, cotangent of x",
         ),
     ],
     ids=["variables", "batch", "map", "upper objective", "pullback"],
@@ -194,7 +202,7 @@ def test_a_nan_in_a_methods_own_state_is_no_secret(toys):
         "apply",
         lambda b, x, y, state, *rest: replace(apply(b, x, y, 0, *rest), state=jt.log(x.leaves[0] - 5)),
     )
-    with pytest.raises(boat.NonFiniteError, match=r"stage first-order \(BOTH\): its own state"):
+    with pytest.raises(boat.NonFiniteError, match=r"stage first-order \(BOTH \(toys 1.0\)\): its own state"):
         solver(toys, quadratic(), first_order="BOTH").step()
 
 

@@ -219,15 +219,15 @@ class OuterStep:
         if place := nonfinite_input(self.bilevel, self.x, self.start):
             return f"{place}, which the step was given"
         if entry := self.composition.first_order:
-            return f"stage first-order ({entry.name}): {found}"
+            return f"stage first-order ({entry.named}): {found}"
         if self.composition.own_adjoint:
-            return f"stage map ({self.composition.map[-1].name}): {found}"
+            return f"stage map ({self.composition.map[-1].named}): {found}"
         trajectory = self._roll()
         for t in range(1, trajectory.steps + 1):
             if path := first_nonfinite(trajectory.iterate(t)):
-                chain = " + ".join(entry.name for entry in self.composition.map)
+                chain = " + ".join(entry.named for entry in self.composition.map)
                 return f"stage map ({chain}), lower step {t - 1}: y_{t}, leaf {path}"
-        chain = " + ".join(entry.name for entry in self.composition.approximate)
+        chain = " + ".join(entry.named for entry in self.composition.approximate)
         try:
             self._estimate(trajectory.watched())
         except NonFiniteError as error:

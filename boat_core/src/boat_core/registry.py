@@ -42,6 +42,11 @@ class Registered:
         return f"{self.name} ({self.distribution} {self.version})"
 
     @property
+    def named(self) -> str:
+        """Its name, with the distribution and version where users may not know whose it is."""
+        return self.name if self.published else self.origin
+
+    @property
     def published(self) -> bool:
         """Whether that distribution is known to publish it."""
         return self.name in published_operations().get(self.distribution, ())
