@@ -41,7 +41,7 @@ def test_it_interrupts_and_gives_the_alarm_back(alarm):
 
 
 def test_code_that_catches_everything_is_interrupted_again(alarm, monkeypatch):
-    monkeypatch.setattr("boat_core.timelimit._AGAIN", 0.05)
+    monkeypatch.setattr("boat_core.timelimit._AGAIN", 0.0625)
     interrupted = []
 
     def stubborn():
@@ -79,6 +79,11 @@ def test_an_alarm_that_the_code_sets_up_is_its_own(alarm):
     with time_limit(5):
         signal.signal(signal.SIGALRM, own)
     assert signal.getsignal(signal.SIGALRM) is own
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    with time_limit(5):
+        signal.alarm(60)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 50
 
 
 def test_there_is_none_in_other_threads():

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: Seconds between one interruption and the next, for code that catches everything.
-_AGAIN = 1.0
+#: Seconds between one interruption and the next, for code that catches everything; odd, to be known again.
+_AGAIN = 1.015625
 
 
 class TookTooLong(BaseException):
@@ -35,9 +35,10 @@ def time_limit(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        # Code that installed an alarm of its own in the block keeps it.
-        if signal.getsignal(signal.SIGALRM) is end:
+        # Code that set an alarm or a handler of its own in the block keeps it.
+        if signal.getitimer(signal.ITIMER_REAL)[1] == _AGAIN:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.getsignal(signal.SIGALRM) is end:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
