@@ -20,6 +20,37 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "plugins_example")
 
+#: A problem whose lower solution is x: y descends to it, and x to 1.
+PROBLEM = """\
+import boat_core as boat
+import numpy as np
+
+
+def problem(seed):
+    def upper(x, y, batch):
+        return ((y - 1) * (y - 1)).sum()
+
+    def lower(x, y, batch):
+        return ((y - x) * (y - x)).sum()
+
+    return boat.Problem(upper, lower, np.zeros(3, "float32"), np.zeros(3, "float32"))
+
+
+def network(seed):
+    from boat_core.testing import network_problem
+
+    return network_problem()
+"""
+CONFIG = """\
+problem: toy:{problem}
+solver:
+  {solver}
+  lower_steps: {lower_steps}
+  lower_optimizer: {{name: sgd, rate: 0.1}}
+  upper_optimizer: {{name: sgd, rate: 0.1}}
+run: {{steps: {steps}, out: {name}}}
+"""
+
 _BORROW = """\
 import sys
 from importlib import machinery
@@ -120,6 +151,20 @@ def wheels(build) -> dict[str, Path]:
 @pytest.fixture
 def environment(tmp_path) -> Environment:
     return Environment(tmp_path / "environment")
+
+
+@pytest.fixture
+def configure() -> Callable[..., Path]:
+    """`configure(folder, solver, name)`: write a configuration with the chain `solver`, whose run goes to `name`."""
+
+    def configure(folder: Path, solver: str, name: str, problem="problem", lower_steps=2, steps=2) -> Path:
+        (folder / "toy.py").write_text(PROBLEM, "utf8")
+        path = folder / f"{name}.yaml"
+        values = {"problem": problem, "solver": solver, "lower_steps": lower_steps, "steps": steps, "name": name}
+        path.write_text(CONFIG.format(**values), "utf8")
+        return path
+
+    return configure
 
 
 @pytest.fixture

@@ -20,16 +20,6 @@ for arguments in json.loads(sys.argv[1]):
     answers.append([code, out.getvalue(), err.getvalue()])
 print(json.dumps(answers))
 """
-PROBLEM = "def problem(seed):\n    from boat_core.testing import network_problem\n    return network_problem()\n"
-CONFIG = """\
-problem: toy:problem
-solver:
-  {solver}
-  lower_steps: 2
-  lower_optimizer: {{name: sgd, rate: 0.1}}
-  upper_optimizer: {{name: sgd, rate: 0.1}}
-run: {{steps: 1, out: {out}}}
-"""
 ASKED = [["ops", "list", "--json"], ["ops", "doctor", "--json"], ["solvers", "--json"]]
 
 HEAD = """\
@@ -52,10 +42,15 @@ def plugin(body):
 
 
 @pytest.fixture
-def answers(tmp_path, program):
-    """Run `boat` several times in one process that sees these packs, in a folder with a problem."""
-    (tmp_path / "toy.py").write_text(PROBLEM, "utf8")
-    (tmp_path / "sound.yaml").write_text(CONFIG.format(solver="method: RHG", out="sound"), "utf8")
+def written(configure, tmp_path):
+    """`written(solver, name)`: a configuration of a small network, `name`.yaml."""
+    return lambda solver, name: configure(tmp_path, solver, name, problem="network", steps=1)
+
+
+@pytest.fixture
+def answers(tmp_path, program, written):
+    """Run `boat` several times in one process that sees these packs, in a folder with a sound configuration."""
+    written("method: RHG", "sound")
 
     def answers(*targets: Path, asked, **variables):
         variables = {"PYTHONPATH": ":".join(map(str, targets)), **variables}
@@ -128,11 +123,11 @@ SET_ASIDE = {
 
 
 @pytest.mark.parametrize("what", SET_ASIDE)
-def test_a_pack_that_cannot_be_used_is_set_aside(install_by_hand, answers, solvers, tmp_path, what):
+def test_a_pack_that_cannot_be_used_is_set_aside(install_by_hand, answers, solvers, written, tmp_path, what):
     body, cause = SET_ASIDE[what]
     body = "print('I write where JSON is expected')\n" + body
     files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
-    check_set_aside(install_by_hand("hostile", files), cause, answers, solvers, tmp_path)
+    check_set_aside(install_by_hand("hostile", files), cause, answers, solvers, written, tmp_path)
 
 
 OUTSIDE = {
@@ -144,15 +139,15 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
-def test_metadata_that_does_not_fit(install_by_hand, answers, solvers, tmp_path, what):
+def test_metadata_that_does_not_fit(install_by_hand, answers, solvers, written, tmp_path, what):
     requires, text, cause = OUTSIDE[what]
     files = plugin("raise AssertionError('imported all the same')" if requires else HEAD)
     files |= {"hostile-1.0.dist-info/entry_points.txt": text}
-    check_set_aside(install_by_hand("hostile", files, requires=requires), cause, answers, solvers, tmp_path)
+    check_set_aside(install_by_hand("hostile", files, requires=requires), cause, answers, solvers, written, tmp_path)
 
 
-def check_set_aside(target, cause, answers, solvers, tmp_path):
-    (tmp_path / "bad.yaml").write_text(CONFIG.format(solver="approximate: BAD", out="bad"), "utf8")
+def check_set_aside(target, cause, answers, solvers, written, tmp_path):
+    written("approximate: BAD", "bad")
     asked = [*ASKED, ["explain", "sound.yaml"], ["run", "bad.yaml"]]
     listed, doctor, counted, explained, ran = answers(target, asked=asked, BOAT_IMPORT_SECONDS="0.3")
 
@@ -175,7 +170,7 @@ def check_set_aside(target, cause, answers, solvers, tmp_path):
     assert not (tmp_path / "bad").exists()
 
 
-def test_a_name_that_is_there_already_is_harmless_until_it_is_used_bare(install_by_hand, answers, solvers, tmp_path):
+def test_a_name_that_is_there_already_is_harmless_until_it_is_used_bare(install_by_hand, answers, written):
     """CG, sgd, RHG and a default of one's own: what users have long relied on goes on, or says who is in the way."""
     body = HEAD.replace(
         "return [operation()]",
@@ -188,7 +183,7 @@ def test_a_name_that_is_there_already_is_harmless_until_it_is_used_bare(install_
         ("ours", "map: NGD\n  approximate: 'boat-ops-na:CG'"),
         ("default", "map: NGD"),
     ):
-        (tmp_path / f"{name}.yaml").write_text(CONFIG.format(solver=solver, out=name), "utf8")
+        written(solver, name)
     named = "solver.lower_optimizer={name: 'boat-core:sgd', rate: 0.1}"
     fixed = ["--json", "--set", named, "--set", "solver.upper_optimizer=adam"]
     asked = [*ASKED, ["explain", "ours.yaml"]]
@@ -243,7 +238,7 @@ MISCONDUCT = {
 }
 
 
-def test_misconduct_is_found_and_named(install_by_hand, answers, tmp_path):
+def test_misconduct_is_found_and_named(install_by_hand, answers, written, tmp_path):
     """Each in a pack of its own, all in one process: its start is what takes the time."""
     targets, asked = [], [["ops", "doctor", "--json", "--try"]]
     for name, (body, _) in MISCONDUCT.items():
@@ -252,8 +247,7 @@ def test_misconduct_is_found_and_named(install_by_hand, answers, tmp_path):
         files = {f"{package}/__init__.py": "", f"{package}/plugin.py": text}
         files[f"{package}-1.0.dist-info/entry_points.txt"] = f"[boat]\nx = {package}.plugin\n"
         targets.append(install_by_hand(package.replace("_", "-"), files))
-        config = CONFIG.format(solver=f"approximate: {operation}", out=package)
-        (tmp_path / f"{package}.yaml").write_text(config, "utf8")
+        written(f"approximate: {operation}", package)
         asked.append(["run", f"{package}.yaml"])
     doctor, *runs = answers(*targets, asked=[*asked, ["run", "sound.yaml", "--json"]])
     found = {finding["distribution"]: finding for finding in json.loads(doctor[1])["findings"]}
@@ -273,7 +267,7 @@ def test_misconduct_is_found_and_named(install_by_hand, answers, tmp_path):
     assert runs[-1][0] == 0
 
 
-def test_a_kernel_that_does_not_compile_is_named_and_plain_operators_do_it(install_by_hand, answers, tmp_path):
+def test_a_kernel_that_does_not_compile_is_named_and_plain_operators_do_it(install_by_hand, answers, written):
     doubled = (
         "from pathlib import Path\n@kernel(Path(__file__).with_name('bad.cu'), like=('v',))\n"
         "def doubled(v):\n    '''2v'''\n    return (2.0 * v,)\n"
@@ -282,7 +276,7 @@ def test_a_kernel_that_does_not_compile_is_named_and_plain_operators_do_it(insta
     body = changed("Hypergradient(trajectory.end.direct)", "Hypergradient(doubled(trajectory.end.direct)[0])", body)
     files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nx = hostile.plugin\n"}
     files["hostile/bad.cu"] = '#include "boat_kernel.h"\nthis is not C++;\n'
-    (tmp_path / "bad.yaml").write_text(CONFIG.format(solver="approximate: BAD", out="bad"), "utf8")
+    written("approximate: BAD", "bad")
     target = install_by_hand("hostile", files)
     ran, doctor = answers(target, asked=[["run", "bad.yaml", "--json"], ["ops", "doctor", "--json"]])
     assert json.loads(ran[1].splitlines()[-1])["status"] == "finished"

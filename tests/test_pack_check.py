@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import pytest
-
 from boat_core.cli import main
 
 FLAWED = '''\
@@ -119,29 +117,21 @@ def test_a_pack_that_is_not_there(capsys):
     assert "no pack 'boat-ops-nb' is installed; did you mean 'boat-ops-na'?" in capsys.readouterr().err
 
 
-@pytest.fixture
-def config(tmp_path):
-    (tmp_path / "toy.py").write_text(
-        "def problem(seed):\n    from boat_core.testing import network_problem\n    return network_problem()\n", "utf8"
-    )
-    path = tmp_path / "config.yaml"
-    path.write_text(
-        "problem: toy:problem\n"
-        "solver:\n"
-        "  map: [GDA]\n"
-        "  approximate: [CG]\n"
-        "  lower_steps: 3\n"
-        "  lower_optimizer: {name: sgd, rate: 0.1}\n"
-        "  upper_optimizer: adam\n"
-        "run: {steps: 5, out: out, observers: [tensorboard]}\n",
-        "utf8",
-    )
-    return path
-
-
-def test_trace(config, program, tmp_path):
+def test_trace(configure, program, tmp_path):
     """In a process of its own: what ran when packs were found belongs to it."""
-    done = program(sys.executable, "-m", "boat_core", "ops", "trace", config, "--json", cwd=tmp_path)
+    config = configure(tmp_path, "map: [GDA]\n  approximate: [CG]", "config", lower_steps=3, steps=5)
+    command = (
+        sys.executable,
+        "-m",
+        "boat_core",
+        "ops",
+        "trace",
+        config,
+        "--json",
+        "--set",
+        "run.observers=tensorboard",
+    )
+    done = program(*command, cwd=tmp_path)
     calls = json.loads(done.stdout)["calls"]
     rows = [
         (call["what"], call["distribution"], call["times"]) for call in calls if "example" not in call["distribution"]

@@ -13,31 +13,9 @@ STAGES = {
     "MY_ESTIMATE": ("approximate", "map: [NGD]\n  approximate: [MY_ESTIMATE]"),
     "MYMETHOD": ("first-order", "first_order: MYMETHOD"),
 }
-PROBLEM = """\
-import boat_core as boat
-import numpy as np
 
 
-def problem(seed):
-    return boat.Problem(
-        lambda x, y, batch: ((y - 1) * (y - 1)).sum(),
-        lambda x, y, batch: ((y - x) * (y - x)).sum(),
-        np.zeros(3, "float32"),
-        np.zeros(3, "float32"),
-    )
-"""
-CONFIG = """\
-problem: toy:problem
-solver:
-  {solver}
-  lower_steps: 2
-  lower_optimizer: {{name: sgd, rate: 0.1}}
-  upper_optimizer: {{name: sgd, rate: 0.1}}
-run: {{steps: 30, out: {name}}}
-"""
-
-
-def test_a_pack_for_each_stage(environment, wheels, build, program, tmp_path):
+def test_a_pack_for_each_stage(environment, wheels, build, program, configure, tmp_path):
     for name, (stage, _) in STAGES.items():
         assert main(["ops", "new", name, "--stage", stage, "--into", str(tmp_path)]) == 0
     projects = sorted(tmp_path.glob("boat-*"))
@@ -51,10 +29,8 @@ def test_a_pack_for_each_stage(environment, wheels, build, program, tmp_path):
     assert "failed" not in done.stdout
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 40
 
-    (environment.folder / "toy.py").write_text(PROBLEM, "utf8")
     for name, (_, solver) in STAGES.items():
-        (environment.folder / "config.yaml").write_text(CONFIG.format(solver=solver, name=name), "utf8")
-        environment.run("boat", "run", "config.yaml")
+        environment.run("boat", "run", configure(environment.folder, solver, name, steps=30))
         lines = (environment.folder / name / "metrics.jsonl").read_text("utf8").splitlines()
         losses = [json.loads(line)["upper_loss"] for line in lines]
         assert losses[-1] < 0.8 * losses[0], name
