@@ -120,22 +120,10 @@ def test_a_pack_that_is_not_there(capsys):
 def test_trace(configure, program, tmp_path):
     """In a process of its own: what ran when packs were found belongs to it."""
     config = configure(tmp_path, "map: [GDA]\n  approximate: [CG]", "config", lower_steps=3, steps=5)
-    command = (
-        sys.executable,
-        "-m",
-        "boat_core",
-        "ops",
-        "trace",
-        config,
-        "--json",
-        "--set",
-        "run.observers=tensorboard",
-    )
-    done = program(*command, cwd=tmp_path)
-    calls = json.loads(done.stdout)["calls"]
-    rows = [
-        (call["what"], call["distribution"], call["times"]) for call in calls if "example" not in call["distribution"]
-    ]
+    verb = ("-m", "boat_core", "ops", "trace", config, "--json", "--set", "run.observers=tensorboard")
+    calls = json.loads(program(sys.executable, *verb, cwd=tmp_path).stdout)["calls"]
+    calls = [call for call in calls if "example" not in call["distribution"]]
+    rows = [(call["what"], call["distribution"], call["times"]) for call in calls]
     assert rows == [
         ("boat_optimizers", "boat-core", 1),
         ("boat_observers", "boat-core", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_a_pack_for_each_stage(environment, wheels, build, program, configure, t
     environment.install(*ours, *map(build, projects))
 
     tests = [project / "tests" for project in projects]
-    program("ruff", "check", "--line-length", "120", "--isolated", *projects)
+    program(sys.executable, "-m", "ruff", "check", "--line-length", "120", "--isolated", *projects)
     done = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests)
     assert "failed" not in done.stdout
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 40
