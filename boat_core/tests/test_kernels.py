@@ -73,6 +73,29 @@ def test_a_kernel_takes_the_place_of_plain_operators(spied, dtype, tolerance):
     found.check_like(a, "found")
 
 
+def test_a_kernel_may_return_numbers_alone(tmp_path):
+    source = tmp_path / "product.cu"
+    source.write_text(
+        """
+#include "boat_kernel.h"
+template <class T> void product(const boat::Call<T>& call) {
+    call.sum(0, [=] BOAT_HD(const boat::Leaf<T>& leaf, int64_t i) {
+        return boat::Sums<T, 1>{{leaf.in(0)[i] * leaf.in(1)[i]}};
+    });
+}
+BOAT_KERNEL(product)
+"""
+    )
+
+    def product(a, b):
+        """⟨a, b⟩"""
+        pytest.fail("plain operators did it")
+
+    a, b = vectors()
+    (found,) = boat.kernel(source, like=(), results=1)(product)(a, b)
+    assert found == pytest.approx(boat.dot(a, b), rel=1e-12)
+
+
 def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
     make, calls = spied
     kernel, (a, b) = make(), vectors()
@@ -120,7 +143,9 @@ def test_what_does_not_fit_is_an_error(spied):
         kernel(a, boat.Vector(b.leaves[:3], None), 0.3)
 
 
-@pytest.mark.parametrize(("like", "message"), [(("c",), "like names 'c'"), ((), "are missing")])
+@pytest.mark.parametrize(
+    ("like", "message"), [(("c",), "like names 'c'"), ((), "`like` or `results`")]
+)
 def test_a_declaration_that_makes_no_sense(tmp_path, like, message):
     with pytest.raises(boat.DeclarationError, match=message):
         boat.kernel(tmp_path / "marked.cu", like=like)(marked)

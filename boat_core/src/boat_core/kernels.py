@@ -72,9 +72,11 @@ class Kernel:
         self.parameters = names = tuple(parameters)
         self._variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
         unknown = [name for name in like if name not in names]
-        if unknown or not self.summary or not like:
-            wrong = f"like names {unknown[0]!r}" if unknown else "a docstring and `like` are missing"
-            raise DeclarationError(f"kernel {self.name!r}: expected parameters {', '.join(names)} ({wrong})")
+        if unknown:
+            expected = ", ".join(names)
+            raise DeclarationError(f"kernel {self.name!r}: expected parameters {expected} (like names {unknown[0]!r})")
+        if not self.summary or not (like or results):
+            raise DeclarationError(f"kernel {self.name!r}: expected a docstring, and `like` or `results`")
         self._like = [names.index(name) for name in like]
 
     def __call__(self, *arguments: Any) -> Any:
@@ -135,7 +137,7 @@ def kernel(source: Path, like: tuple[str, ...], results: int = 0) -> Callable[[C
 
     Args:
         source: the `.cu` file that holds it; g++ compiles it for the CPU, nvcc for the GPU.
-        like: names of the parameters that the vectors it returns are like.
+        like: names of the parameters that the vectors it returns are like; none where it returns numbers alone.
         results: how many floats it returns after them.
 
     Raises:
