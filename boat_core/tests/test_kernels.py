@@ -143,9 +143,7 @@ def test_what_does_not_fit_is_an_error(spied):
         kernel(a, boat.Vector(b.leaves[:3], None), 0.3)
 
 
-@pytest.mark.parametrize(
-    ("like", "message"), [(("c",), "like names 'c'"), ((), "`like` or `results`")]
-)
+@pytest.mark.parametrize(("like", "message"), [(("c",), "like names 'c'"), ((), "`like` or `results`")])
 def test_a_declaration_that_makes_no_sense(tmp_path, like, message):
     with pytest.raises(boat.DeclarationError, match=message):
         boat.kernel(tmp_path / "marked.cu", like=like)(marked)

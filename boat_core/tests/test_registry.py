@@ -97,6 +97,14 @@ def test_a_hook_with_a_wrong_signature_leaves_nothing_behind():
     assert registry.manager.hook.boat_problems.get_hookimpls() == []
 
 
+def test_one_pack_with_one_name_at_two_entry_points():
+    points = [EntryPoint(Distribution("one"), plugin, name) for name in ("first", "second")]
+    with pytest.warns(PackWarning, match="operation 'GOOD' is declared twice by this pack"):
+        registry = load_registry(points)
+    assert names(registry) == ["GOOD"]
+    assert [pack.entry_point for pack in registry.broken] == ["second"]
+
+
 def test_two_packs_with_one_name():
     registry = load_registry([EntryPoint(Distribution(d), plugin) for d in ("one", "two")])
     assert [registry.label(e) for e in registry.entries] == ["one:GOOD", "two:GOOD"]

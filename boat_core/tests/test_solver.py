@@ -193,15 +193,12 @@ def test_nan_is_an_error_that_names_the_place(toys, problem, batches, place):
         solver(toys, problem).step(*batches)
 
 
-def test_a_nan_in_a_methods_own_state_is_no_secret(toys):
+@pytest.mark.parametrize("state", [lambda x: jt.log(x.leaves[0] - 5), lambda x: {"mu": float("nan")}])
+def test_a_nan_in_a_methods_own_state_is_no_secret(toys, state):
     operation = toys.find("BOTH").operation
     apply = operation.apply
     object.__setattr__(operation, "init", lambda x, y, options: np.zeros(1))
-    object.__setattr__(
-        operation,
-        "apply",
-        lambda b, x, y, state, *rest: replace(apply(b, x, y, 0, *rest), state=jt.log(x.leaves[0] - 5)),
-    )
+    object.__setattr__(operation, "apply", lambda b, x, y, _, *rest: replace(apply(b, x, y, 0, *rest), state=state(x)))
     with pytest.raises(boat.NonFiniteError, match=r"stage first-order \(BOTH \(toys 1.0\)\): its own state"):
         solver(toys, quadratic(), first_order="BOTH").step()
 
@@ -364,3 +361,17 @@ def test_views_of_a_trajectory(toys):
 def _keep(seen, trajectory):
     seen.append(trajectory)
     return boat.Hypergradient(trajectory.end.direct)
+
+
+def test_what_a_modifier_computes_is_exact(toys):
+    """0.1 is no float32 number: rounded, the relative error would be 1e-8."""
+
+    def spelled(upper, lower, options):
+        return lambda x, y, t: lower(x, y, t) + 0.1 * sum((leaf * leaf).mean() for leaf in y.leaves)
+
+    object.__setattr__(toys.find("SUM").operation, "apply", spelled)
+    case = QuadraticCase()
+    found = solver(toys, case.problem, map="SUM", lower_steps=1)
+    found.step()
+    y = case.y - 0.1 * (case.lower_gradient(case.y) + 0.2 / 3 * case.y)
+    assert np.abs(flat(found.lower) - y).max() < 1e-14

@@ -241,7 +241,8 @@ def _collect(
                 entries += [_registered(hook, operation, distribution, version) for operation in values]
             else:
                 declared += [Declared(value, distribution, version) for value in values]
-    names = [("operation", e.name) for e in entries] + [(d.declaration.kind, d.name) for d in declared]
+    known = [("operation", e.name) for e in result.entries if e.distribution == distribution]
+    names = known + [("operation", e.name) for e in entries] + [(d.declaration.kind, d.name) for d in declared]
     for word, name in names:
         if names.count((word, name)) > 1:
             raise DeclarationError(f"{word} {name!r} is declared twice by this pack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +12,7 @@ import optree
 from .adjoint import Iteration, MapStep
 from .autodiff.guard import guarding
 from .autodiff.pullback import Unrolled, detached, float_leaves
+from .autodiff.routes import inside_objective
 from .bilevel import Bilevel, nonfinite_input
 from .composition import Composition
 from .conduct import Inputs, applied, blame, expect, expect_like, expect_report
@@ -125,9 +127,7 @@ class OuterStep:
         for entry in self.composition.map[:-1]:
             if entry.operation.apply:
                 options = replace(self.composition.options[entry.name], **(given or {}).get(entry.name, {}))
-                objective = applied(entry, bilevel.upper, objective, options)
-                if not callable(objective):
-                    blame(entry, f"returned {type(objective).__name__}, expected an objective (x, y, t)")
+                objective = self._modified(entry, applied(entry, bilevel.upper, objective, options))
         if bilevel.guard == "off":
             return objective
 
@@ -136,6 +136,17 @@ class OuterStep:
                 return objective(x, y, t)
 
         return guarded
+
+    def _modified(self, entry: Registered, objective: Any) -> LowerObjective:
+        """What a modifier made, with its own operators and numbers as exact as a user's."""
+        if not callable(objective):
+            blame(entry, f"returned {type(objective).__name__}, expected an objective (x, y, t)")
+
+        def evaluated(x: Vector, y: Vector, t: int) -> Any:
+            with inside_objective(self.bilevel.native):
+                return objective(x, y, t)
+
+        return evaluated
 
     def _estimate(self, trajectory: Trajectory) -> Outcome:
         """Approximate: selectors shorten the trajectory, the estimator makes the hypergradient of it."""
@@ -209,7 +220,10 @@ class OuterStep:
         for vector, name in ((outcome.direction, "the hypergradient"), (outcome.lower.y, "the last iterate of y")):
             if path := first_nonfinite(vector):
                 return f"{name}, leaf {path}"
-        floats: Any = float_leaves(outcome.lower.operation)
+        state = outcome.lower.operation
+        if not all(math.isfinite(leaf) for leaf in optree.tree_leaves(state) if isinstance(leaf, float)):
+            return "its own state"
+        floats: Any = float_leaves(state)
         if floats and first_nonfinite(Vector(floats, optree.tree_structure(floats))):
             return "its own state"
         return None

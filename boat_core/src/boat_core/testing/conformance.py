@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,13 +68,17 @@ def check_central_differences(claim: Claim, packs: Registry, optimizer: Optimize
     assert_close(solver.hypergradient(*batches).upper, truth, TOLERANCE["float64"])
 
 
-def check_solver(composition: Composition, packs: Registry) -> tuple[Cost, Cost]:
+def check_solver(
+    composition: Composition, packs: Registry, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Cost, Cost]:
     """It runs two steps on a network at the declared cost at most, reports in JSON, and leaves no graph behind.
+
+    `options` are those of its operations, by name.
 
     Returns the cost of the two steps and the cost declared for one.
     """
     problem, batches = network_for(composition)
-    solver = make_solver(composition, problem, packs)
+    solver = make_solver(composition, problem, packs, options=options)
     solver.hypergradient(*batches)
     alive = jt.liveness_info()["lived_ops"]
     with counting() as counter:

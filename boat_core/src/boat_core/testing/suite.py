@@ -70,7 +70,9 @@ class OperationSuite:
         solvers = [s for s in enumerate_solvers(self.packs) if claim.operation in {o.name for o in s.operations}]
         assert solvers, f"no valid solver has {claim.operation}"
         for composition in solvers:
-            check_solver(composition, self.packs)
+            names = [entry.name for entry in composition.operations]
+            options = {name: values for name, values in claim.options.items() if name in names}
+            check_solver(composition, self.packs, options)
 
     def test_purity(self, claim: Claim) -> None:
         check_purity(claim, self.packs)
