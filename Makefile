@@ -4,19 +4,26 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types pytest docs bench peers benchmark solvers clean
+.PHONY: help install tools demo test lint types pytest docs bench peers benchmark solvers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(INSTALLED) ## Make a virtual environment with everything in it
+install: $(INSTALLED) ## Make a virtual environment with all packs and what the examples need
+
+tools: $(TOOLS) ## Add what the tests need
 
 $(INSTALLED): pyproject.toml $(PACKS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) -e '.[examples,dev]'
+	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) -e '.[examples]'
+	touch $@
+
+$(TOOLS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) -e '.[dev]'
 	touch $@
 
 demo: install ## Clean corrupted digits: the main job
@@ -24,17 +31,17 @@ demo: install ## Clean corrupted digits: the main job
 
 test: lint types pytest ## Lint, check types, run all tests with branch coverage
 
-lint: install ## Check style
+lint: tools ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install ## Check types
+types: tools ## Check types
 	$(BIN)/mypy
 
-pytest: install ## Run the tests, print branch coverage
+pytest: tools ## Run the tests, print branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-docs: install ## Bring README's table of operations and docs/reference.md up to date
+docs: tools ## Bring README's table of operations and docs/reference.md up to date
 	$(BIN)/python docs/generate.py --write
 
 bench: install ## Time and memory of a hypergradient, with our operators and without

@@ -287,3 +287,17 @@ def test_a_kernel_that_does_not_compile_is_named_and_plain_operators_do_it(insta
     assert (doctor[0], finding["distribution"], finding["version"]) == (1, "hostile", "1.0")
     assert "kernels doubled of" in finding["what"] and "did not compile" in finding["what"]
     assert "Plain operators do their work" in finding["remedy"]
+
+
+def test_a_packs_observer_that_raises_is_reported_once_and_the_run_goes_on(install_by_hand, answers, written):
+    body = HEAD + "@hookimpl\ndef boat_step_finished(run, step):\n    raise OSError('the disk is full')\n"
+    files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nx = hostile.plugin\n"}
+    written("method: RHG", "watched")
+    asked = [["run", "watched.yaml", "--json", "--set", "run.steps=3"], ["run", "sound.yaml", "--json"]]
+    watched, sound = answers(install_by_hand("hostile", files), asked=asked)
+    said = "observer hostile 1.0 (x) was switched off: OSError in boat_step_finished: the disk is full"
+    assert watched[2].count(said) == 1
+    summary = json.loads(watched[1].splitlines()[-1])
+    assert (summary["status"], summary["steps"]) == ("finished", 3)
+    assert summary["observers_switched_off"] == [said]
+    assert json.loads(sound[1].splitlines()[-1])["status"] == "finished"

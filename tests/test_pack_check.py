@@ -107,6 +107,14 @@ def test_a_broken_pack_is_told_everything_at_once(install_by_hand, program):
     } <= said
 
 
+def test_metadata_that_cannot_be_read_is_a_finding(install_by_hand, program):
+    target = install_by_hand("damaged", {"damaged-1.0.dist-info/entry_points.txt": "[boat]\nno equals sign\n"})
+    found = checked(program, target, "--quick")
+    assert "damaged" in found["packs"]
+    (finding,) = found["findings"]
+    assert finding["what"].startswith("set aside: its entry points cannot be read")
+
+
 def test_our_packs_are_in_order(capsys):
     assert main(["ops", "check", "--quick"]) == 0
     assert capsys.readouterr().out.endswith("packs checked, nothing amiss.\n")

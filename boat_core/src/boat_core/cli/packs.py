@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BoatError, nearest
-from ..registry import Registered, Registry, registry
+from ..registry import BrokenPack, Registered, Registry, registry
 from . import add_config, add_verb
 from .output import count, print_facts, print_json, print_table
 
@@ -70,21 +70,24 @@ def _tried(packs: Registry) -> Iterator[Finding]:
 
 def check(arguments: argparse.Namespace) -> int:
     from ..discovery import find_entry_points
+    from ..inspection.finding import Finding
 
-    packs = registry()
-    unreadable: list[Any] = []
-    points = [p for p in find_entry_points(unreadable.append) if _is_called(p, arguments.pack)]
-    if arguments.pack and not points:
-        known = {name for point in find_entry_points(unreadable.append) for name in _names(point)}
+    packs, unreadable = registry(), list[BrokenPack]()
+    found = find_entry_points(unreadable.append)
+    points = [point for point in found if _is_called(_names(point), arguments.pack)]
+    damaged = [pack for pack in unreadable if _is_called((pack.distribution,), arguments.pack)]
+    if arguments.pack and not points and not damaged:
+        known = {name for point in found for name in _names(point)}
         raise BoatError(f"no pack {arguments.pack!r} is installed{nearest(arguments.pack, known)}")
-    findings = list(_findings(points, packs, arguments.quick))
+    findings = [*map(Finding.of, damaged), *_findings(points, packs, arguments.quick)]
+    checked = {pack.distribution for pack in damaged} | {_names(point)[0] for point in points}
     if arguments.json:
-        print_json({"packs": sorted({_names(p)[0] for p in points}), "findings": [asdict(f) for f in findings]})
+        print_json({"packs": sorted(checked), "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
             print(finding)
         amiss = count(len(findings), "finding") if findings else "nothing amiss"
-        print(f"{count(len(points), 'pack')} checked, {amiss}.")
+        print(f"{count(len(checked), 'pack')} checked, {amiss}.")
     return 1 if findings else 0
 
 
@@ -94,8 +97,8 @@ def _names(point: Any) -> tuple[str, ...]:
     return identity(point.dist)[0], point.module.split(".")[0], point.name
 
 
-def _is_called(point: Any, name: str | None) -> bool:
-    return name is None or name.replace("_", "-").lower() in {n.replace("_", "-").lower() for n in _names(point)}
+def _is_called(names: tuple[str, ...], name: str | None) -> bool:
+    return name is None or name.replace("_", "-").lower() in {n.replace("_", "-").lower() for n in names}
 
 
 def _findings(points: Iterable[Any], packs: Registry, quick: bool) -> Iterator[Finding]:
