@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ def test_every_block_works(environment, wheels, build, program, tmp_path):
     python = [reader.folder / path for path in reader.written if path.endswith(".py")]
     ours = "lint.isort.known-first-party=['boat_core', 'boat_mine']"
     for verb in (["check"], ["format", "--check"]):
-        program("ruff", *verb, "--config", ROOT / "pyproject.toml", "--config", ours, *python)
+        program(sys.executable, "-m", "ruff", *verb, "--config", ROOT / "pyproject.toml", "--config", ours, *python)
 
     built = {path.name for path in (reader.folder / "boat-mine" / "dist").iterdir()}
     assert built == {"boat_mine-0.1.0.tar.gz", "boat_mine-0.1.0-py3-none-any.whl"}

@@ -163,7 +163,7 @@ def test_a_nan_in_the_hessian_is_no_zero(kernels):
         upper=np.ones(2),
         lower=np.zeros(2),
     )
-    with pytest.raises(boat.NonFiniteError, match=r"stage approximate \(NYSTROM\).*∇²_yy"):
+    with pytest.raises(boat.NonFiniteError, match=r"stage approximate \(NYSTROM .*∇²_yy"):
         solver(problem, kernels=kernels).hypergradient()
 
 
@@ -171,7 +171,7 @@ def test_a_nan_in_the_hessian_is_no_zero(kernels):
 def test_a_hessian_too_large_for_float32_is_no_zero(kernels):
     """Its entries are finite, the squares of them are not."""
     H = np.diag([1e25, 1.0]).astype("float32")
-    with pytest.raises(boat.NonFiniteError, match=r"stage approximate \(NYSTROM\)"):
+    with pytest.raises(boat.NonFiniteError, match=r"stage approximate \(NYSTROM "):
         solver(quadratic(H, np.ones(2)), kernels=kernels).hypergradient()
 
 
