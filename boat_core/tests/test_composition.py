@@ -77,3 +77,18 @@ def test_methods_are_aliases_of_chains(toys):
     assert str(compose(toys, method="REVERSE")) == "SUM + STEP | ALL"
     with pytest.raises(CompositionError, match="did you mean 'REVERSE'"):
         compose(toys, method="REVERS")
+
+
+@pytest.mark.parametrize(
+    ("what", "function", "message"),
+    [
+        ("cost", lambda options, work: 1 / 0, "ALL (toys 1.0): its cost raised ZeroDivisionError: division by zero"),
+        ("cost", lambda options, work: 3, "ALL (toys 1.0): its cost returned 3, expected Cost"),
+        ("view", lambda options, work: None, "ALL (toys 1.0): its view returned None, expected Work"),
+    ],
+)
+def test_a_declaration_that_says_nonsense_when_asked(toys, what, function, message):
+    object.__setattr__(toys.find("ALL").operation, what, function)
+    with pytest.raises(CompositionError) as caught:
+        compose(toys, approximate="ALL").cost(3)
+    assert str(caught.value) == message

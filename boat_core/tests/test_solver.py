@@ -226,6 +226,29 @@ def test_a_learned_start_keeps_its_optimizers_state(toys):
     assert_close(s.start, start, 1e-12)
 
 
+def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
+    entry = toys.find("BOTH")
+
+    def fails(*given):
+        raise KeyError("mu")
+
+    object.__setattr__(entry.operation, "init", lambda x, y, options: fails())
+    with pytest.raises(boat.OperationError, match=r"operation BOTH \(toys 1.0\) raised KeyError: 'mu' \(.*test_solver"):
+        solver(toys, quadratic(), first_order="BOTH")
+    object.__setattr__(entry.operation, "init", None)
+    object.__setattr__(entry.operation, "apply", lambda bilevel, x, y, *rest: bilevel.upper_gradients(x, y))
+    seen = []
+
+    def upper(x, y, batch):
+        seen.append(x)
+        if len(seen) > 2:  # it was evaluated twice before the operation asks for it
+            raise ZeroDivisionError("the user's own")
+        return (x * x).sum()
+
+    with pytest.raises(ZeroDivisionError, match="the user's own"):
+        solver(toys, quadratic(upper=upper), first_order="BOTH").step()
+
+
 def test_a_selector_must_return_a_view(toys):
     object.__setattr__(toys.find("HALF").operation, "apply", lambda trajectory, options: trajectory)
     with pytest.raises(boat.OperationError, match=r"HALF \(toys 1.0\) returned Trajectory, expected tuple"):

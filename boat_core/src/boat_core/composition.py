@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-from .errors import CompositionError, OptionError, nearest
+from .errors import BoatError, CompositionError, OptionError, nearest
 from .kernels import Kernel
 from .operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from .options import fill_rates, read_options, unfilled_rates
 from .registry import Registered, Registry
+
+T = TypeVar("T")
 
 _LAST = {"map": "base", "approximate": "estimator"}
 
@@ -59,14 +61,14 @@ class Composition:
             if only not in (None, steps):
                 raise OptionError(f"lower_steps: {entry.name} works with {only} only (got {steps})")
             if entry.operation.view:
-                work = entry.operation.view(self.options[entry.name], work)
+                work = _said(entry, "view", entry.operation.view, self.options[entry.name], work, Work)
         return work
 
     def cost(self, steps: int) -> Cost:
         """Gradients and products of one outer step with `steps` lower steps, as the operations declare: at most."""
         work = self.work(steps)
         acting = self.map if self.own_adjoint else self.operations
-        return sum((o.operation.cost(self.options[o.name], work) for o in acting), Cost())
+        return sum((_said(o, "cost", o.operation.cost, self.options[o.name], work, Cost) for o in acting), Cost())
 
     def second_order(self, steps: int) -> bool:
         """Whether second derivatives of an objective are taken; who declares no cost may take any."""
@@ -115,6 +117,19 @@ class Composition:
         if self.first_order:
             return self.first_order.name
         return " + ".join(o.name for o in self.map) + " | " + " + ".join(o.name for o in self.approximate)
+
+
+def _said(entry: Registered, what: str, function: Any, options: Any, work: Work, kind: type[T]) -> T:
+    """What an operation says of its work or cost; raises `CompositionError` where that is nothing of the kind."""
+    try:
+        found = function(options, work)
+    except BoatError:
+        raise
+    except Exception as error:
+        raise CompositionError(f"{entry.origin}: its {what} raised {type(error).__name__}: {error}") from error
+    if not isinstance(found, kind):
+        raise CompositionError(f"{entry.origin}: its {what} returned {found!r}, expected {kind.__name__}")
+    return found
 
 
 def compose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
@@ -62,11 +62,19 @@ def applied(entry: Registered, *arguments: Any) -> Any:
         OperationError: it raised, or (where inputs are watched) changed one.
     """
     assert entry.operation.apply is not None  # only modifiers of the start have none
+    result = called(entry, entry.operation.apply, *arguments)
     if (tally := _tally.get()) is not None:
         call = Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}")
         tally[call] = tally.get(call, 0) + 1
+    if (inputs := _watched.get()) and inputs.changed:
+        blame(entry, "changed an array that it was given")
+    return result
+
+
+def called(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of an operation's (`apply`, `init` …) returns; raises `OperationError` where it raises."""
     try:
-        result = entry.operation.apply(*arguments)
+        return function(*arguments)
     except BoatError:
         raise
     except Exception as error:
@@ -76,9 +84,6 @@ def applied(entry: Registered, *arguments: Any) -> Any:
         frame, line = frames[-1]
         where = f"{frame.f_code.co_filename}:{line}"
         raise OperationError(_text(entry, f"raised {type(error).__name__}: {error} ({where})")) from error
-    if (inputs := _watched.get()) and inputs.changed:
-        blame(entry, "changed an array that it was given")
-    return result
 
 
 @contextmanager

@@ -144,7 +144,12 @@ def _check_core_range(distribution: Any) -> None:
     from packaging.requirements import InvalidRequirement, Requirement
 
     ours = importlib_metadata.version(CORE)
-    for line in (distribution.requires if distribution else None) or []:
+    try:
+        lines = (distribution.requires if distribution else None) or []
+    except Exception as error:
+        cause = f"its metadata cannot be read ({type(error).__name__}: {error})"
+        raise _SetAside(cause, f"pip install --force-reinstall {identity(distribution)[0]}") from error
+    for line in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:

@@ -17,6 +17,7 @@ from .autodiff import arrays
 from .autodiff.pullback import detached
 from .bilevel import Bilevel, check_reproducible, nonfinite_input, prepare_batch, project
 from .composition import Composition, compose
+from .conduct import called
 from .errors import DoubtfulError, NonFiniteError, OperationError, OptionError, StructureError
 from .kernels import kernels_allowed
 from .memory import DEFAULT_ALLOWED, Memory
@@ -141,7 +142,8 @@ class Solver:
         for entry in self.composition.map:
             if entry.operation.start_optimizer:
                 self._learned = self._y0
-                optimizer: Optimizer = entry.operation.start_optimizer(self.composition.options[entry.name])
+                options = self.composition.options[entry.name]
+                optimizer: Optimizer = called(entry, entry.operation.start_optimizer, options)
                 return optimizer, optimizer.init(self._y0.tree)
         return None, None
 
@@ -149,7 +151,8 @@ class Solver:
         """The state of a lower problem that has not been stepped yet."""
         entry, operation_state = self.composition.lasting, None
         if entry and entry.operation.init:
-            operation_state = entry.operation.init(self._x, self._y0, self.composition.options[entry.name])
+            options = self.composition.options[entry.name]
+            operation_state = called(entry, entry.operation.init, self._x, self._y0, options)
         return LowerState(
             self._y0, self.lower_optimizer.init(self._y0.tree) if self._carries else None, operation_state
         )
