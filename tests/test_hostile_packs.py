@@ -148,9 +148,10 @@ def test_metadata_that_does_not_fit(install_by_hand, answers, solvers, written, 
 
 def check_set_aside(target, cause, answers, solvers, written, tmp_path):
     written("approximate: BAD", "bad")
-    asked = [*ASKED, ["explain", "sound.yaml"], ["run", "bad.yaml"]]
+    checking = ["ops", "check", "hostile", "--quick", "--json"]
+    asked = [*ASKED, checking, ["explain", "sound.yaml"], ["run", "bad.yaml"]]
     seconds = "1" if "longer than" in cause else "20"
-    listed, doctor, counted, explained, ran = answers(target, asked=asked, BOAT_IMPORT_SECONDS=seconds)
+    listed, doctor, counted, checked, explained, ran = answers(target, asked=asked, BOAT_IMPORT_SECONDS=seconds)
 
     warned = [line for line in listed[2].splitlines() if line.startswith("boat: warning: ")]
     assert len(warned) == 1
@@ -164,6 +165,8 @@ def check_set_aside(target, cause, answers, solvers, written, tmp_path):
     assert cause in broken["cause"]
     assert broken["remedy"]
     assert json.loads(counted[1])["count"] == solvers
+    assert checked[0] == 1
+    assert any(cause in finding["what"] for finding in json.loads(checked[1])["findings"])
     assert (explained[0], explained[2]) == (0, "")
     assert ran[0] == 2
     assert "no operation 'BAD'" in ran[2] and cause in ran[2] and "hostile 1.0" in ran[2]

@@ -10,7 +10,7 @@ import pytest
 from boat_core.cli import main
 
 STAGES = {
-    "MYMAP": ("map", "map: [GDA, MYMAP]\n  approximate: [CG]"),
+    "MY_DOT": ("map", "map: [GDA, MY_DOT]\n  approximate: [CG]"),
     "MY_ESTIMATE": ("approximate", "map: [NGD]\n  approximate: [MY_ESTIMATE]"),
     "MYMETHOD": ("first-order", "first_order: MYMETHOD"),
 }
@@ -20,7 +20,7 @@ def test_a_pack_for_each_stage(environment, wheels, build, program, configure, t
     for name, (stage, _) in STAGES.items():
         assert main(["ops", "new", name, "--stage", stage, "--into", str(tmp_path)]) == 0
     projects = sorted(tmp_path.glob("boat-*"))
-    assert [project.name for project in projects] == ["boat-my-estimate", "boat-mymap", "boat-mymethod"]
+    assert [project.name for project in projects] == ["boat-my-dot", "boat-my-estimate", "boat-mymethod"]
     ours = [wheels[name] for name in ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo")]
     environment.install(*ours, *map(build, projects))
 
@@ -35,7 +35,7 @@ def test_a_pack_for_each_stage(environment, wheels, build, program, configure, t
         lines = (environment.folder / name / "metrics.jsonl").read_text("utf8").splitlines()
         losses = [json.loads(line)["upper_loss"] for line in lines]
         assert losses[-1] < 0.8 * losses[0], name
-        found = json.loads(environment.run("boat", "ops", "check", f"boat-{name.lower()}", "--quick", "--json").stdout)
+        found = json.loads(environment.run("boat", "ops", "check", f"boat_{name.lower()}", "--quick", "--json").stdout)
         assert found["findings"] == []
 
 

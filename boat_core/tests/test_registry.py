@@ -8,6 +8,7 @@ import pytest
 
 import boat_core
 from boat_core import CompositionError, Operation, hookimpl
+from boat_core.composition import compose
 from boat_core.discovery import load_registry
 from boat_core.registry import PackWarning
 
@@ -111,6 +112,15 @@ def test_two_packs_with_one_name():
     assert registry.find("two:GOOD").distribution == "two"
     with pytest.raises(CompositionError, match="declared twice: write one:GOOD or two:GOOD"):
         registry.find("GOOD")
+
+
+def test_two_operations_of_one_name_do_not_go_together():
+    def modifiers():
+        return plugin([operation(role="modifier")])
+
+    registry = load_registry([EntryPoint(Distribution(d), modifiers) for d in ("one", "two")])
+    with pytest.raises(CompositionError, match="map: GOOD stands there twice"):
+        compose(registry, map=["one:GOOD", "two:GOOD"])
 
 
 @pytest.mark.parametrize("value", ["good", "pack", "all"])

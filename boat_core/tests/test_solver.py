@@ -249,6 +249,26 @@ def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
         solver(toys, quadratic(upper=upper), first_order="BOTH").step()
 
 
+def test_inputs_that_an_operation_changes_are_put_back(toys):
+    operation, batch = toys.find("NONE").operation, jt.array([1.0, 2.0])
+    apply = operation.apply
+
+    def grasping(trajectory, options):
+        trajectory.bilevel.upper_batch.assign(trajectory.bilevel.upper_batch + 1)
+        trajectory.x.leaves[0].assign(trajectory.x.leaves[0] + 1)
+        return apply(trajectory, options)
+
+    s = solver(toys, quadratic(upper=lambda x, y, b: ((y - b) ** 2).sum() + (x * x).sum()), approximate="NONE")
+    object.__setattr__(operation, "apply", grasping)
+    before = flat(s.upper)
+    with pytest.raises(boat.OperationError, match=r"NONE \(toys 1.0\) changed an array that it was given"):
+        s.step(None, batch)
+    assert (batch.numpy().tolist(), s.iteration) == ([1.0, 2.0], 0)
+    assert np.array_equal(flat(s.upper), before)
+    object.__setattr__(operation, "apply", apply)
+    s.step(None, batch)
+
+
 def test_a_selector_must_return_a_view(toys):
     object.__setattr__(toys.find("HALF").operation, "apply", lambda trajectory, options: trajectory)
     with pytest.raises(boat.OperationError, match=r"HALF \(toys 1.0\) returned Trajectory, expected tuple"):

@@ -181,8 +181,9 @@ def _of_stage(registry: Registry, name: str, stage: str) -> Registered:
 def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str) -> tuple[Registered, ...]:
     names = [names] if isinstance(names, str) else list(names or ())
     entries = [_of_stage(registry, name, stage) for name in names]
-    for name in names:
-        if names.count(name) > 1:
+    bare = [entry.name for entry in entries]
+    for name in bare:
+        if bare.count(name) > 1:
             raise CompositionError(f"{stage}: {name} stands there twice")
     last = [e for e in entries if e.operation.role == _LAST[stage]]
     if len(last) > 1:

@@ -50,9 +50,9 @@ _import_seconds: ContextVar[float] = ContextVar("boat_import_seconds", default=0
 
 
 class _SetAside(Exception):
-    def __init__(self, cause: str, remedy: str) -> None:
+    def __init__(self, cause: str, remedy: str, *more: tuple[str, str]) -> None:
         super().__init__(cause)
-        self.cause, self.remedy = cause, remedy
+        self.cause, self.remedy, self.more = cause, remedy, more
 
 
 @contextlib.contextmanager
@@ -97,7 +97,8 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
                 _register(result, _load(point), distribution, version, f"{distribution} {version} ({point.name})")
             result.packs[distribution] = version
         except _SetAside as problem:
-            _set_aside(result, BrokenPack(distribution, version, point.name, problem.cause, problem.remedy))
+            said = problem.cause, problem.remedy, problem.more
+            _set_aside(result, BrokenPack(distribution, version, point.name, *said))
     if switched_off:
         names = ", ".join(sorted(set(switched_off)))
         warnings.warn(f"{DISABLE} switched off {names}", PackWarning, stacklevel=2)
@@ -190,8 +191,8 @@ def _load(point: Any) -> Any:
 
 def _register(result: Registry, plugin: Any, distribution: str, version: str, name: str) -> None:
     try:
-        for cause, remedy in problems(plugin, distribution):
-            raise _SetAside(cause, remedy)
+        if found := list(_problems(plugin, distribution)):
+            raise _SetAside(*found[0], *found[1:])
         result.manager.register(plugin, name=name)
         entries, declared, calls = _collect(result, plugin, distribution, version)
     except BaseException as error:
@@ -209,7 +210,7 @@ def _register(result: Registry, plugin: Any, distribution: str, version: str, na
         result.calls[call] = 1
 
 
-def problems(plugin: Any, distribution: str) -> Iterator[tuple[str, str]]:
+def _problems(plugin: Any, distribution: str) -> Iterator[tuple[str, str]]:
     """Say what is wrong with a plugin before it is registered: cause and remedy of each."""
     api = getattr(plugin, "BOAT_HOOK_API", None)
     if api != HOOK_API:

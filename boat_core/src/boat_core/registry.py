@@ -83,13 +83,14 @@ class Call:
 
 @dataclass(frozen=True)
 class BrokenPack:
-    """A pack that was set aside: who, why, and what to do."""
+    """A pack that was set aside: who, why, and what to do; `more` are further causes and remedies seen with it."""
 
     distribution: str
     version: str
     entry_point: str
     cause: str
     remedy: str
+    more: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.entry_point}) was set aside: {self.cause}. {self.remedy}"

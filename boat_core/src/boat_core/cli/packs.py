@@ -79,7 +79,8 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.pack and not points and not damaged:
         known = {name for point in found for name in _names(point)}
         raise BoatError(f"no pack {arguments.pack!r} is installed{nearest(arguments.pack, known)}")
-    findings = [*map(Finding.of, damaged), *_findings(points, packs, arguments.quick)]
+    findings = [one for pack in damaged for one in Finding.of(pack)]
+    findings += _findings(points, packs, arguments.quick)
     checked = {pack.distribution for pack in damaged} | {_names(point)[0] for point in points}
     if arguments.json:
         print_json({"packs": sorted(checked), "findings": [asdict(f) for f in findings]})
@@ -114,8 +115,7 @@ def _findings(points: Iterable[Any], packs: Registry, quick: bool) -> Iterator[F
         yield from looked_at.of_sources(point)
         for pack in packs.broken:
             if (pack.distribution, pack.entry_point) == (name, point.name):
-                in_detail = list(looked_at.of_broken(point))
-                yield from in_detail or [Finding.of(pack)]
+                yield from Finding.of(pack)
     yield from (finding for finding in conflicts(packs) if finding.distribution in chosen)
     entries = [entry for entry in packs.entries if entry.distribution in chosen]
     for entry in entries:

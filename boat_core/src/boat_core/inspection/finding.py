@@ -17,8 +17,10 @@ class Finding:
     remedy: str
 
     @classmethod
-    def of(cls, pack: BrokenPack) -> Finding:
-        return cls(pack.distribution, pack.version, f"set aside: {pack.cause}", pack.remedy)
+    def of(cls, pack: BrokenPack) -> list[Finding]:
+        """All that a pack was set aside for."""
+        causes = ((pack.cause, pack.remedy), *pack.more)
+        return [cls(pack.distribution, pack.version, f"set aside: {cause}", remedy) for cause, remedy in causes]
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}: {self.what}. {self.remedy}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..discovery import CORE, identity, problems
+from ..discovery import CORE, identity
 from ..errors import nearest
 from ..operation import ACTING, ROLES, undeclared
 from ..options import describe_options
@@ -26,11 +26,15 @@ def of_metadata(distribution: Any) -> Iterator[Finding]:
         return Finding(*identity(distribution), what, remedy)
 
     try:
+        required, licences = distribution.requires or [], distribution.metadata.get_all("License-File")
+    except Exception:  # it is set aside for that, which is a finding of its own
+        return
+    try:
         Version(str(distribution.version))
     except InvalidVersion:
         yield finding(f"its version is {distribution.version!r}", "Write one such as 0.1.0 into pyproject.toml")
     ranges = []
-    for line in distribution.requires or []:
+    for line in required:
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
@@ -43,19 +47,8 @@ def of_metadata(distribution: Any) -> Iterator[Finding]:
         yield finding(f"it does not require {CORE}", bound)
     elif not any(part.operator in ("<", "<=", "==", "~=", "===") for specifier in ranges for part in specifier):
         yield finding(f"it requires {CORE} without an upper bound", bound)
-    if not (distribution.metadata.get_all("License-File") or distribution.metadata.get("License-Expression")):
+    if not (licences or distribution.metadata.get("License-Expression")):
         yield finding("it has no licence", 'Write license = "MIT" and license-files = ["LICENSE"]')
-
-
-def of_broken(point: Any) -> Iterator[Finding]:
-    """Of a pack that was set aside, everything that is wrong with its marks, hooks and hook API, if it imports."""
-    name, version = identity(point.dist)
-    try:
-        plugin = point.load()
-    except Exception:
-        return
-    for cause, remedy in problems(plugin, name):
-        yield Finding(name, version, f"{point.value}: {cause}", remedy)
 
 
 def of_sources(point: Any) -> Iterator[Finding]:

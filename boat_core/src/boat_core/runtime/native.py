@@ -170,7 +170,7 @@ def _say(line: str) -> None:
 def _texts(*places: Path) -> list[str]:
     """What files and the files of folders hold."""
     files = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    return [path.read_text(encoding="utf8") for path in files]
+    return [path.read_text(encoding="utf8", errors="replace") for path in files]
 
 
 class Library:

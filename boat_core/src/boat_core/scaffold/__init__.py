@@ -102,8 +102,8 @@ def _collect(folder: Any, path: str, found: list[tuple[str, str]]) -> None:
 
 
 def _write(folder: Path, path: str, text: str, words: dict[str, str]) -> str:
-    # A name that begins with a dot would not be found in the wheel.
-    path = _filled(path, words).replace("dot.", ".")
+    # A template's name that begins with a dot would not be found in the wheel.
+    path = _filled(path.replace("dot.", "."), words)
     place = folder / path
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(_filled(text, words), "utf-8")
