@@ -98,6 +98,17 @@ def test_a_hook_with_a_wrong_signature_leaves_nothing_behind():
     assert registry.manager.hook.boat_problems.get_hookimpls() == []
 
 
+def test_the_observer_hooks_of_a_pack_that_is_set_aside_take_no_part():
+    def load():
+        module = plugin([1])
+        module.boat_step_finished = hookimpl(lambda step: None)
+        return module
+
+    with pytest.warns(PackWarning, match="must return Operation values"):
+        registry = load_registry([EntryPoint(Distribution("bad"), load)])
+    assert registry.manager.hook.boat_step_finished.get_hookimpls() == []
+
+
 def test_one_pack_with_one_name_at_two_entry_points():
     points = [EntryPoint(Distribution("one"), plugin, name) for name in ("first", "second")]
     with pytest.warns(PackWarning, match="operation 'GOOD' is declared twice by this pack"):
