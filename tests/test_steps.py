@@ -43,10 +43,10 @@ def test_a_fused_step_is_the_optimizers(name, kernels):
         for _ in range(3):
             d, p = list(vector(rng).leaves), [leaf for _ in range(3) for leaf in vector(rng).leaves]
             p = p[: len(float_leaves(z))]
-            assert_close(float_leaves(fused.advance(0, z, d)), float_leaves(plain.advance(0, z, d)), 1e-12)
-            for found, truth in zip(fused.adjoint(0, z, d, p), plain.adjoint(0, z, d, p)):
-                assert_close(found, truth, 1e-12)
-            z = plain.advance(0, z, d)
+            assert_close(float_leaves(fused.advance(0, z, None, d)), float_leaves(plain.advance(0, z, None, d)), 1e-12)
+            (of_z, _, of_d), truth = fused.adjoint(0, z, None, d, p), plain.adjoint(0, z, None, d, p)
+            assert_close([*of_z, *of_d], [*truth[0], *truth[2]], 1e-12)
+            z = plain.advance(0, z, None, d)
 
 
 def test_adam_keeps_finite_derivatives_at_zero_gradients():
@@ -55,7 +55,7 @@ def test_adam_keeps_finite_derivatives_at_zero_gradients():
     step = LowerStep(None, optimizer, None, STEPS["adam"], y, y)
     z = (y.tree, optimizer.init(y.tree))
     p = [jt.ones_like(leaf) for leaf in float_leaves(z)]
-    of_z, of_d = step.adjoint(0, z, list(zero.leaves), p)
+    of_z, _, of_d = step.adjoint(0, z, None, list(zero.leaves), p)
     assert all(np.isfinite(leaf.numpy()).all() for leaf in of_z + of_d)
 
 

@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "errors": (
-        "BoatError CompositionError ConfigError DeclarationError DoubtfulError NonFiniteError ObjectiveError"
+        "BoatError CompositionError ConfigError DeclarationError DoubtfulError DoubtfulWarning NonFiniteError"
+        " ObjectiveError"
         " OperationError OptionError RunError SecondOrderError SecondOrderWarning StructureError"
     ),
     "options": "NoOptions option",
@@ -41,6 +42,7 @@ _HOMES = {
     "optimizers.base": "Optimizer",
     "optimizers.sgd": "sgd",
     "optimizers.adam": "adam",
+    "differentiation.functional": "grad",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -52,12 +54,14 @@ if TYPE_CHECKING:
     from .autodiff.guard import twice_differentiable
     from .bilevel import Bilevel
     from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+    from .differentiation.functional import grad
     from .errors import (
         BoatError,
         CompositionError,
         ConfigError,
         DeclarationError,
         DoubtfulError,
+        DoubtfulWarning,
         NonFiniteError,
         ObjectiveError,
         OperationError,

@@ -58,6 +58,10 @@ class SecondOrderWarning(UserWarning):
     """The same, where the user asked to be warned only."""
 
 
+class DoubtfulWarning(UserWarning):
+    """The same without `strict`: a solution or a linear solve that may be wrong, with its figure."""
+
+
 class RunError(BoatError, RuntimeError):
     """A run cannot start or go on: its folder exists, its checkpoint does not fit, its problem is incomplete."""
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optree
-
 from .autodiff import arrays, derivatives
 from .autodiff.pullback import cut, float_leaves
 from .kernels import Kernel, differentiated
@@ -38,13 +36,14 @@ class FusedStep:
 
 @dataclass(frozen=True)
 class LowerStep:
-    """y' = proj(y + u(d, s)), s' = s(d): a `boat_core.autodiff.pullback.Step` whose z is (tree of y, state).
+    """y' = proj(y + u(d, s; x)), s' = s(d; x): a `boat_core.autodiff.pullback.Step` whose z is (tree of y, state).
 
     Args:
         along: `(t, y, x) -> d`, as vectors.
         optimizer, project: what is done with it.
         fused: does the same for this optimizer, without a projection.
         x, y: vectors of both spaces, for their structure.
+        from_x: gives the optimizer anew where its hyperparameters are upper variables.
     """
 
     along: Callable[[int, Vector, Vector], Vector]
@@ -53,30 +52,35 @@ class LowerStep:
     fused: FusedStep | None
     x: Vector
     y: Vector
+    from_x: Callable[[Any], Optimizer] | None = None
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
         with differentiated():
             return list(self.along(t, self.y.like_tree(z[0]), self.x.like_tree(x)).leaves)
 
-    def advance(self, t: int, z: Any, d: list[Any]) -> Any:
+    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
         if self.fused is None:
-            return cut(self._moved(z, d))
+            return cut(self._moved(z, x, d))
         y, g = self.y.like_tree(z[0]), self.y.like(d)
         y, state = self.fused.advance(self.optimizer.options, y, g, self._vectors(z[1]))
         return y.tree, {name: value.tree if isinstance(value, Vector) else value for name, value in state.items()}
 
-    def _moved(self, z: Any, d: list[Any]) -> Any:
-        updates, state = self.optimizer.update(self.y.like(d).tree, z[1], z[0])
+    def _moved(self, z: Any, x: Any, d: list[Any]) -> Any:
+        optimizer = self.from_x(x) if self.from_x else self.optimizer
+        updates, state = optimizer.update(self.y.like(d).tree, z[1], z[0])
         moved = self.y.like_tree(apply_updates(z[0], updates))
         return (self.project(moved) if self.project else moved).tree, state
 
-    def adjoint(self, t: int, z: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], list[Any]]:
+    def adjoint(
+        self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]
+    ) -> tuple[list[Any], list[Any] | None, list[Any]]:
         if self.fused is None:
-            leaves = float_leaves(z)
-            fresh = [arrays.detach(leaf) for leaf in (*leaves, *d)]
-            moved = float_leaves(self._moved(_with_leaves(z, fresh[: len(leaves)]), fresh[len(leaves) :]))
-            pulled = derivatives.pull(moved, p, fresh, second_order=False)
-            return pulled[: len(leaves)], pulled[len(leaves) :]
+            fresh_z, fresh_x, fresh_d = cut(z), cut(x), [arrays.detach(leaf) for leaf in d]
+            of_z, of_x = float_leaves(fresh_z), float_leaves(fresh_x) if self.from_x else []
+            moved = float_leaves(self._moved(fresh_z, fresh_x, fresh_d))
+            pulled = derivatives.pull(moved, p, [*of_z, *of_x, *fresh_d], second_order=False)
+            ends = len(of_z), len(of_z) + len(of_x)
+            return pulled[: ends[0]], pulled[ends[0] : ends[1]] if self.from_x else None, pulled[ends[1] :]
         size = len(self.y.leaves)
         state = self._vectors(z[1])
         names = [name for name, value in state.items() if isinstance(value, Vector)]
@@ -84,17 +88,10 @@ class LowerStep:
         of_y, of_state, of_d = self.fused.pull(
             self.optimizer.options, self.y.like_tree(z[0]), self.y.like(d), state, parts[0], dict(zip(names, parts[1:]))
         )
-        return [leaf for part in (of_y, *(of_state[n] for n in names)) for leaf in part.leaves], list(of_d.leaves)
+        of_z = [leaf for part in (of_y, *(of_state[n] for n in names)) for leaf in part.leaves]
+        return of_z, None, list(of_d.leaves)
 
     def _vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state in the order in which pytrees list it, with trees like y as vectors."""
         trees = {name: state[name] for name in sorted(state)}
         return {n: v if isinstance(v, (int, float)) else self.y.like_tree(v) for n, v in trees.items()}
-
-
-def _with_leaves(tree: Any, leaves: list[Any]) -> Any:
-    """The same pytree with its floating-point leaves replaced."""
-    rest = iter(leaves)
-    every, structure = optree.tree_flatten(tree)
-    kept = {id(leaf) for leaf in float_leaves(tree)}
-    return optree.tree_unflatten(structure, [next(rest) if id(leaf) in kept else leaf for leaf in every])

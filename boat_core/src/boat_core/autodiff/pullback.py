@@ -1,9 +1,9 @@
 """Unrolling a step, and pulling a cotangent back through it.
 
-    z_{t+1} = A_t(z_t, d_t),   d_t = d(t, z_t, x)         x takes part through d alone
+    z_{t+1}   = A_t(z_t, x, d_t),   d_t = d(t, z_t, x)    x is in A where it holds hyperparameters of the step
 
-    (a, b)  = pᵀ ∂A_t/∂(z, d)                             A's adjoint, by a kernel or by differentiating A
-    p_t     = a + bᵀ ∂d_t/∂z        dx_t = bᵀ ∂d_t/∂x     one product with the derivative of d's graph
+    (a, c, b) = pᵀ ∂A_t/∂(z, x, d)                        A's adjoint, by a kernel or by differentiating A
+    p_t       = a + bᵀ ∂d_t/∂z      dx_t = c + bᵀ ∂d_t/∂x one product with the derivative of d's graph
 
 The graph of d is the only one there is: built again step by step, used and dropped, or kept from the way forward for
 some of the last steps. What lies in memory besides are the iterates, all of them, or some, from which those between are
@@ -29,20 +29,23 @@ class Step(Protocol):
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
         """d_t, as arrays whose graph leads to the leaves of z and x."""
 
-    def advance(self, t: int, z: Any, d: list[Any]) -> Any:
+    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
         """z_{t+1}, detached."""
 
-    def adjoint(self, t: int, z: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], list[Any]]:
-        """The cotangents of z's floating-point leaves and of d, from that of z_{t+1}; all constants."""
+    def adjoint(
+        self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]
+    ) -> tuple[list[Any], list[Any] | None, list[Any]]:
+        """The cotangents of z's floating-point leaves, of x's (None where A does not see x) and of d, from that of
+        z_{t+1}; all constants."""
 
 
-def _differentiable(leaf: Any) -> bool:
+def differentiable(leaf: Any) -> bool:
     return arrays.is_array(leaf) and arrays.float_kind(leaf)
 
 
 def float_leaves(tree: Any) -> list[Any]:
     """Return the leaves of a pytree that take part in derivatives."""
-    return [leaf for leaf in optree.tree_leaves(tree) if _differentiable(leaf)]
+    return [leaf for leaf in optree.tree_leaves(tree) if differentiable(leaf)]
 
 
 def cut(tree: Any) -> Any:
@@ -87,7 +90,7 @@ class Unrolled:
             # Of its own: a derivative looks through all that hangs on x, and some of it may be kept.
             x = cut(self.parameters)
             d = step.direction(t, z, x)
-            z = _synced(step.advance(t, z, d))
+            z = _synced(step.advance(t, z, x, d))
             if t == 0:
                 self.graph_bytes = arrays.graph_bytes(d)
                 self.held = memory.plan(steps, self.iterate_bytes, self.graph_bytes)
@@ -104,9 +107,19 @@ class Unrolled:
             first = t - t % self.held.every
             z, self._block = self._kept[first], {}
             for s in range(first, min(first + self.held.every, self.steps) - 1):
-                z = _synced(self.step.advance(s, z, self.step.direction(s, z, self.parameters)))
+                z = self._next(s, z, self.parameters)
                 self._block[s + 1] = z
         return self._block[t]
+
+    def end_from(self, start: Any, parameters: Any, steps: int) -> Any:
+        """z_steps from another start under other parameters: nothing is kept, and nothing of this is changed."""
+        z, x = detached(start), detached(parameters)
+        for t in range(steps):
+            z = self._next(t, z, x)
+        return z
+
+    def _next(self, t: int, z: Any, x: Any) -> Any:
+        return _synced(self.step.advance(t, z, x, self.step.direction(t, z, x)))
 
     def pullback(
         self,
@@ -134,7 +147,9 @@ class Unrolled:
         for t in reversed(range(first, last)):
             z = self.iterate(t)
             x, d = self._graphs.get(t) or (self.parameters, self.step.direction(t, z, self.parameters))
-            p, of_d = self.step.adjoint(t, z, d, p)
+            p, of_x, of_d = self.step.adjoint(t, z, x, d, p)
+            if of_x is not None:
+                dx = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
             if frozen:
                 p = [arrays.detach(leaf) for leaf in p]
             else:

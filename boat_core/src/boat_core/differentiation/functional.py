@@ -1,0 +1,51 @@
+"""Gradients of functions of pytrees, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optree
+
+from ..autodiff import arrays, derivatives
+from ..autodiff.guard import guarding
+from ..autodiff.pullback import differentiable
+from ..autodiff.routes import inside_objective
+from ..errors import ObjectiveError, StructureError
+
+
+def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard: str = "error") -> Callable[..., Any]:
+    """Return the function whose value is ∇ `function` with respect to one of its arguments.
+
+    Args:
+        function: of pytrees of arrays, to an array that holds one number. It is evaluated as objectives are: see
+            `docs/operators.md`.
+        argument: the place of that argument.
+        second_order_guard: what an operator leads to that Jittor gets wrong if the gradient is differentiated again,
+            which it can be: "error", "warn" or "off".
+
+    Returns:
+        A function of the same arguments: a pytree like that argument, zeros where the value does not depend on a leaf.
+
+    Raises:
+        ObjectiveError, StructureError, SecondOrderError: when it is called.
+    """
+    name = getattr(function, "__qualname__", repr(function))
+
+    def gradient(*arguments: Any, **keywords: Any) -> Any:
+        if argument >= len(arguments):
+            raise StructureError(f"grad of {name}: expected an argument {argument} (got {len(arguments)} arguments)")
+        tree = optree.tree_map(
+            lambda leaf: arrays.as_array(leaf) if arrays.is_array(leaf) else leaf, arguments[argument]
+        )
+        leaves, structure = optree.tree_flatten(tree)
+        if not leaves or not all(map(differentiable, leaves)):
+            raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
+        with inside_objective(), guarding(second_order_guard):
+            value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
+            if not arrays.is_jittor(value) or value.numel() != 1:
+                shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__
+                raise ObjectiveError(f"{name}: expected an array that holds one number (got {shape})")
+            return optree.tree_unflatten(structure, derivatives.gradient(value, leaves))
+
+    return gradient
