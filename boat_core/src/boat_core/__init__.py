@@ -39,7 +39,7 @@ _HOMES = {
     "autodiff.arrays": "scaled",
     "autodiff.guard": "twice_differentiable",
     "modules": "call load parameters",
-    "optimizers.base": "Optimizer",
+    "optimizers.base": "Optimizer UpdateRule apply_updates",
     "optimizers.sgd": "sgd",
     "optimizers.adam": "adam",
     "differentiation.functional": "grad",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from .modules import call, load, parameters
     from .operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .optimizers.adam import adam
-    from .optimizers.base import Optimizer
+    from .optimizers.base import Optimizer, UpdateRule, apply_updates
     from .optimizers.sgd import sgd
     from .options import NoOptions, option
     from .problem import PerStep, Problem, Tasks

@@ -17,8 +17,11 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from .errors import DeclarationError, OptionError, nearest
@@ -35,6 +38,7 @@ def option(
     lt: float | None = None,
     choices: tuple[Any, ...] | None = None,
     lower_rate: str | None = None,
+    varies: bool = False,
     doc: str,
 ) -> Any:
     """Declare one field of an options dataclass.
@@ -42,11 +46,13 @@ def option(
     `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the values allowed, `doc` says what the option means.
     Without a default the option is required. An operation's step size with the default None is that of the lower
     optimizer: `lower_rate="any"` whichever optimizer it is, "plain" only where that is plain SGD (elsewhere the option
-    is required).
+    is required). A number that `varies` may also be an array, or a pytree of them, or a function of the step (a
+    schedule): optimizers have such hyperparameters, see `boat_core.elementwise`.
     """
     bounds = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     return dataclasses.field(
-        default=default, metadata={"bounds": bounds, "choices": choices, "lower_rate": lower_rate, "doc": doc}
+        default=default,
+        metadata={"bounds": bounds, "choices": choices, "lower_rate": lower_rate, "varies": varies, "doc": doc},
     )
 
 
@@ -76,12 +82,23 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     missing = [n for n, f in fields.items() if f.default is MISSING and n not in values]
     if missing:
         raise OptionError(f"{where}: option {missing[0]!r} is required ({fields[missing[0]].metadata.get('doc', '')})")
-    hints = typing.get_type_hints(cls)
-    checked = {name: _check(value, hints[name], fields[name], f"{where}.{name}") for name, value in values.items()}
+    checked = {name: check_option(cls, name, value, f"{where}.{name}") for name, value in values.items()}
     try:
         return cls(**checked)
     except OptionError as error:  # a dataclass may check combinations of its options in __post_init__
         raise OptionError(f"{where}: {error}") from None
+
+
+def check_option(cls: type, name: str, value: Any, where: str) -> Any:
+    """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`."""
+    field, hint = _fields(cls)[name]
+    return _check(value, hint, field, where)
+
+
+@cache
+def _fields(cls: type) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: (f, hints[f.name]) for f in dataclasses.fields(cls)}
 
 
 def unfilled_rates(options: Any) -> dict[str, str]:
@@ -109,6 +126,8 @@ _COMPARE = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator
 
 
 def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    if field.metadata.get("varies") and not isinstance(value, (int, float, str)):
+        return _check_varying(value, hint, field, where)
     value = _convert(value, _alternatives(hint), field, where)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         in_range = all(_COMPARE[name][0](value, bound) for name, bound in field.metadata.get("bounds", {}).items())
@@ -119,6 +138,38 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> 
         hint_text = nearest(value, choices) if isinstance(value, str) else ""
         raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r}){hint_text}")
     return value
+
+
+def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    """An array, or a pytree of them, in its range; or a function of the step, whose numbers are looked at later."""
+    if callable(value) and not hasattr(value, "dtype"):
+        return value
+    import optree
+
+    leaves = optree.tree_leaves(value)
+    if not leaves or not all(str(getattr(leaf, "dtype", "")).startswith("float") for leaf in leaves):
+        expected = f"{expected_text(hint, field)}, floating-point arrays of them or a function of the step"
+        raise OptionError(f"{where}: expected {expected} (got {value!r} of type {type(value).__name__})")
+    if not _unchecked.get():
+        from .autodiff.arrays import to_numpy
+
+        for leaf in map(to_numpy, leaves):
+            for extreme in (leaf.min(), leaf.max()) if leaf.size else ():
+                _check(float(extreme), hint, field, where)
+    return value
+
+
+_unchecked: ContextVar[bool] = ContextVar("boat_unchecked", default=False)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Inside this block the values of arrays are not looked at, which would compute them: they have been before."""
+    token = _unchecked.set(True)
+    try:
+        yield
+    finally:
+        _unchecked.reset(token)
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -167,9 +218,10 @@ def _expected(allowed: tuple[Any, ...], field: dataclasses.Field[Any]) -> str:
 
 def describe_options(cls: type) -> list[dict[str, Any]]:
     """Return one JSON-ready row per option: name, what it takes, default (absent where required), doc."""
-    rows, hints = [], typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        row: dict[str, Any] = {"name": field.name, "takes": expected_text(hints[field.name], field)}
+    rows = []
+    for field, hint in _fields(cls).values():
+        takes = expected_text(hint, field) + (", may vary" if field.metadata.get("varies") else "")
+        row: dict[str, Any] = {"name": field.name, "takes": takes}
         if field.default is MISSING:
             row["required"] = True
         else:

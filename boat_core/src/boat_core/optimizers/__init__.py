@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from ..declarations import OptimizerDeclaration
-from . import adam, sgd
+from .adam import adam
+from .sgd import sgd
 
-DECLARATIONS = [
-    OptimizerDeclaration("sgd", "Gradient descent, momentum", "Sutskever et al. 2013", sgd.Options, sgd.build),
-    OptimizerDeclaration("adam", "Adaptive moments", "arXiv 1412.6980", adam.Options, adam.build),
-]
+DECLARATIONS = [rule.declaration for rule in (sgd, adam)]

@@ -7,49 +7,45 @@ Source: Sutskever et al., ICML 2013, in the form without dampening that PyTorch 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from optree import tree_map
-
-from ..autodiff.arrays import scaled, zeros_like
 from ..errors import OptionError
-from ..options import option, read_options
-from .base import Optimizer
+from ..options import option
+from .base import UpdateRule
 
 
 @dataclass(frozen=True)
 class Options:
-    rate: float = option(gt=0, doc="step size η")
-    momentum: float = option(0.0, ge=0, lt=1, doc="momentum μ")
+    rate: float = option(gt=0, varies=True, doc="step size η")
+    momentum: float = option(0.0, ge=0, lt=1, varies=True, doc="momentum μ")
     nesterov: bool = option(False, doc="look ahead by Nesterov's rule; needs momentum")
-    weight_decay: float = option(0.0, ge=0, doc="λ of the term λ y added to the gradient")
+    weight_decay: float = option(0.0, ge=0, varies=True, doc="λ of the term λ y added to the gradient")
 
     def __post_init__(self) -> None:
-        if self.nesterov and self.momentum == 0:
+        if self.nesterov and not slots(self):
             raise OptionError("nesterov: expected momentum > 0 beside it (got momentum=0.0)")
 
 
-def sgd(rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:
-    """Stochastic gradient descent. See the module for the formula; raises `OptionError` on values out of range."""
-    values = {"rate": rate, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-    o = read_options(Options, values, "sgd")
-
-    def init(parameters: Any) -> Any:
-        return {"momentum": tree_map(zeros_like, parameters)} if o.momentum else {}
-
-    def update(g: Any, state: Any, y: Any) -> tuple[Any, Any]:
-        if o.weight_decay:
-            g = tree_map(lambda g, y: g + scaled(o.weight_decay, y), g, y)
-        if not o.momentum:
-            return tree_map(lambda g: scaled(-o.rate, g), g), state
-        m = tree_map(lambda m, g: scaled(o.momentum, m) + g, state["momentum"], g)
-        step = tree_map(lambda g, m: g + scaled(o.momentum, m), g, m) if o.nesterov else m
-        return tree_map(lambda s: scaled(-o.rate, s), step), {"momentum": m}
-
-    plain = not (o.momentum or o.weight_decay)
-    return Optimizer("sgd", init, update, plain_rate=o.rate if plain else None, rate=o.rate, options=o)
+def slots(o: Any) -> tuple[str, ...]:
+    return () if isinstance(o.momentum, float) and o.momentum == 0 else ("momentum",)
 
 
-def build(options: Options) -> Optimizer:
-    return sgd(**asdict(options))
+def step(o: Any, t: float, g: Any, y: Any, s: Any) -> tuple[Any, dict[str, Any]]:
+    if not isinstance(o.weight_decay, float) or o.weight_decay:
+        g = g + o.weight_decay * y
+    if not vars(s):
+        return -o.rate * g, {}
+    m = o.momentum * s.momentum + g
+    return -o.rate * (g + o.momentum * m if o.nesterov else m), {"momentum": m}
+
+
+sgd = UpdateRule(
+    "sgd",
+    "gradient descent, with momentum",
+    "Sutskever et al., ICML 2013",
+    Options,
+    slots,
+    step,
+    plain=lambda o: not (o.momentum or o.weight_decay),
+)
