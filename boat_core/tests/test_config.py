@@ -7,9 +7,10 @@ import json
 import pytest
 import yaml
 
-from boat_core.build import build_composition, build_problem, optimizer_options
+from boat_core.build import build_composition, build_problem
 from boat_core.config import read_config
 from boat_core.errors import ConfigError
+from boat_core.optimizers.named import parts_of
 
 GOOD = """\
 problem: module:make
@@ -42,8 +43,8 @@ def message(path, overrides=(), then=lambda config: None):
 
 def test_what_is_read(write):
     config = read_config(write(GOOD))
-    assert config.solver.optimizer("lower") == ("sgd", {"rate": 0.1})
-    assert config.solver.optimizer("upper") == ("adam", {})
+    assert config.solver.optimizer_parts("lower") == [("solver.lower_optimizer", "sgd", {"rate": 0.1})]
+    assert config.solver.optimizer_parts("upper") == [("solver.upper_optimizer", "adam", {})]
     assert config.solver.chains()["approximate"] == ["ALL"]
     assert (config.run.steps, config.run.seed, config.solver.start) == (5, 0, None)
     assert config.run.out.startswith("runs/config-")
@@ -154,7 +155,7 @@ def test_a_composition_that_is_refused(write, toys, old, new, expected):
 )
 def test_an_optimizer_that_does_not_fit(write, toys, optimizer, expected):
     path = write(GOOD.replace("{name: sgd, rate: 1e-1}", optimizer))
-    assert message(path, then=lambda config: optimizer_options(config, toys, "lower")).startswith(expected)
+    assert message(path, then=lambda config: parts_of(config, toys, "lower")).startswith(expected)
 
 
 def test_overrides(write):

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .composition import Composition, compose
 from .config import Config
 from .declarations import ObserverDeclaration, ProblemDeclaration
 from .errors import BoatError, CompositionError, ConfigError, OptionError, nearest
+from .optimizers.named import build_optimizer, parts_of
 from .options import read_options
 from .registry import Declared, Registry
 
@@ -38,7 +39,8 @@ def build_composition(config: Config, registry: Registry) -> Composition:
         composition.work(config.solver.lower_steps)
         if composition.leaves_rates:
             optimizer = build_optimizer(config, registry, "lower")
-            composition = composition.with_rates(optimizer.rate, optimizer.plain_rate)
+            rates = (None, None) if callable(optimizer) else (optimizer.rate, optimizer.plain_rate)
+            composition = composition.with_rates(*rates)
     except (CompositionError, OptionError) as error:
         raise config.located(error, _key_of(config, str(error))) from None
     return composition
@@ -55,31 +57,6 @@ def _key_of(config: Config, message: str) -> str:
             if place := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message):
                 found.setdefault(place.start(), key)
     return f"solver.{found[min(found)]}" if found else "solver"
-
-
-def optimizer_options(config: Config, registry: Registry, level: str) -> Any:
-    """Return the options of the `lower` or `upper` optimizer, read but nothing built.
-
-    Raises:
-        ConfigError: unknown optimizer (with the nearest) or option.
-    """
-    key = f"solver.{level}_optimizer"
-    name, options = config.solver.optimizer(level)
-    try:
-        declaration = registry.optimizer(name)
-    except ConfigError as error:
-        raise config.source.error(key, str(error)) from None
-    try:
-        return read_options(declaration.options, options, key)
-    except OptionError as error:
-        raise config.located(error, key) from None
-
-
-def build_optimizer(config: Config, registry: Registry, level: str) -> Optimizer:
-    """Return the `lower` or `upper` optimizer."""
-    declaration = registry.optimizer(config.solver.optimizer(level)[0])
-    optimizer: Optimizer = declaration.build(optimizer_options(config, registry, level))
-    return optimizer
 
 
 def observer_options(config: Config, registry: Registry) -> list[tuple[str, Declared, Any]]:
@@ -134,7 +111,7 @@ def check(config: Config, registry: Registry) -> Composition:
         ConfigError: with the line of the key at fault.
     """
     for level in ("lower", "upper"):
-        optimizer_options(config, registry, level)
+        parts_of(config, registry, level)
     observer_options(config, registry)
     if not _is_function(config, registry):
         _registered_problem(config, registry)
@@ -151,7 +128,7 @@ def build_solver(config: Config, registry: Registry, problem: Problem) -> Solver
         **section.chains(),
         lower_steps=section.lower_steps,
         lower_optimizer=build_optimizer(config, registry, "lower"),
-        upper_optimizer=build_optimizer(config, registry, "upper"),
+        upper_optimizer=cast("Optimizer", build_optimizer(config, registry, "upper")),
         start=section.start,
         lower_state=section.lower_state,
         segment=section.segment,

@@ -29,12 +29,10 @@ class SolverConfig:
     """The section `solver`: `map` and `approximate`, or `first_order`, or `method`, and what they work with."""
 
     lower_steps: int = option(ge=1, doc="lower steps T of one outer step")
-    lower_optimizer: str | dict[str, Any] = option(
-        doc="name of the lower optimizer, or a mapping of its name and options"
+    lower_optimizer: str | dict[str, Any] | tuple[Any, ...] = option(
+        doc="name of the lower optimizer, or a mapping of its name and options, or a list of those, which is a chain"
     )
-    upper_optimizer: str | dict[str, Any] = option(
-        doc="name of the upper optimizer, or a mapping of its name and options"
-    )
+    upper_optimizer: str | dict[str, Any] | tuple[Any, ...] = option(doc="likewise, of the upper optimizer")
     map: str | tuple[str, ...] | None = option(None, doc="operations of the map stage, in any order")
     approximate: str | tuple[str, ...] | None = option(None, doc="operations of the approximate stage, in any order")
     first_order: str | None = option(None, doc="a first-order operation, instead of map and approximate")
@@ -72,8 +70,8 @@ class SolverConfig:
             if values is not None and not is_mapping(values):
                 raise OptionError(f"options.{operation}: expected a mapping of its options (got {values!r})")
         for name in ("lower_optimizer", "upper_optimizer"):
-            given = getattr(self, name)
-            if isinstance(given, dict) and not isinstance(given.get("name"), str):
+            parts = _listed(getattr(self, name))
+            if not parts or not all(_is_named(part) for part in parts):
                 raise OptionError(f"{name}: expected a name beside its options, such as {{name: sgd, rate: 0.1}}")
 
     def chains(self) -> dict[str, Any]:
@@ -86,11 +84,9 @@ class SolverConfig:
             "options": self.options,
         }
 
-    def optimizer(self, level: str) -> tuple[str, dict[str, Any]]:
-        """Name and options of the `lower` or `upper` optimizer."""
-        given = getattr(self, f"{level}_optimizer")
-        options = dict(given) if isinstance(given, dict) else {"name": given}
-        return options.pop("name"), options
+    def optimizer_parts(self, level: str) -> list[tuple[str, str, dict[str, Any]]]:
+        """The key, name and options of each part of the `lower` or `upper` optimizer, most often one."""
+        return _named_parts(f"solver.{level}_optimizer", getattr(self, f"{level}_optimizer"))
 
 
 @dataclass(frozen=True)
@@ -108,8 +104,8 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
-        for entry in self._observers():
-            if not (isinstance(entry, str) or (is_mapping(entry) and isinstance(entry.get("name"), str))):
+        for entry in _listed(self.observers):
+            if not _is_named(entry):
                 raise OptionError(
                     f"observers: expected names, and a name beside options, such as [progress, {{name: tensorboard, "
                     f"folder: curves}}] (got {entry!r})"
@@ -117,16 +113,7 @@ class RunConfig:
 
     def named_observers(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The key, name and options of each observer."""
-        found = []
-        for place, entry in enumerate(self._observers()):
-            options = dict(entry) if is_mapping(entry) else {"name": entry}
-            listed = isinstance(self.observers, tuple) and is_mapping(entry)
-            found.append((f"run.observers[{place}]" if listed else "run.observers", options.pop("name"), options))
-        return found
-
-    def _observers(self) -> tuple[Any, ...]:
-        given = self.observers
-        return given if isinstance(given, tuple) else () if given is None else (given,)
+        return _named_parts("run.observers", self.observers)
 
 
 @dataclass(frozen=True)
@@ -239,6 +226,24 @@ def _located(source: Source, error: BoatError, path: str) -> ConfigError:
     if path not in source.places and f"{path}.name" in source.places:  # an item of a list has no place, its name has
         path = f"{path}.name"
     return source.error(path, message)
+
+
+def _listed(given: Any) -> tuple[Any, ...]:
+    return given if isinstance(given, tuple) else () if given is None else (given,)
+
+
+def _is_named(entry: Any) -> bool:
+    return isinstance(entry, str) or (is_mapping(entry) and isinstance(entry.get("name"), str))
+
+
+def _named_parts(key: str, given: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """The key, name and options of what is given by names, by mappings of a name and options, or by a list of those."""
+    found = []
+    for place, entry in enumerate(_listed(given)):
+        options = dict(entry) if is_mapping(entry) else {"name": entry}
+        listed = isinstance(given, tuple) and is_mapping(entry)
+        found.append((f"{key}[{place}]" if listed else key, options.pop("name"), options))
+    return found
 
 
 def _names(chain: str | tuple[str, ...] | None) -> list[str] | None:

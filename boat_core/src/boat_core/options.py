@@ -89,9 +89,16 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise OptionError(f"{where}: {error}") from None
 
 
-def check_option(cls: type, name: str, value: Any, where: str) -> Any:
-    """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`."""
+def check_option(cls: type, name: str, value: Any, where: str, scheduled: bool = False) -> Any:
+    """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`.
+
+    What a schedule gives may be 0 where the option must be above it: rates begin and end there.
+    """
     field, hint = _fields(cls)[name]
+    bounds = field.metadata.get("bounds", {})
+    if scheduled and bounds.get("gt") == 0:
+        loose = {"ge": 0, **{kind: bound for kind, bound in bounds.items() if kind != "gt"}}
+        field = dataclasses.field(metadata={**field.metadata, "bounds": loose})
     return _check(value, hint, field, where)
 
 

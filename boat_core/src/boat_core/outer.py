@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,7 +61,8 @@ class Outcome:
 class OuterStep:
     """One outer iteration `k` at x of one lower problem, with y starting at `start`.
 
-    `estimate` is `bilevel` with the lower batch on which estimators take derivatives at the end point.
+    `estimate` is `bilevel` with the lower batch on which estimators take derivatives at the end point; `learned` gives
+    `optimizer` where its hyperparameters are upper variables.
     """
 
     composition: Composition
@@ -73,6 +74,7 @@ class OuterStep:
     start: Vector
     k: int
     state: LowerState
+    learned: Callable[[Any], Optimizer] | None = None
 
     def solve(self) -> Outcome:
         """Run the chains, or the first-order method."""
@@ -115,11 +117,11 @@ class OuterStep:
             return expect_like(base, direction, y, "direction") if t == 0 else direction
 
         project = self.bilevel.project_lower if self.bilevel.problem.project_lower is not None else None
-        known = project is None and self.optimizer.options is not None
+        known = project is None and self.optimizer.options is not None and not self.learned
         fused = base.operation.optimizer_steps.get(self.optimizer.name) if known else None
         if fused and not fused.serves(self.optimizer.options):
             fused = None
-        return LowerStep(along, self.optimizer, project, fused, self.x, self.start)
+        return LowerStep(along, self.optimizer, project, fused, self.x, self.start, self.learned)
 
     def _aggregated(self, bilevel: Bilevel, given: Mapping[str, Mapping[str, Any]] | None = None) -> LowerObjective:
         """ψ: the lower objective as the map chain's modifiers wrap it, `given` in place of some of their options."""

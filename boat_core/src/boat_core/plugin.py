@@ -1,17 +1,18 @@
-"""What the core itself brings by the hooks that packs use: its optimizers and observers."""
+"""What the core itself brings by the hooks that packs use: its optimizers, transforms and observers."""
 
 from __future__ import annotations
 
 from . import observers, optimizers
 from .declarations import ObserverDeclaration, OptimizerDeclaration
 from .hookspecs import hookimpl
+from .optimizers import transforms
 
 BOAT_HOOK_API = 1
 
 
 @hookimpl
 def boat_optimizers() -> list[OptimizerDeclaration]:
-    return optimizers.DECLARATIONS
+    return [*optimizers.DECLARATIONS, *transforms.DECLARATIONS]
 
 
 @hookimpl

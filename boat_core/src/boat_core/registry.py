@@ -200,6 +200,14 @@ class Registry:
         """The problems that a configuration can name."""
         return self._labels(ProblemDeclaration)
 
+    def optimizers(self) -> list[Declared]:
+        """The optimizers and transforms that a configuration can name."""
+        return self._of_kind(OptimizerDeclaration)
+
+    def optimizer_label(self, entry: Declared) -> str:
+        """Its name, or `distribution:NAME` where two distributions declare the same."""
+        return label(self.optimizers(), entry)
+
     def optimizer(self, name: str) -> OptimizerDeclaration:
         """Return the optimizer called `name`, or raise `ConfigError` with the nearest."""
         found: OptimizerDeclaration = self._declared(OptimizerDeclaration, name).declaration

@@ -9,8 +9,9 @@ With tasks, 2 and 3 run once for each of them, and 4 descends the mean of their 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from .autodiff import arrays
@@ -22,11 +23,13 @@ from .errors import DoubtfulError, NonFiniteError, OperationError, OptionError, 
 from .kernels import kernels_allowed
 from .memory import DEFAULT_ALLOWED, Memory
 from .optimizers.base import Optimizer
+from .optimizers.learned import LowerOptimizer
 from .outer import ALONE, LowerState, Outcome, OuterStep, mean_outcome
 from .problem import Problem, Tasks, TasksLike
 from .registry import Registry
 from .registry import registry as installed
 from .report import HypergradientResult, Report, StepResult
+from .structure import HypergradientGraph, graph_of
 from .trees import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
 
 _CHOICES = {
@@ -48,7 +51,8 @@ class Solver:
         first_order: one first-order method instead.
         method: the field's name for a whole chain instead, such as "RHG".
         lower_steps: T >= 1.
-        lower_optimizer, upper_optimizer: such as `boat.sgd(0.1)`.
+        lower_optimizer, upper_optimizer: such as `boat.sgd(0.1)`. A function of x that returns the lower one makes its
+            hyperparameters upper variables: `lambda x: boat.sgd(x["rate"])`.
         options: by operation, such as `{"CG": {"max_iterations": 20}}`.
         start: where y starts in every outer iteration: "warm" (where the last one ended), "cold" (the given start),
             "upper" (x itself; x and y must then have the same structure). Without it the rule on which an operation
@@ -80,7 +84,7 @@ class Solver:
         method: str | None = None,
         *,
         lower_steps: int,
-        lower_optimizer: Optimizer,
+        lower_optimizer: Optimizer | Callable[[Any], Optimizer],
         upper_optimizer: Optimizer,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         start: str | None = None,
@@ -108,22 +112,22 @@ class Solver:
                 raise OptionError(f"{name}: expected one of {', '.join(_CHOICES[name])} (got {value!r})")
         if not isinstance(lower_steps, int) or isinstance(lower_steps, bool) or lower_steps < 1:
             raise OptionError(f"lower_steps: expected an integer >= 1 (got {lower_steps!r})")
-        for name, optimizer in (("lower_optimizer", lower_optimizer), ("upper_optimizer", upper_optimizer)):
-            if not isinstance(optimizer, Optimizer):
-                raise OptionError(f"{name}: expected an Optimizer such as boat.sgd(0.1) (got {optimizer!r})")
+        if not isinstance(upper_optimizer, Optimizer):
+            raise OptionError(f"upper_optimizer: expected an Optimizer such as boat.sgd(0.1) (got {upper_optimizer!r})")
+        self._lower_optimizer, self.upper_optimizer = LowerOptimizer(lower_optimizer), upper_optimizer
         composition = compose(registry or installed(), map, approximate, first_order, method, options)
         self._start_rule = composition.start_rule(start)
-        self.composition: Composition = composition.with_rates(lower_optimizer.rate, lower_optimizer.plain_rate)
+        self._x = Vector.of(problem.upper, "upper").sync()
+        self.lower_optimizer = self._lower_optimizer.at(self._x.tree)
+        self.composition: Composition = self._lower_optimizer.fit(composition, self._x.tree)
         self.composition.work(lower_steps)
         self.lower_steps, self._memory = lower_steps, Memory(segment, memory)
-        self.lower_optimizer, self.upper_optimizer = lower_optimizer, upper_optimizer
         self._strict, self._on_nonfinite = strict, on_nonfinite
         self._guard = second_order_guard if self.composition.second_order(lower_steps) else "off"
         self._native, self._kernels = operators == "native", kernels == "auto"
         if self._kernels:
-            for kernel in self.composition.kernels(lower_optimizer.name):
+            for kernel in self.composition.kernels(self.lower_optimizer.name):
                 kernel.prepare()
-        self._x = Vector.of(problem.upper, "upper").sync()
         self._y0 = Vector.of(problem.lower, "lower").sync()
         if self._start_rule == "upper":
             self._y0.match(problem.upper, "y starts at x, which must then be like lower; upper")
@@ -276,6 +280,19 @@ class Solver:
             "bytes": held.iterates * iterate + max(1, held.graphs) * graph,
         }
 
+    def graph(
+        self, lower_batch: Any = None, upper_batch: Any = None, *, tasks: TasksLike | None = None
+    ) -> HypergradientGraph:
+        """Return what one hypergradient at the current point is made of, found by computing it. Changes nothing.
+
+        Arguments and errors as for `hypergradient`; of several tasks the first is looked at.
+        """
+        bound = self._bind(lower_batch, upper_batch, None, tasks)
+        key, step = next(iter(bound.items()))
+        solve = partial(self._checked_outcome, where=f"outer step {self.iteration}: ")
+        with kernels_allowed(self._kernels):
+            return graph_of(step, solve, self._start_rule, self.upper_optimizer, key, len(bound))
+
     def step(
         self,
         lower_batch: Any = None,
@@ -360,7 +377,7 @@ class Solver:
         state = self._lower[key] if key in self._lower else self._new_lower()
         return OuterStep(
             self.composition,
-            self.lower_optimizer,
+            self._lower_optimizer.at(self._x.tree),
             self._memory,
             bilevel,
             estimate,
@@ -368,6 +385,7 @@ class Solver:
             start,
             self.iteration,
             state,
+            self._lower_optimizer.learned,
         )
 
     def _solve(

@@ -130,17 +130,39 @@ def safe_sqrt(array: Any) -> Any:
     return jt.ternary(positive, jt.sqrt(inside), jt.zeros_like(array))
 
 
+def select(condition: Any, yes: Any, no: Any, like: Any) -> Any:
+    """Return `yes` where the condition holds, else `no`; numbers become arrays in the dtype of `like`.
+
+    What is not chosen gets the cotangent 0, so it must have finite derivatives all the same. A condition that is known
+    as a bool chooses the whole.
+    """
+    if isinstance(condition, bool):
+        return yes if condition else no
+    yes, no = (constant(value, like) if isinstance(value, (int, float)) else value for value in (yes, no))
+    return jt.ternary(condition, yes, no)
+
+
+def sign(array: Any) -> Any:
+    """Return -1, 0 or 1 for each entry; the derivative is taken as 0 everywhere."""
+    return select(array > 0, 1.0, select(array < 0, -1.0, 0.0, array), array)
+
+
+def mapped(function: str, array: Any) -> Any:
+    """Apply one of the functions by which an unconstrained array becomes a hyperparameter in its range."""
+    return {"identity": lambda a: a, "exp": jt.exp, "sigmoid": jt.sigmoid, "softplus": jt.nn.softplus}[function](array)
+
+
 def float_kind(array: Any) -> bool:
     """Whether the array can be differentiated."""
     return str(array.dtype).startswith("float") or str(array.dtype) == "bfloat16"
 
 
-def clamped(array: Any, low: float | None, high: float | None) -> Any:
-    """Return the array with every entry inside [low, high]; either bound may be None."""
+def clamped(array: Any, low: Any, high: Any) -> Any:
+    """Return the array with every entry inside [low, high]: numbers, arrays, or None for no bound."""
     if low is not None:
-        array = jt.maximum(array, constant(low, array))
+        array = jt.maximum(array, low if is_jittor(low) else constant(low, array))
     if high is not None:
-        array = jt.minimum(array, constant(high, array))
+        array = jt.minimum(array, high if is_jittor(high) else constant(high, array))
     return array
 
 

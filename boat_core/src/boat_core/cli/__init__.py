@@ -81,13 +81,13 @@ def _run(arguments: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    from . import doctor, ops, problem, run, solvers
+    from . import doctor, draw, ops, optimizers, problem, run, solvers
 
     parser = Parser(prog="boat", description="Gradient-based bilevel optimization on Jittor.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
-    for group in (ops, solvers, problem, run, doctor):
+    for group in (ops, optimizers, solvers, draw, problem, run, doctor):
         group.add_parsers(verbs)
     return parser
 

@@ -15,7 +15,7 @@ from ..options import describe_options
 from ..registry import Registered, Registry, published_operations, registry
 from . import Parser, add_verb
 from . import packs as pack_verbs
-from .output import count, print_facts, print_json, print_table
+from .output import count, print_facts, print_json, print_options, print_table
 
 
 def add_parsers(verbs: Any) -> None:
@@ -114,8 +114,4 @@ def _print_operation(facts: dict[str, Any], aliases: tuple[Alias, ...]) -> None:
     ]
     print_facts([row for row in rows if row[1]])
     print()
-    if facts["options"]:
-        options = [(o["name"], o["takes"], o.get("default", "required"), o["doc"]) for o in facts["options"]]
-        print_table(("option", "takes", "default", "meaning"), options)
-    else:
-        print("It has no options.")
+    print_options(facts["options"])

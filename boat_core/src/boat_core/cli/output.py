@@ -36,6 +36,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
+def print_options(rows: Sequence[dict[str, Any]]) -> None:
+    """Print options as `describe_options` gives them."""
+    if not rows:
+        print("It has no options.")
+        return
+    table = [(row["name"], row["takes"], row.get("default", "required"), row["doc"]) for row in rows]
+    print_table(("option", "takes", "default", "meaning"), table)
+
+
 def print_facts(pairs: Sequence[tuple[str, Any]]) -> None:
     """Print `name  value` lines, names aligned, long values wrapped under themselves on a terminal."""
     width = max((len(name) for name, _ in pairs), default=0) + 2

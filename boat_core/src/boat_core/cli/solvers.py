@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..composition import Composition, enumerate_solvers
 from ..memory import Memory, read_bytes
 from ..registry import Registered, Registry, registry
+from ..source import is_mapping
 from . import add_config, add_verb
 from .output import bytes_text, count, print_facts, print_json
 
@@ -95,9 +96,15 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
 
 
 def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
-    from ..build import optimizer_options
+    from ..optimizers.named import parts_of
 
-    return {"name": config.solver.optimizer(level)[0], **asdict(optimizer_options(config, packs, level))}
+    given = [options for _, _, options in config.solver.optimizer_parts(level)]
+    parts = [
+        # What varies is shown as it stands in the configuration.
+        {"name": part.declaration.name, **{**vars(part.options), **{k: v for k, v in own.items() if is_mapping(v)}}}
+        for part, own in zip(parts_of(config, packs, level), given)
+    ]
+    return parts[0] if len(parts) == 1 else {"name": "chain", "parts": parts}
 
 
 def _held(composition: Composition, section: SolverConfig) -> dict[str, Any]:

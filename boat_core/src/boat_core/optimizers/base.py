@@ -155,7 +155,7 @@ class UpdateRule:
         value = value(count)
         if _is_schedule(value):
             raise OptionError(f"{where}: expected a number or an array (got a function)")
-        return check_option(self.options, key, value, where)
+        return check_option(self.options, key, value, where, scheduled=True)
 
 
 def power(beta: Any, t: float) -> Any:

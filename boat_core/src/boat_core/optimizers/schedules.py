@@ -1,0 +1,159 @@
+"""Schedules: functions of the step, counted from 0, that a hyperparameter may be.
+
+    constant       v
+    polynomial     e + (v - e) (1 - τ)^p                τ = min(max(t - begin, 0), steps) / steps
+    exponential    v · d^((t - begin) / steps)          before `begin` v; staircase: the exponent rounded down
+    cosine         e + (v - e) (1 + cos πτ) / 2         τ = min(t, steps) / steps
+    warmup         from `start` to `then` at 0, in equal parts over `steps`; after them `then` at t - steps
+    piecewise      v · the factors of all boundaries b <= t
+
+Values may be arrays, upper variables say: a schedule is differentiable in them. Sources: optax's schedules of these
+names; cosine: Loshchilov and Hutter, ICLR 2017, arXiv 1608.03983; warm-up: Goyal et al. 2017, arXiv 1706.02677.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..autodiff.routes import inside_objective
+from ..errors import OptionError, nearest
+from ..options import option, read_options
+
+
+class Schedule(Protocol):
+    """A function of the step."""
+
+    def __call__(self, count: int) -> Any:
+        """The value at step `count` >= 0: a number, or an array where it was made of one."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: float = option(varies=True, doc="v, the value at every step")
+
+    def at(self, t: int) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    initial: float = option(varies=True, doc="v, the value at first")
+    end: float = option(varies=True, doc="e, the value in the end")
+    steps: int = option(ge=1, doc="steps from the one to the other")
+    power: float = option(1.0, gt=0, doc="p, 1 for a line")
+    begin: int = option(0, ge=0, doc="steps before it begins to change")
+
+    def at(self, t: int) -> Any:
+        tau = min(max(t - self.begin, 0), self.steps) / self.steps
+        return self.end + (self.initial - self.end) * (1 - tau) ** self.power
+
+
+@dataclass(frozen=True)
+class Exponential:
+    initial: float = option(varies=True, doc="v, the value at first")
+    decay: float = option(gt=0, varies=True, doc="d, the factor of `steps` steps")
+    steps: int = option(1, ge=1, doc="steps of one factor")
+    begin: int = option(0, ge=0, doc="steps before it begins to change")
+    staircase: bool = option(False, doc="change every `steps` steps only")
+
+    def at(self, t: int) -> Any:
+        exponent = max(t - self.begin, 0) / self.steps
+        return self.initial * self.decay ** float(math.floor(exponent) if self.staircase else exponent)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    initial: float = option(varies=True, doc="v, the value at first")
+    steps: int = option(ge=1, doc="steps to the end")
+    end: float = option(0.0, varies=True, doc="e, the value in the end")
+
+    def at(self, t: int) -> Any:
+        return self.end + (self.initial - self.end) * (0.5 * (1 + math.cos(math.pi * min(t, self.steps) / self.steps)))
+
+
+@dataclass(frozen=True)
+class Warmup:
+    steps: int = option(ge=1, doc="steps of the warm-up")
+    then: float = option(varies=True, doc="what follows it: a value or another schedule")
+    start: float = option(0.0, varies=True, doc="the value at first")
+
+    def at(self, t: int) -> Any:
+        then = self.then if callable(self.then) else lambda t: self.then
+        return then(t - self.steps) if t >= self.steps else self.start + (then(0) - self.start) * (t / self.steps)
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    initial: float = option(varies=True, doc="v, the value at first")
+    factors: dict[Any, Any] = option(doc="step -> factor from that step on")
+
+    def __post_init__(self) -> None:
+        for step, factor in self.factors.items():
+            if type(step) is not int or step < 1 or not isinstance(factor, (int, float)) or not math.isfinite(factor):
+                raise OptionError(f"factors: expected steps >= 1 with numbers (got {step!r}: {factor!r})")
+
+    def at(self, t: int) -> Any:
+        return self.initial * math.prod(float(factor) for step, factor in self.factors.items() if step <= t)
+
+
+_KINDS: dict[str, type] = {
+    "constant": Constant,
+    "polynomial": Polynomial,
+    "exponential": Exponential,
+    "cosine": Cosine,
+    "warmup": Warmup,
+    "piecewise": Piecewise,
+}
+
+
+def _maker(name: str) -> Callable[..., Schedule]:
+    kind = _KINDS[name]
+    signature = inspect.signature(kind)
+
+    def make(*values: Any, **named: Any) -> Schedule:
+        return read_schedule(name, signature.bind(*values, **named).arguments, f"{name}_schedule")
+
+    make.__signature__ = signature.replace(return_annotation="Schedule")  # type: ignore[attr-defined]
+    make.__name__ = make.__qualname__ = f"{name}_schedule"
+    make.__doc__ = f"The schedule `{name}`: see `boat_core.optimizers.schedules`. Raises `OptionError`."
+    return make
+
+
+def read_schedule(name: str, options: Mapping[str, Any], where: str) -> Schedule:
+    """Return the schedule of that name.
+
+    Raises:
+        OptionError: unknown (with the nearest), or an option is missing or out of its range.
+    """
+    if name not in _KINDS:
+        raise OptionError(f"{where}: no schedule {name!r}{nearest(str(name), _KINDS)}")
+    for key, value in options.items():
+        if key != "then" and callable(value) and not hasattr(value, "dtype"):
+            raise OptionError(f"{where}.{key}: expected a number or an array (got a function)")
+    found: Any = read_options(_KINDS[name], options, where)
+
+    def schedule(count: int) -> Any:
+        if not isinstance(count, int) or count < 0:
+            raise OptionError(f"{where}: expected a step >= 0 (got {count!r})")
+        with inside_objective(native=False):  # numbers beside float64 arrays stay exact
+            return found.at(count)
+
+    schedule.__name__ = schedule.__qualname__ = where
+    return schedule
+
+
+def describe_schedules() -> list[tuple[str, type]]:
+    """Name and options of every schedule."""
+    return list(_KINDS.items())
+
+
+constant_schedule = _maker("constant")
+polynomial_schedule = _maker("polynomial")
+exponential_schedule = _maker("exponential")
+cosine_schedule = _maker("cosine")
+warmup_schedule = _maker("warmup")
+piecewise_schedule = _maker("piecewise")
