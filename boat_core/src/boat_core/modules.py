@@ -82,6 +82,37 @@ def load(module: Any, parameters: Mapping[str, Any]) -> None:
             value.update(arrays.detach(arrays.as_array(replacements[id(value)])))
 
 
+class Places:
+    """Where a module holds its trainable parameters, by name; a shared one is held in several places."""
+
+    def __init__(self, module: Any) -> None:
+        parts = module.named_modules()
+        slots = list(_slots(parts))
+        own = _own(parts, slots)
+        self._slots: dict[str, list[tuple[dict[Any, Any], Any]]] = {name: [] for name, _ in own.values()}
+        for holder, key, _ in slots:
+            if id(holder[key]) in own:
+                self._slots[own[id(holder[key])][0]].append((holder, key))
+        if not self._slots:
+            raise StructureError(f"{type(module).__name__}: expected a module with trainable parameters")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The very arrays that the module holds."""
+        return {name: slots[0][0][slots[0][1]] for name, slots in self._slots.items()}
+
+    def put(self, parameters: Mapping[str, Any]) -> None:
+        """Have the module hold these very arrays, graph and all."""
+        for name, slots in self._slots.items():
+            for holder, key in slots:
+                holder[key] = parameters[name]
+
+    def write(self, parameters: Mapping[str, Any]) -> None:
+        """Write these values into the arrays that the module holds."""
+        for name, held in self.parameters.items():
+            held.update(arrays.detach(parameters[name]))
+
+
 def _replacements(own: dict[int, tuple[str, Any]], parameters: Mapping[str, Any]) -> dict[int, Any]:
     names = {name for name, _ in own.values()}
     for name in parameters:

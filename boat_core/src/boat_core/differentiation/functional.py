@@ -9,7 +9,7 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.guard import guarding
-from ..autodiff.pullback import differentiable
+from ..autodiff.pullback import detached, differentiable
 from ..autodiff.routes import inside_objective
 from ..errors import ObjectiveError, StructureError
 
@@ -49,3 +49,13 @@ def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard:
             return optree.tree_unflatten(structure, derivatives.gradient(value, leaves))
 
     return gradient
+
+
+def stop_gradient(tree: Any) -> Any:
+    """Return the pytree with its arrays computed and without their history; what is no array stays as it is.
+
+    A loop that steps an optimizer by hand does so with parameters and state, or the graph of all steps stays in memory:
+
+        y, state = boat.stop_gradient((boat.apply_updates(y, updates), state))
+    """
+    return detached(tree)

@@ -1,0 +1,121 @@
+"""`grad` and `unroll`: through the steps of an iteration without a bilevel problem."""
+
+from __future__ import annotations
+
+import jittor as jt
+import numpy as np
+import pytest
+
+import boat_core as boat
+from boat_core.testing import assert_close, central_differences, flat
+
+A = np.array([[2.0, 0.3, 0.0], [0.3, 1.0, 0.2], [0.0, 0.2, 0.5]])
+START = {"y": np.array([1.0, -2.0, 0.5]), "n": 0, "m": np.zeros(3)}
+X = {"b": np.array([0.3, 0.1, -0.2]), "rate": np.array([0.2]), "note": None}
+
+
+def array(values):
+    return jt.array(np.array(values, dtype="float64"), dtype="float64")
+
+
+def quartic(y, x):
+    return 0.5 * (y * (array(A) @ y)).sum() + 0.1 * (y**4).sum() - (x["b"] * y).sum()
+
+
+def momentum(t, z, x):
+    m = 0.5 * z["m"] + boat.grad(quartic)(z["y"], x)
+    return {"y": z["y"] - x["rate"] * m, "n": z["n"] + 1, "m": m}
+
+
+def end_value(start, x, steps=4):
+    return float((boat.unroll(momentum, start, x, steps).end["y"] * array([1.0, 2.0, 3.0])).sum().numpy()[0])
+
+
+@pytest.mark.parametrize("segment", [1, 2, "all", "sqrt", "auto"])
+def test_the_pullback_is_the_derivative_of_the_end(segment):
+    found = boat.unroll(momentum, START, X, 4, segment=segment)
+    assert found.end["n"] == 4 and found.steps == 4
+    of_start, of_x = found.pullback({"y": np.array([1.0, 2.0, 3.0]), "n": None, "m": np.zeros(3)})
+    assert of_start["n"] is None and of_x["note"] is None
+    truth = central_differences(lambda y: end_value({**START, "y": y}, X), START["y"])
+    assert_close(of_start["y"], truth, 1e-8)
+    truth = central_differences(lambda x: end_value(START, {**X, **x}), {"b": X["b"], "rate": X["rate"]})
+    assert_close({"b": of_x["b"], "rate": of_x["rate"]}, truth, 1e-8)
+
+
+def test_linear_steps_have_a_closed_form():
+    """y' = y - η (Ay - x): ∂y_T/∂x = η Σ (I - ηA)^k."""
+    found = boat.unroll(lambda t, y, x: y - 0.1 * (array(A) @ y - x), START["y"], X["b"], 5)
+    decay, v = np.eye(3) - 0.1 * A, np.array([1.0, 2.0, 3.0])
+    of_y, of_x = found.pullback(v)
+    assert_close(of_y, np.linalg.matrix_power(decay, 5) @ v, 1e-14)
+    assert_close(of_x, 0.1 * sum(np.linalg.matrix_power(decay, k) for k in range(5)) @ v, 1e-14)
+    assert_close(found.iterate(0), START["y"], 0)
+    assert_close(found.iterate(5), found.end, 0)
+
+
+def test_the_end_is_tied_to_what_was_given():
+    """Jittor's own `grad` goes back through it, to the start too; its derivative is that of the pullback."""
+    y, b, rate = array(START["y"]), array(X["b"]), array(X["rate"])
+    found = boat.unroll(momentum, {"y": y, "n": 0, "m": array(np.zeros(3))}, {"b": b, "rate": rate, "note": None}, 4)
+    ours = jt.grad((found.end["y"] * array([1.0, 2.0, 3.0])).sum(), [y, b, rate])
+    of_y, of_x = found.pullback({"y": array([1.0, 2.0, 3.0]), "n": None, "m": array(np.zeros(3))})
+    assert_close(ours, [of_y["y"], of_x["b"], of_x["rate"]], 1e-14)
+
+
+def test_what_has_no_second_derivative_is_refused_where_one_is_taken():
+    def objective(y, x):
+        return (boat.unroll(lambda t, z, x: z * x, y, x, 3).end).sum()
+
+    with pytest.raises(boat.SecondOrderError, match="unroll"):
+        boat.grad(objective)(array([1.0]), array([2.0]))
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "message"),
+    [
+        (
+            lambda t, z, x: z[:2],
+            boat.StructureError,
+            r"step 0: leaf \.: expected \[3,?\] .*got \[2,?\]",
+        ),
+        (lambda t, z, x: (z, z), boat.StructureError, "step 0: expected the structure"),
+        (lambda t, z, x: z.float32(), boat.StructureError, "step 0: leaf .*float64 .*got .*float32"),
+        (lambda t, z, x: z / (2 - t), boat.NonFiniteError, "iterate after step 2"),
+        (lambda t, z, x: z - boat.grad(lambda y: jt.cumsum(y * y, dim=0).sum())(z), boat.SecondOrderError, "cumsum"),
+        (0.1, boat.OptionError, "expected a function"),
+    ],
+)
+def test_steps_that_are_none(step, error, message):
+    with pytest.raises(error, match=message):
+        boat.unroll(step, START["y"], None, 4)
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "message"),
+    [
+        (lambda: boat.unroll(momentum, START, X, 0), boat.OptionError, "steps: expected an integer >= 1"),
+        (lambda: boat.unroll(momentum, START, X, 2).pullback(np.ones(3)), boat.StructureError, "like the end"),
+        (
+            lambda: boat.unroll(lambda t, z, x: z, START["y"], None, 2).pullback(np.ones(2)),
+            boat.StructureError,
+            "shape",
+        ),
+        (lambda: boat.unroll(momentum, START, X, 2).iterate(3), boat.OptionError, "expected t from 0 to 2"),
+        (lambda: boat.grad(lambda y: y)(array([1.0, 2.0])), boat.ObjectiveError, "one number"),
+        (lambda: boat.grad(quartic, argument=2)(array([1.0]), X), boat.StructureError, "expected an argument 2"),
+        (lambda: boat.grad(quartic)(3, X), boat.StructureError, "floating-point arrays as argument 0"),
+    ],
+)
+def test_what_does_not_fit(act, error, message):
+    with pytest.raises(error, match=message):
+        act()
+
+
+def test_gradients_are_functions_that_differentiate_again():
+    y, v = array(START["y"]), array([1.0, 2.0, 3.0])
+    gradient = boat.grad(quartic)
+    x = {"b": array(X["b"])}
+    assert_close(gradient(y, x), A @ START["y"] + 0.4 * START["y"] ** 3 - X["b"], 1e-14)
+    assert_close(jt.grad((gradient(y, x) * v).sum(), y), A @ v.numpy() + 1.2 * START["y"] ** 2 * v.numpy(), 1e-13)
+    assert flat(boat.grad(quartic, 1)(y, x))[0] == -START["y"][0]
