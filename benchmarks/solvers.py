@@ -282,8 +282,8 @@ holds every solver to it.
   which is y_0 instead (IAD); `residual` f = ½ (y - ⟨w, x⟩ - b)² (IGA).
 - **ms**: time of an outer step, median without the first ten. **gradients**, **HVPs**: per outer step, as declared.
 - **error**: of the first hypergradient against the true one, dF(x, y*(x))/dx (`start`: dF(y_T(x))/dx), relative. DM's
-  is ∇_x F alone at first, since v_0 = 0; with PTT and IAD it is that of another point of the trajectory. First-order
-  methods give a direction for (x, y) together, which is no hypergradient: –.
+  is ∇_x F alone at first, since v_0 = 0; ES's is the noise of its 20 samples; with PTT and IAD it is that of another
+  point of the trajectory. First-order methods give a direction for (x, y) together, which is no hypergradient: –.
 - **to 10 %**: outer steps until the true upper objective's excess over its minimum stays at 10 % of the first or
   below.
 - **end**: that excess at the end, relative to the start. Where it stops falling the solver solves a problem of its own:
@@ -331,7 +331,9 @@ All: T = 10, sgd 0.1 below and 0.05 above, default options.
 SELECTED = """DI + NGD | RAD, GDA + NGD | RAD, NGD | RGT + RAD, NGD | PTT + RAD, DI + NGD | PTT + RAD, NGD | IAD + RAD,
 NGD | IAD + FOA + RAD"""
 PANELS: dict[str, Callable[[Composition], bool]] = {
-    "estimators (IGA on its own problem)": lambda c: str(c) in {f"NGD | {e}" for e in ("RAD", "CG", "NS", "FD", "IGA")},
+    "estimators (IGA on its own problem)": lambda c: (
+        str(c) in {f"NGD | {e}" for e in ("RAD", "CG", "NS", "FD", "IGA", "ES")}
+    ),
     "modifiers and selectors (IAD on its own problem)": lambda c: str(c) in SELECTED.replace("\n", " ").split(", "),
     "DM": lambda c: any(o.name == "DM" for o in c.operations),
     "first-order": lambda c: bool(c.first_order),

@@ -90,9 +90,10 @@ def test_a_second_derivative_through_max_pooling_is_an_error_that_names_it(probl
         (BELOW, {"first_order": "VFO"}),
         (BELOW, {"first_order": "PGDO"}),
         (BELOW, {"approximate": "FD"}),
+        (BELOW, {"approximate": "ES"}),
         (BELOW, {"approximate": ["IAD", "FOA"]}),
     ],
-    ids=["above", "VFO", "PGDO", "FD", "FOA"],
+    ids=["above", "VFO", "PGDO", "FD", "ES", "FOA"],
 )
 def test_first_derivatives_are_not_bothered(problem, chains):
     solver(problem, chains).step()

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ALL = ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "plugins_example")
-PACKS = {"boat_ops_gm": 4, "boat_ops_na": 9, "boat_ops_fo": 6, "plugins_example": 2}
+PACKS = {"boat_ops_gm": 4, "boat_ops_na": 10, "boat_ops_fo": 6, "plugins_example": 2}
 
 IMPLICIT = "map: [NGD]\n  approximate: [CG]"
 FIRST_ORDER = "first_order: VFO"
@@ -27,10 +27,10 @@ FIRST_ORDER = "first_order: VFO"
             None,
             (IMPLICIT, "NGD' is in boat-ops-gm, which is not installed"),
         ),
-        (("boat_core", "boat_ops_gm", "boat_ops_na"), 56, IMPLICIT, (FIRST_ORDER, "pip install boat-ops-fo")),
+        (("boat_core", "boat_ops_gm", "boat_ops_na"), 68, IMPLICIT, (FIRST_ORDER, "pip install boat-ops-fo")),
         (("boat_core", "boat_ops_fo"), 6, FIRST_ORDER, ("method: RHG", "no method 'RHG'")),
-        (ALL[:4], 62, IMPLICIT, ("first_order: F2SA", "no operation 'F2SA'")),
-        (ALL, 71, "map: [NGD]\n  approximate: [NYSTROM]", ("first_order: VFOO", "did you mean 'VFO'")),
+        (ALL[:4], 74, IMPLICIT, ("first_order: F2SA", "no operation 'F2SA'")),
+        (ALL, 83, "map: [NGD]\n  approximate: [NYSTROM]", ("first_order: VFOO", "did you mean 'VFO'")),
     ],
     ids=lambda value: "+".join(value).replace("boat_", "") if isinstance(value, tuple) and value[0] in ALL else "",
 )

@@ -18,6 +18,7 @@ from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, 
 from boat_core.testing.claims import lower_steps
 
 ALPHA, DECAY, INNER = 0.4, 0.7, 0.05
+SAMPLES, SEED = 3, 5
 
 
 def last(case, steps, rate):
@@ -55,6 +56,12 @@ def neumann(terms, damping):
         return case.rho * case.x + rate * case.B.T @ sum(np.linalg.matrix_power(decay, k) @ g for k in range(terms))
 
     return truth
+
+
+def in_drawn_directions(case, steps, rate):
+    """ES: on a quadratic the mean of u_i ⟨u_i, ∇⟩, whatever σ."""
+    u = np.random.default_rng([SEED, 0]).standard_normal((SAMPLES, case.x.size))
+    return u.T @ (u @ case.unrolled_hypergradient(steps, rate)) / SAMPLES
 
 
 def outer_product(case, steps, rate):
@@ -197,6 +204,7 @@ CLAIMS = [
         kernels={"neumann_term": KernelClaim((0.1, 0.5))},
     ),
     Claim("IGA", truth=outer_product),
+    Claim("ES", options={"ES": {"samples": SAMPLES, "sigma": 0.5, "seed": SEED}}, truth=in_drawn_directions),
     Claim(
         "VFO",
         options={"VFO": {"u1": 0.9, "inner_rate": INNER}},
@@ -299,11 +307,11 @@ def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
         assert all(stage["formula"] in said for stage in found["stages"])
 
 
-def test_the_grammar_counts_62_over_our_19():
+def test_the_grammar_counts_74_over_our_20():
     ours = {name for names in published_operations().values() for name in names}
     valid = [s for s in SOLVERS if {o.name for o in s.operations} <= ours]
     bases = [s.map[-1].name if s.map else "first-order" for s in valid]
-    assert {base: bases.count(base) for base in bases} == {"NGD": 52, "DM": 4, "first-order": 6}
+    assert {base: bases.count(base) for base in bases} == {"NGD": 64, "DM": 4, "first-order": 6}
 
 
 @pytest.mark.parametrize(
@@ -311,6 +319,7 @@ def test_the_grammar_counts_62_over_our_19():
     [
         ({"map": ["DM"], "approximate": ["NS"]}, "DM cannot go with NS: it carries its own adjoint"),
         ({"map": ["DM"], "approximate": ["PTT"]}, "DM cannot go with PTT: it carries its own adjoint"),
+        ({"map": ["DM"], "approximate": ["ES"]}, "DM cannot go with ES: it carries its own adjoint"),
         (
             {"map": ["DM", "DI"]},
             "DM.* cannot go with|DI cannot go with DM: one learns the start of y, the other goes on",
@@ -320,6 +329,10 @@ def test_the_grammar_counts_62_over_our_19():
         *(
             ({"approximate": ["RGT", name]}, f"RGT cannot go with {name}: that reads the end point only")
             for name in ("CG", "NS", "FD", "IGA")
+        ),
+        *(
+            ({"approximate": [*chain, "ES"]}, f"ES cannot go with {chain[0]}: it takes function values alone")
+            for chain in (["RGT"], ["FOA", "IAD"])
         ),
         ({"approximate": ["RGT", "IAD"]}, "RGT cannot go with IAD: a truncated pullback never reaches the start"),
         (
@@ -342,7 +355,7 @@ def test_what_does_not_go_together_is_refused_with_its_reason(chains, reason):
 
 def test_every_method_name_is_a_valid_solver():
     aliases = registry().aliases()
-    known = "RHG T-RHG HOAG Neumann DARTS MAML FOMAML BDA IAPTT sl-BAMM BOME BVFSM PBGD MEHA"
+    known = "RHG T-RHG HOAG Neumann DARTS MAML FOMAML ES-MAML BDA IAPTT sl-BAMM BOME BVFSM PBGD MEHA"
     assert set(known.split()) <= aliases.keys()
     for name in aliases:
         assert str(compose(registry(), method=name)) in {str(s) for s in SOLVERS}

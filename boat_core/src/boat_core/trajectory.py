@@ -150,6 +150,16 @@ class Trajectory:
         """F(x, y_t), computed now."""
         return arrays.scalar(self.bilevel.upper(self.x, self.iterate(t)))
 
+    def value_from(self, x: Vector) -> float:
+        """F(x', y_steps(x')) at another x' by the same lower steps, computed now; nothing is kept.
+
+        y starts where it did, or at x' where y_0 is x.
+        """
+        y0, state = self.unrolled.iterate(0)
+        start = self.y0.like(x.leaves).tree if self.from_upper else y0
+        end = self.unrolled.end_from((start, state), x.tree, self.steps)
+        return arrays.scalar(self.bilevel.upper(x, self.y0.like_tree(end[0])))
+
     def pullback(self, cotangent: Vector) -> tuple[Vector, Vector]:
         """Pull a cotangent of y_T back through the kept steps.
 

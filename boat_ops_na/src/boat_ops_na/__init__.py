@@ -1,6 +1,7 @@
 """BOAT's numerical approximation operations: how the trajectory becomes a hypergradient."""
 
 from .cg import CG
+from .es import ES
 from .fd import FD
 from .foa import FOA
 from .iad import IAD
@@ -10,4 +11,4 @@ from .ptt import PTT
 from .rad import RAD
 from .rgt import RGT
 
-__all__ = ["CG", "FD", "FOA", "IAD", "IGA", "NS", "PTT", "RAD", "RGT"]
+__all__ = ["CG", "ES", "FD", "FOA", "IAD", "IGA", "NS", "PTT", "RAD", "RGT"]

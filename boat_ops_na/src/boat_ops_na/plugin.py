@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from boat_core import Operation, hookimpl
 
-from . import CG, FD, FOA, IAD, IGA, NS, PTT, RAD, RGT
+from . import CG, ES, FD, FOA, IAD, IGA, NS, PTT, RAD, RGT
 
 BOAT_HOOK_API = 1
 
 
 @hookimpl
 def boat_approximate_operations() -> list[Operation]:
-    return [RAD, RGT, PTT, IAD, FOA, FD, CG, NS, IGA]
+    return [RAD, RGT, PTT, IAD, FOA, FD, CG, NS, IGA, ES]

@@ -1,0 +1,302 @@
+"""Gradients from function values alone: that of f smoothed by a Gaussian.
+
+    f_σ(x) = E f(x + σu),   u ~ N(0, I)        ∇f_σ(x) = E f(x + σu) u / σ
+
+    naive        Σ f(x + σu_i) u_i / nσ
+    forward      Σ (f(x + σu_i) - f(x)) u_i / nσ
+    antithetic   Σ (f(x + σu_i) - f(x - σu_i)) u_i / 2nσ
+    baseline     Σ (f(x + σu_i) - b_i) u_i / nσ,   b_i the mean of the other n - 1 values
+
+All are unbiased for ∇f_σ, which differs from ∇f by O(σ²) where f is smooth, and exists where ∇f does not. The noise of
+the naive one grows as f(x)/σ, and the others take f(x) out. On a linear f of d variables the antithetic one's relative
+standard error is √((d + 1)/n).
+
+Sources: Nesterov and Spokoiny, Found. Comput. Math. 17, 2017 (the first three); Salimans et al. 2017, arXiv 1703.03864;
+the mean of the other samples: Kool, van Hoof and Welling, ICLR 2019 workshop on structured prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import optree
+
+from ..autodiff import arrays
+from ..autodiff.custom import tied
+from ..autodiff.guard import guarding
+from ..autodiff.routes import inside_objective
+from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
+from ..options import option, read_options
+from ..trees import Vector, path_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+METHODS = ("antithetic", "forward", "naive", "baseline")
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """The options of an estimate."""
+
+    method: str = option("antithetic", choices=METHODS, doc="which estimate, see the module")
+    samples: int = option(20, ge=1, doc="n, directions")
+    sigma: float = option(0.01, gt=0, doc="σ, how far they reach")
+
+    def __post_init__(self) -> None:
+        if self.method == "baseline" and self.samples < 2:
+            raise OptionError(f"samples: expected at least 2 with method 'baseline' (got {self.samples})")
+
+
+@dataclass(frozen=True)
+class Decoration(Smoothing):
+    """The options of `es_grad`."""
+
+    seed: int = option(0, ge=0, doc="seed of the directions")
+    argnums: int | tuple = option(0, ge=0, doc="places of the arguments that are differentiated")
+    numpy: bool = option(False, doc="hand the function numpy arrays")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.places or not all(type(place) is int and place >= 0 for place in self.places):
+            raise OptionError(f"argnums: expected places of arguments, integers >= 0 (got {self.argnums!r})")
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        return self.argnums if isinstance(self.argnums, tuple) else (self.argnums,)
+
+
+def smoothed_gradient(
+    value: Callable[[Vector], float],
+    x: Vector,
+    *,
+    method: str,
+    samples: int,
+    sigma: float,
+    rng: np.random.Generator,
+    centre: float | None = None,
+) -> tuple[Vector, dict[str, Any]]:
+    """Estimate ∇f_σ(x) from values of f.
+
+    Args:
+        value: f.
+        x: where.
+        method: "antithetic", "forward", "naive" or "baseline", see the module.
+        samples: n >= 1 directions, 2 at least for "baseline".
+        sigma: σ > 0.
+        rng: draws each direction as `rng.standard_normal(x.size)`, in the order of the leaves.
+        centre: f(x), for "forward", where it is known.
+
+    Returns:
+        The estimate, in the space of x, and a report: method, samples, evaluations (of f), sigma, and standard_error,
+        from the spread of the samples, relative to ‖∇f_σ‖ (as the samples estimate it, without bias: the estimate's own
+        norm holds the noise). That is None where it cannot be told: from one sample, or where noise hides the gradient.
+
+    Raises:
+        OptionError: a number out of its range, or a σ too small to change x in its dtype.
+        NonFiniteError: f is not finite somewhere; names the sample.
+    """
+    import numpy as np
+
+    options = {"method": method, "samples": samples, "sigma": sigma}
+    o = read_options(Smoothing, options, "smoothed_gradient")
+    _check_resolution(x, o.sigma)
+    n, d = o.samples, x.size
+    evaluations, at_x = (2 * n if o.method == "antithetic" else n), 0.0
+    if o.method == "forward":
+        evaluations += centre is None
+        at_x = _finite(value(x) if centre is None else centre, "x")
+    weights, squares = np.empty(n), np.empty(n)  # a_i and ‖u_i‖² of the estimate Σ a_i u_i / nσ
+    total, plain = np.zeros(d), np.zeros(d)  # Σ a_i u_i and Σ u_i: no direction is kept
+    for i in range(n):
+        u = rng.standard_normal(d)
+        step, place = o.sigma * x.like_flat(u), f"sample {i} of {n}"
+        a = _finite(value(x + step), f"{place}, x + σu") - at_x
+        if o.method == "antithetic":
+            a = 0.5 * (a - _finite(value(x - step), f"{place}, x - σu"))
+        weights[i], squares[i] = a, u @ u
+        total, plain = total + a * u, plain + u
+    if o.method == "baseline":  # a_i - b_i = (a_i - mean a) n / (n - 1)
+        mean, factor = weights.mean(), n / (n - 1)
+        total, weights = factor * (total - mean * plain), factor * (weights - mean)
+    estimate = total / (n * o.sigma)
+    error = _standard_error(weights / o.sigma, squares, float(estimate @ estimate))
+    report = {**options, "evaluations": evaluations, "standard_error": error}
+    return x.like_flat(estimate), report
+
+
+def _finite(number: float, place: str) -> float:
+    if not math.isfinite(number):
+        raise NonFiniteError(f"{place}: the function is {number}")
+    return number
+
+
+def _standard_error(weights: np.ndarray, squares: np.ndarray, length: float) -> float | None:
+    """√(s²/(‖g‖² - s²)) of the mean g of the samples a_i u_i, ‖g‖² = `length`, where s² is the variance of that mean.
+
+    E ‖g‖² = ‖∇f_σ‖² + s², so that the second factor is ‖∇f_σ‖² without bias. (Baselines correlate samples by O(1/n²),
+    which is left out.)
+    """
+    if len(weights) == 1:
+        return None
+    variance = max(0.0, float((weights * weights * squares).mean() - length) / (len(weights) - 1))
+    if variance == 0:
+        return 0.0
+    signal = length - variance
+    return math.sqrt(variance / signal) if 0 < signal < math.inf else None
+
+
+def _check_resolution(x: Vector, sigma: float) -> None:
+    import numpy as np
+
+    for leaf in x.leaves:
+        entries = np.abs(arrays.to_numpy(leaf))
+        largest = float(entries.max(initial=0.0))
+        # Not np.finfo: it warns of the flush-to-zero that Jittor's kernels switch on.
+        if sigma < np.spacing(np.ones(1, entries.dtype))[0] * largest < math.inf:
+            raise OptionError(
+                f"sigma: a step of {sigma:g} is lost to rounding beside an entry of {largest:.3g} in {leaf.dtype}"
+            )
+
+
+def es_grad(
+    *,
+    method: str = Smoothing.method,
+    samples: int = Smoothing.samples,
+    sigma: float = Smoothing.sigma,
+    seed: int = 0,
+    argnums: int | tuple[int, ...] = 0,
+    numpy: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a function that cannot be differentiated the gradient of its smoothing: a decorator.
+
+        @boat.es_grad(samples=100, sigma=0.1)
+        def score(weights, data):
+            return count_errors(weights, data)     # a number, made in any way
+
+    Args:
+        method, samples, sigma: as in `smoothed_gradient`.
+        seed: of the directions. The k-th call of the decorated function draws from `default_rng([seed, k])`, k = 0, 1,
+            …: always others, and the same ones in every run. A number of calls that differs shifts what follows.
+        argnums: the place of the argument that is differentiated, or a tuple of places.
+        numpy: hand the function numpy arrays instead of Jittor's (scalars as arrays of shape (1,)).
+
+    Returns:
+        A decorator. The decorated function takes pytrees of arrays, and anything in the other arguments; it returns an
+        array of shape (1,), in the widest dtype of the leaves that are differentiated: the floating-point arrays in the
+        chosen arguments. Its value is the function's own, its derivative with respect to those leaves the estimate,
+        made when a derivative is asked for (the function is then called 2n times, by default). All else that the
+        function sees is constant, what it closes over too. `report` is that of the last estimate, None before.
+
+    Second derivatives are lost, so the second-order guard refuses it: it can stand in F, or in f for first-order
+    methods. The function is evaluated as objectives are, see `docs/operators.md`.
+
+    Raises:
+        OptionError: here, or (a σ that is lost to rounding) while a derivative is taken.
+        StructureError: in a call: a chosen argument is missing, or there is no floating-point array in any.
+        ObjectiveError: in a call: the function returns no single number, or changes an array that it is given.
+        NonFiniteError: while a derivative is taken.
+    """
+    given = {"method": method, "samples": samples, "sigma": sigma, "seed": seed, "argnums": argnums, "numpy": numpy}
+    o = read_options(Decoration, given, "es_grad")
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+        calls = 0
+
+        @wraps(function)
+        def decorated(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal calls
+            import numpy as np
+
+            call = _Call(function, f"es_grad of {name}", o, arguments, keywords)
+            found = call.value(call.x, checked=True)
+            seed, calls = [o.seed, calls], calls + 1
+
+            def pullback(cotangents: list[Any]) -> Any:
+                rng = np.random.default_rng(seed)
+                estimate, report = smoothed_gradient(
+                    call.value, call.x, method=o.method, samples=o.samples, sigma=o.sigma, rng=rng, centre=found
+                )
+                decorated.report = report  # type: ignore[attr-defined]
+                return (arrays.scalar(cotangents[0]) * estimate).leaves
+
+            dtype = np.result_type(*(str(leaf.dtype) for leaf in call.x.leaves))
+            (result,) = tied(name, [arrays.as_array(np.array([found], dtype))], call.inputs, pullback)
+            return result
+
+        decorated.report = None  # type: ignore[attr-defined]
+        return decorated
+
+    return decorate
+
+
+class _Call:
+    """A function with the arguments of one call, as they were then, to be evaluated wherever the chosen leaves are.
+
+    Attributes:
+        inputs: the chosen leaves, with their history.
+        x: their values.
+    """
+
+    def __init__(
+        self, function: Any, name: str, o: Decoration, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+    ) -> None:
+        self.function, self.name, self.numpy = function, name, o.numpy
+        for place in o.places:
+            if place >= len(arguments):
+                raise StructureError(f"{name}: expected an argument {place} (got {len(arguments)} by place)")
+        given: Any = (arguments, dict(keywords))
+        self.paths, leaves, self.structure = optree.tree_flatten_with_path(given)
+        self.chosen = [
+            path[0] == 0 and path[1] in o.places and arrays.is_array(leaf) and arrays.float_kind(leaf)
+            for path, leaf in zip(self.paths, leaves)
+        ]
+        if not any(self.chosen):
+            places = ", ".join(map(str, o.places))
+            raise StructureError(f"{name}: expected a floating-point array in argument {places} (got none)")
+        # As None they are no leaves of this tree: its paths are places and paths of arguments.
+        alone, _ = self.structure.unflatten(leaf if mine else None for leaf, mine in zip(leaves, self.chosen))
+        self.x = Vector.of(alone, name)
+        mine = (leaf for leaf, chosen in zip(leaves, self.chosen) if chosen)
+        self.inputs = [leaf if arrays.is_jittor(leaf) else fixed for leaf, fixed in zip(mine, self.x.leaves)]
+        self.leaves = [_copy(leaf) for leaf in leaves]
+
+    def value(self, x: Vector, checked: bool = False) -> float:
+        """The function at x, computed now; `checked`: for whether it changes what it is given."""
+        import numpy as np
+
+        moved = iter(x.leaves)
+        leaves = [_copy(next(moved) if mine else leaf) for leaf, mine in zip(self.leaves, self.chosen)]
+        if self.numpy:
+            leaves = [arrays.to_numpy(leaf) if arrays.is_array(leaf) else leaf for leaf in leaves]
+        before = [arrays.to_numpy(leaf) if checked and arrays.is_array(leaf) else None for leaf in leaves]
+        arguments, keywords = self.structure.unflatten(leaves)
+        with inside_objective(), guarding("off"):  # no derivative passes through what is computed here
+            found = self._number(self.function(*arguments, **keywords))
+        for path, leaf, held in zip(self.paths, leaves, before):
+            if held is not None and not np.array_equal(arrays.to_numpy(leaf), held, equal_nan=held.dtype.kind == "f"):
+                place = f"{path[1]}{path_text(path[2:])}"
+                raise ObjectiveError(f"{self.name}: it changed its argument {place}; it must leave its inputs alone")
+        return found
+
+    def _number(self, found: Any) -> float:
+        if arrays.is_array(found) or isinstance(found, (int, float)):
+            values = arrays.to_numpy(found)
+            if values.size == 1 and values.dtype.kind in "biuf":
+                return float(values.reshape(-1)[0])
+        what = f"an array of shape {list(found.shape)}" if arrays.is_array(found) else type(found).__name__
+        raise ObjectiveError(f"{self.name}: expected one number (got {what})")
+
+
+def _copy(leaf: Any) -> Any:
+    """The same values, of their own; what is no array, as it is."""
+    import numpy as np
+
+    if arrays.is_jittor(leaf):
+        return arrays.detach(leaf)
+    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf
