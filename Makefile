@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.tools
 PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test lint types pytest docs bench peers benchmark solvers clean
+.PHONY: help install tools demo test lint types pytest docs bench peers benchmark references solvers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ peers: .peers/torch/.installed .peers/jax/.installed ## Make the environments of
 
 benchmark: install peers ## Compare with those systems (40 minutes); writes docs/benchmark.md
 	$(BIN)/python benchmarks/peers --write docs/benchmark.md --plot docs/benchmark.png
+
+references: install peers ## Our optimizers beside PyTorch's and optax's; writes docs/optimizers.md, figures for the tests
+	$(BIN)/python benchmarks/optimizers --record --write docs/optimizers.md
 
 solvers: install ## Every valid solver: cost, time, convergence; writes docs/solvers.md
 	$(BIN)/python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png

@@ -31,6 +31,16 @@ def small(config):
     return [word for key in ("run.steps=2", *SMALL[module]) for word in ("--set", key)]
 
 
+#: What makes each script small, and what must be better at its end than at first: names of what it returns.
+SCRIPTS = {
+    "imaml_sinusoids": ({"steps": 4, "tasks": 2}, None),
+    "learned_optimizer": ({"steps": 3, "lower_steps": 5}, ("last", "first")),
+    "reweighting": ({"steps": 60}, ("plain", "reweighted")),
+    "ridge_diabetes": ({"steps": 20}, ("each", "one")),
+    "scipy_solver": ({"steps": 5}, ("last", "first")),
+}
+
+
 @pytest.fixture
 def module(monkeypatch):
     """Import an example by name."""
@@ -48,6 +58,17 @@ def test_every_example_runs(config, tmp_path, capsys):
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [0, 1]
     assert {"config.yaml", "versions.json", "variables.npz", "picture.png"} <= {p.name for p in out.iterdir()}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_draws_its_picture(name, module, tmp_path):
+    """Small; what it is about shows all the same."""
+    arguments, (less, more) = SCRIPTS[name][0], SCRIPTS[name][1] or (None, None)
+    found = module(name).main(str(tmp_path / "picture.png"), **arguments)
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert all(np.isfinite(value) for value in found.values())
+    assert less is None or found[less] < found[more]
+    assert len((EXAMPLES / f"{name}.py").read_text("utf8").splitlines()) <= 80
 
 
 def test_same_seed_same_bits_in_two_processes(tmp_path):

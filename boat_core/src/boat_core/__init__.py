@@ -29,6 +29,8 @@ _HOMES = {
     "solver": "Solver",
     "registry": "PackWarning",
     "report": "HypergradientResult Report StepResult",
+    "structure": "HypergradientGraph",
+    "drawing": "draw",
     "trajectory": "Hypergradient Point Trajectory",
     "first_order": "Descent FirstOrderStep",
     "adjoint": "Iteration MapStep",
@@ -42,7 +44,34 @@ _HOMES = {
     "optimizers.base": "Optimizer UpdateRule apply_updates",
     "optimizers.sgd": "sgd",
     "optimizers.adam": "adam",
-    "differentiation.functional": "grad",
+    "optimizers.adamw": "adamw",
+    "optimizers.adamax": "adamax",
+    "optimizers.radam": "radam",
+    "optimizers.rmsprop": "rmsprop",
+    "optimizers.adagrad": "adagrad",
+    "optimizers.adadelta": "adadelta",
+    "optimizers.rprop": "rprop",
+    "optimizers.asgd": "asgd",
+    "optimizers.adan": "adan",
+    "optimizers.lion": "lion",
+    "optimizers.transforms": "accumulate add_weight_decay chain clip_by_norm clip_by_value masked scale",
+    "optimizers.schedules": (
+        "Schedule constant_schedule cosine_schedule exponential_schedule piecewise_schedule polynomial_schedule"
+        " warmup_schedule"
+    ),
+    "optimizers.wrappers": "MetaOptimizer ModuleOptimizer",
+    "differentiation.functional": "grad stop_gradient value_and_grad",
+    "differentiation.linear.solver": "LinearSolve LinearSolver",
+    "differentiation.linear.cg": "cg_step conjugate_gradient",
+    "differentiation.linear.normal": "normal_cg",
+    "differentiation.linear.bicgstab": "bicgstab",
+    "differentiation.linear.gmres": "gmres",
+    "differentiation.linear.neumann": "neumann neumann_term",
+    "differentiation.linear.direct": "direct",
+    "differentiation.implicit": "custom_fixed_point custom_root",
+    "differentiation.module": "ImplicitModule",
+    "differentiation.zero_order": "es_grad smoothed_gradient",
+    "differentiation.explicit": "Unrolling unroll",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -54,7 +83,19 @@ if TYPE_CHECKING:
     from .autodiff.guard import twice_differentiable
     from .bilevel import Bilevel
     from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
-    from .differentiation.functional import grad
+    from .differentiation.explicit import Unrolling, unroll
+    from .differentiation.functional import grad, stop_gradient, value_and_grad
+    from .differentiation.implicit import custom_fixed_point, custom_root
+    from .differentiation.linear.bicgstab import bicgstab
+    from .differentiation.linear.cg import cg_step, conjugate_gradient
+    from .differentiation.linear.direct import direct
+    from .differentiation.linear.gmres import gmres
+    from .differentiation.linear.neumann import neumann, neumann_term
+    from .differentiation.linear.normal import normal_cg
+    from .differentiation.linear.solver import LinearSolve, LinearSolver
+    from .differentiation.module import ImplicitModule
+    from .differentiation.zero_order import es_grad, smoothed_gradient
+    from .drawing import draw
     from .errors import (
         BoatError,
         CompositionError,
@@ -77,14 +118,44 @@ if TYPE_CHECKING:
     from .lower_step import FusedStep
     from .modules import call, load, parameters
     from .operation import Alias, Cost, Excludes, Needs, Operation, Work
+    from .optimizers.adadelta import adadelta
+    from .optimizers.adagrad import adagrad
     from .optimizers.adam import adam
+    from .optimizers.adamax import adamax
+    from .optimizers.adamw import adamw
+    from .optimizers.adan import adan
+    from .optimizers.asgd import asgd
     from .optimizers.base import Optimizer, UpdateRule, apply_updates
+    from .optimizers.lion import lion
+    from .optimizers.radam import radam
+    from .optimizers.rmsprop import rmsprop
+    from .optimizers.rprop import rprop
+    from .optimizers.schedules import (
+        Schedule,
+        constant_schedule,
+        cosine_schedule,
+        exponential_schedule,
+        piecewise_schedule,
+        polynomial_schedule,
+        warmup_schedule,
+    )
     from .optimizers.sgd import sgd
+    from .optimizers.transforms import (
+        accumulate,
+        add_weight_decay,
+        chain,
+        clip_by_norm,
+        clip_by_value,
+        masked,
+        scale,
+    )
+    from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
     from .options import NoOptions, option
     from .problem import PerStep, Problem, Tasks
     from .registry import PackWarning
     from .report import HypergradientResult, Report, StepResult
     from .solver import Solver
+    from .structure import HypergradientGraph
     from .trajectory import Hypergradient, Point, Trajectory
     from .trees import Vector, dot, gradient, gradients, norm
 

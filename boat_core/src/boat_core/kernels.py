@@ -50,9 +50,9 @@ def kernels_allowed(allowed: bool) -> _Inside:
     return _Inside(_allowed, allowed)
 
 
-def differentiated() -> _Inside:
-    """What is computed inside this block will be differentiated: a kernel there is an error."""
-    return _Inside(_differentiated, True)
+def differentiated(will_be: bool = True) -> _Inside:
+    """What is computed inside this block will be differentiated: a kernel there is an error; or it will not."""
+    return _Inside(_differentiated, will_be)
 
 
 class Kernel:

@@ -39,6 +39,9 @@ class Leaf:
     shape: tuple[int, ...]
     dtype: str
 
+    def __str__(self) -> str:
+        return f"{self.path} {list(self.shape)} {self.dtype}".strip()
+
 
 @dataclass(frozen=True)
 class Stage:

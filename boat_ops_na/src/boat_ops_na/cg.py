@@ -8,10 +8,9 @@ positive definite matrix: zero or negative curvature ends the solve at the itera
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, Hypergradient, Operation, dot, option
+from boat_core import Alias, Cost, Hypergradient, Operation, conjugate_gradient, option
 
 from .kernels.krylov import cg_step
 
@@ -23,69 +22,26 @@ class Options:
     damping: float = option(0.0, ge=0, doc="δ added to the Hessian's diagonal")
 
 
-@dataclass(frozen=True)
-class Solve:
-    """How a solve ended. `residual` is relative to the right-hand side."""
-
-    iterations: int
-    residual: float
-    stopped: str
-    curvature: float
-
-
-def conjugate_gradient(product, b, options):
-    """Solve A q = b for `product(v) = A v`; return the iterate of smallest residual and how it ended."""
-    q, r, p = b.zeros(), b, b
-    rr = dot(r, r)
-    target = options.tolerance * math.sqrt(rr)
-    best, best_rr, curvature, stopped, k = q, rr, math.inf, "max_iterations", 0
-    scale = math.sqrt(rr) or 1.0
-    for k in range(options.max_iterations + 1):
-        if math.sqrt(rr) <= target:
-            stopped = "tolerance"
-            break
-        if k == options.max_iterations:
-            break
-        Ap = product(p)
-        *moved, pAp, pp, new, _, _ = cg_step(q, r, p, Ap, rr)
-        if not math.isfinite(pAp):
-            return q + Ap, Solve(k, math.nan, "not finite", math.nan)  # carries the NaN on to where it is reported
-        curvature = min(curvature, pAp / pp)
-        if not pAp > 0:
-            stopped = "curvature"
-            break
-        (q, r, p), rr = moved, new
-        if rr < best_rr:
-            best, best_rr = q, rr
-    return best, Solve(k, math.sqrt(best_rr) / scale, stopped, curvature)
-
-
 def estimate(trajectory, options):
     end = trajectory.end
-
-    def product(v):
-        Hv = end.hessian_product(v)
-        return Hv + options.damping * v if options.damping else Hv
-
-    q, solve = conjugate_gradient(product, end.upper_gradient, options)
+    solver = conjugate_gradient(
+        options.max_iterations, options.tolerance, ridge=options.damping, step=cg_step, check=False
+    )
+    q, solve = solver(end.hessian_product, end.upper_gradient)
     return Hypergradient(end.direct - end.mixed_product(q), report=report(solve), concerns=concerns(solve))
 
 
 def report(solve):
-    curvature = solve.curvature if math.isfinite(solve.curvature) else None
     return {
         "iterations": solve.iterations,
         "relative_residual": solve.residual,
         "stopped": solve.stopped,
-        "smallest_curvature": curvature,
+        "smallest_curvature": solve.curvature,
     }
 
 
 def concerns(solve):
-    if solve.stopped == "tolerance":
-        return ()
-    why = f"met curvature {solve.curvature:.3g} <= 0" if solve.stopped == "curvature" else "did not converge"
-    return (f"the solve {why}: relative residual {solve.residual:.3g} after {solve.iterations} iterations",)
+    return (solve.concern,) if solve.concern else ()
 
 
 CG = Operation(

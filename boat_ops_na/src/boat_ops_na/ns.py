@@ -9,9 +9,8 @@ Source: Lorraine et al., AISTATS 2020, arXiv 1911.02590, algorithm 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from boat_core import Alias, Cost, Hypergradient, Operation, norm, option
+from boat_core import Alias, Cost, Hypergradient, Operation, neumann, option
 
 from .kernels.krylov import neumann_term
 
@@ -27,33 +26,24 @@ class Options:
 
 def estimate(trajectory, options):
     end, eta = trajectory.end, options.step_size
-    term = total = end.upper_gradient
-    sizes = [norm(term)]
-    for _ in range(options.terms - 1):
-        term, total, square = neumann_term(term, total, end.hessian_product(term), eta, options.damping)
-        sizes.append(square**0.5)
+    series = neumann(options.terms, eta, tolerance=None, ridge=options.damping, step=neumann_term, check=False)
+    q, solve = series(end.hessian_product, end.upper_gradient)
     return Hypergradient(
-        end.direct - eta * end.mixed_product(total), report=report(sizes, options), concerns=concerns(sizes)
+        end.direct - end.mixed_product(q), report=report(solve, options), concerns=concerns(solve, options)
     )
 
 
-def report(sizes, options):
-    relative = sizes[-1] / sizes[0] if sizes[0] else 0.0
-    return {"terms": options.terms, "step_size": options.step_size, "last_term": relative, "growth": growth(sizes)}
+def report(solve, options):
+    growth = solve.growth or 0.0
+    return {"terms": options.terms, "step_size": options.step_size, "last_term": solve.residual, "growth": growth}
 
 
-def growth(sizes):
-    """The largest factor from one term to the next."""
-    return max((after / before for before, after in pairwise(sizes) if before > 0), default=0.0)
-
-
-def concerns(sizes):
-    # Half of float32's digits are left to rounding.
-    if growth(sizes) <= 1 + 1e-4:
+def concerns(solve, options):
+    if not solve.concern:
         return ()
     return (
-        f"the series diverges: a term grew by the factor {growth(sizes):.6g}, and the last of {len(sizes)} is"
-        f" {sizes[-1] / sizes[0]:.3g} times the first; a smaller step_size or more damping helps",
+        f"the series diverges: a term grew by the factor {solve.growth:.6g}, and the last of {options.terms} is"
+        f" {solve.residual:.3g} times the first; a smaller step_size or more damping helps",
     )
 
 

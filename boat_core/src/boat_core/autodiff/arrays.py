@@ -143,8 +143,10 @@ def select(condition: Any, yes: Any, no: Any, like: Any) -> Any:
 
 
 def sign(array: Any) -> Any:
-    """Return -1, 0 or 1 for each entry; the derivative is taken as 0 everywhere."""
-    return select(array > 0, 1.0, select(array < 0, -1.0, 0.0, array), array)
+    """Return -1, 0 or 1 for each entry, NaN for NaN; the derivative is taken as 0 everywhere."""
+    # A comparison loses NaN in kernels compiled with fast-math; a quotient keeps it.
+    fixed = detach(array)
+    return jt.round(fixed / jt.maximum(fixed.abs(), constant(1e-30, fixed)))
 
 
 def mapped(function: str, array: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from . import arrays
@@ -20,22 +21,23 @@ def tied(
         pullback: from one cotangent for each value, detached, to one for each input. It is called while Jittor takes a
             derivative, once; what it raises reaches whoever asked for that.
     """
-    fixed = [arrays.detach(value) for value in values]
-
-    def execute(self: Any, *_: Any) -> list[Any]:
-        return [arrays.detach(value) for value in fixed]
-
-    def grad(self: Any, *given: Any) -> list[Any]:
-        cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(given, fixed)]
-        return [arrays.detach(cotangent) for cotangent in pullback(cotangents)]
-
-    found: list[Any] = _function_class(name, execute, grad)()(*inputs)
+    function = _function_class(name)()
+    function.values, function.pullback = [arrays.detach(value) for value in values], pullback
+    found: list[Any] = function(*inputs)
     return found
 
 
-def _function_class(name: str, execute: Any, grad: Any) -> Any:
-    """A `jt.Function` by that name: Jittor keeps what belongs to one call on the instance."""
+@cache
+def _function_class(name: str) -> Any:
+    """A `jt.Function` by that name, one for all calls: a class is a reference cycle, and would hold its values."""
     import jittor
+
+    def execute(self: Any, *_: Any) -> list[Any]:
+        return [arrays.detach(value) for value in self.values]
+
+    def grad(self: Any, *given: Any) -> list[Any]:
+        cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(given, self.values)]
+        return [arrays.detach(cotangent) for cotangent in self.pullback(cotangents)]
 
     module, _, short = name.rpartition(".")
     members = {"execute": execute, "grad": grad, "__module__": module or __name__, "__qualname__": short}

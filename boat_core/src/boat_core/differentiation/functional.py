@@ -9,6 +9,7 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.guard import guarding
+from ..autodiff.modes import with_derivatives
 from ..autodiff.pullback import detached, differentiable
 from ..autodiff.routes import inside_objective
 from ..errors import ObjectiveError, StructureError
@@ -17,12 +18,13 @@ from ..errors import ObjectiveError, StructureError
 def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard: str = "error") -> Callable[..., Any]:
     """Return the function whose value is ∇ `function` with respect to one of its arguments.
 
+    The gradient can be differentiated again; where it will not be, `value_and_grad` is what to take.
+
     Args:
         function: of pytrees of arrays, to an array that holds one number. It is evaluated as objectives are: see
             `docs/operators.md`.
         argument: the place of that argument.
-        second_order_guard: what an operator leads to that Jittor gets wrong if the gradient is differentiated again,
-            which it can be: "error", "warn" or "off".
+        second_order_guard: what an operator leads to whose second derivative Jittor gets wrong: "error", "warn", "off".
 
     Returns:
         A function of the same arguments: a pytree like that argument, zeros where the value does not depend on a leaf.
@@ -30,25 +32,25 @@ def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard:
     Raises:
         ObjectiveError, StructureError, SecondOrderError: when it is called.
     """
-    name = getattr(function, "__qualname__", repr(function))
 
     def gradient(*arguments: Any, **keywords: Any) -> Any:
-        if argument >= len(arguments):
-            raise StructureError(f"grad of {name}: expected an argument {argument} (got {len(arguments)} arguments)")
-        tree = optree.tree_map(
-            lambda leaf: arrays.as_array(leaf) if arrays.is_array(leaf) else leaf, arguments[argument]
-        )
-        leaves, structure = optree.tree_flatten(tree)
-        if not leaves or not all(map(differentiable, leaves)):
-            raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
-        with inside_objective(), guarding(second_order_guard):
-            value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
-            if not arrays.is_jittor(value) or value.numel() != 1:
-                shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__
-                raise ObjectiveError(f"{name}: expected an array that holds one number (got {shape})")
-            return optree.tree_unflatten(structure, derivatives.gradient(value, leaves))
+        return _value_and_gradient(function, argument, second_order_guard, arguments, keywords)[1]
 
     return gradient
+
+
+def value_and_grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., tuple[Any, Any]]:
+    """Return the function that gives the value of `function` and its gradient, computed and without their history.
+
+    Nothing of it is differentiated again, so that functions may be in it that have no second derivative, such as those
+    that `custom_root`, `unroll` and `es_grad` make. Arguments and errors as for `grad`.
+    """
+
+    def both(*arguments: Any, **keywords: Any) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = detached(_value_and_gradient(function, argument, "off", arguments, keywords))
+        return found
+
+    return both
 
 
 def stop_gradient(tree: Any) -> Any:
@@ -59,3 +61,21 @@ def stop_gradient(tree: Any) -> Any:
         y, state = boat.stop_gradient((boat.apply_updates(y, updates), state))
     """
     return detached(tree)
+
+
+def _value_and_gradient(
+    function: Callable[..., Any], argument: int, guard: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[Any, Any]:
+    name = getattr(function, "__qualname__", repr(function))
+    if argument >= len(arguments):
+        raise StructureError(f"grad of {name}: expected an argument {argument} (got {len(arguments)} arguments)")
+    tree = optree.tree_map(lambda leaf: arrays.as_array(leaf) if arrays.is_array(leaf) else leaf, arguments[argument])
+    leaves, structure = optree.tree_flatten(tree)
+    if not leaves or not all(map(differentiable, leaves)):
+        raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
+    with with_derivatives(), inside_objective(), guarding(guard):
+        value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
+        if not arrays.is_jittor(value) or value.numel() != 1:
+            shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__
+            raise ObjectiveError(f"{name}: expected an array that holds one number (got {shape})")
+        return value, optree.tree_unflatten(structure, derivatives.gradient(value, leaves))

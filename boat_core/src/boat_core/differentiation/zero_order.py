@@ -30,6 +30,7 @@ from ..autodiff.custom import tied
 from ..autodiff.guard import guarding
 from ..autodiff.routes import inside_objective
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
+from ..kernels import differentiated
 from ..options import option, read_options
 from ..trees import Vector, path_text
 
@@ -276,7 +277,8 @@ class _Call:
             leaves = [arrays.to_numpy(leaf) if arrays.is_array(leaf) else leaf for leaf in leaves]
         before = [arrays.to_numpy(leaf) if checked and arrays.is_array(leaf) else None for leaf in leaves]
         arguments, keywords = self.structure.unflatten(leaves)
-        with inside_objective(), guarding("off"):  # no derivative passes through what is computed here
+        # No derivative passes through what is computed here.
+        with inside_objective(), guarding("off"), differentiated(False):
             found = self._number(self.function(*arguments, **keywords))
         for path, leaf, held in zip(self.paths, leaves, before):
             if held is not None and not np.array_equal(arrays.to_numpy(leaf), held, equal_nan=held.dtype.kind == "f"):

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from .adadelta import adadelta
+from .adagrad import adagrad
 from .adam import adam
+from .adamax import adamax
+from .adamw import adamw
+from .adan import adan
+from .asgd import asgd
+from .lion import lion
+from .radam import radam
+from .rmsprop import rmsprop
+from .rprop import rprop
 from .sgd import sgd
 
-DECLARATIONS = [rule.declaration for rule in (sgd, adam)]
+RULES = (sgd, adam, adamw, adamax, radam, rmsprop, adagrad, adadelta, rprop, asgd, adan, lion)
+DECLARATIONS = [rule.declaration for rule in RULES]

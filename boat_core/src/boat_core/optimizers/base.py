@@ -172,12 +172,10 @@ def _for_leaf(value: Any, place: int, structure: Any, leaf: Any, where: str) -> 
     if isinstance(value, (int, float)):
         return value
     if not arrays.is_array(value):
-        try:
-            value = structure.flatten_up_to(value)[place]
-        except ValueError:
-            raise StructureError(
-                f"{where}: expected a number, an array or a pytree {structure} (got {optree.tree_structure(value)})"
-            ) from None
+        found = optree.tree_structure(value)
+        if found != structure:
+            raise StructureError(f"{where}: expected a number, an array or a pytree {structure} (got {found})")
+        value = optree.tree_leaves(value)[place]
     shape, own = list(leaf.shape), list(value.shape)
     fits = len(own) <= len(shape) and all(n in (1, m) for n, m in zip(own[::-1], shape[::-1]))
     if not fits and own != [1]:

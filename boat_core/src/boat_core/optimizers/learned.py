@@ -1,6 +1,6 @@
 """The lower optimizer, whose hyperparameters may be upper variables: then it is a function of x that returns it.
 
-    boat.Solver(problem, lower_optimizer=lambda x: boat.sgd(jt.exp(x["log_rate"]), momentum=x["momentum"]), …)
+    lambda x: boat.sgd(jt.exp(x["log_rate"]), momentum=x["momentum"])
 """
 
 from __future__ import annotations

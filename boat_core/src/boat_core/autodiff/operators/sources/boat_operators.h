@@ -22,6 +22,10 @@ vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolde
 // @pyjt(graph_bytes)
 int64 graph_bytes(const vector<VarHolder*>& ends);
 
+// The operators behind these in the order in which they were made, a line for each: "name|[[2,3],[3]]|float32 float32".
+// @pyjt(graph_operators)
+vector<string> graph_operators(const vector<VarHolder*>& ends);
+
 // Empty where the kernel cannot serve these inputs: mixed dtypes, or leaves of another size.
 // @pyjt(call)
 vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves, const vector<int>& like, int results, const vector<float64>& numbers);

@@ -35,23 +35,51 @@ vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolde
     return make_vh_vector(pull.found());
 }
 
-int64 graph_bytes(const vector<VarHolder*>& ends) {
-    std::unordered_map<void*, int64> blocks;  // by place: a clone has that of its original
+// All that these were made from.
+static vector<Node*> behind(const vector<VarHolder*>& ends) {
     std::unordered_map<Node*, bool> seen;
-    vector<Node*> open;
+    vector<Node*> open, found;
     for (VarHolder* end : ends) open.push_back(end->var);
     while (open.size()) {
         Node* node = open.back();
         open.pop_back();
         if (seen[node]) continue;
         seen[node] = true;
-        if (node->is_var() && node->_inputs.size() && node->var()->mem_ptr)
-            blocks[node->var()->mem_ptr] = std::max<int64>(blocks[node->var()->mem_ptr], node->var()->size);
+        found.push_back(node);
         for (Node* input : node->inputs()) open.push_back(input);
     }
+    return found;
+}
+
+int64 graph_bytes(const vector<VarHolder*>& ends) {
+    std::unordered_map<void*, int64> blocks;  // by place: a clone has that of its original
+    for (Node* node : behind(ends))
+        if (node->is_var() && node->_inputs.size() && node->var()->mem_ptr)
+            blocks[node->var()->mem_ptr] = std::max<int64>(blocks[node->var()->mem_ptr], node->var()->size);
     int64 sum = 0;
     for (auto& block : blocks) sum += block.second;
     return sum;
+}
+
+vector<string> graph_operators(const vector<VarHolder*>& ends) {
+    vector<Node*> nodes = behind(ends);
+    std::sort(nodes.begin(), nodes.end(), [](Node* a, Node* b) { return a->id < b->id; });
+    vector<string> lines;
+    for (Node* node : nodes) {
+        if (node->is_var()) continue;
+        std::stringstream line, dtypes;
+        line << node->op()->name_ex();
+        if (auto* kernel = dynamic_cast<Call*>(node->op())) line << '.' << kernel->label;
+        const char* before = "|[[";
+        for (Var* out : node->op()->outputs()) {
+            line << before;
+            for (int i = 0; i < out->shape.size(); i++) line << (i ? "," : "") << out->shape[i];
+            dtypes << (dtypes.tellp() ? " " : "") << out->dtype().to_cstring();
+            before = "],[";
+        }
+        lines.push_back(line.str() + "]]|" + dtypes.str());
+    }
+    return lines;
 }
 
 vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves,

@@ -1,0 +1,397 @@
+"""Through what a solution satisfies: derivatives of y(θ) where r(y, θ) = 0, whatever found y.
+
+    ∂_y r · dy + ∂_θ r · dθ = 0        (∂_y r)ᵀ u = v        cotangent of θ = -uᵀ ∂_θ r        v the cotangent of y
+
+One linear solve and one product, by reverse mode. With r = ∇_y f this differentiates a minimiser, with the conditions
+of Karush, Kuhn and Tucker a constrained one, with r = y - T(y) a fixed point.
+Source: Griewank and Walther, Evaluating Derivatives, SIAM 2008, chapter 15; as decorators: Blondel et al.,
+NeurIPS 2022, arXiv 2105.15183.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..autodiff import arrays, derivatives
+from ..autodiff.custom import tied
+from ..autodiff.guard import MODES, guarding
+from ..autodiff.modes import with_derivatives
+from ..autodiff.pullback import differentiable
+from ..autodiff.routes import inside_objective
+from ..errors import (
+    DoubtfulError,
+    DoubtfulWarning,
+    NonFiniteError,
+    OperationError,
+    OptionError,
+    StructureError,
+)
+from ..kernels import differentiated
+from ..options import option, read_options
+from ..trees import Vector, first_nonfinite, norm, path_text
+from .linear.gmres import gmres
+from .linear.solver import LinearSolve, LinearSolver
+
+
+@dataclass(frozen=True)
+class Options:
+    aux: bool = option(False, doc="the solver returns (y, anything else)")
+    numpy: bool = option(False, doc="the solver takes numpy arrays")
+    strict: bool = option(False, doc="doubts are errors")
+    tolerance: float = option(1e-3, gt=0, doc="‖r‖ <= tolerance · (1 + ‖y‖) counts as zero")
+    second_order_guard: str = option("error", choices=MODES, doc="operators that Jittor does not differentiate twice")
+
+
+@dataclass
+class ImplicitReport:
+    """What one call found.
+
+    Attributes:
+        optimality: ‖r(y, θ)‖ at the solution.
+        bound: what it may be without a doubt.
+        linear: the linear solve of the derivative taken last; None before one is.
+    """
+
+    optimality: float
+    bound: float
+    linear: LinearSolve | None = None
+
+
+def custom_root(
+    optimality: Callable[..., Any],
+    solve: LinearSolver | None = None,
+    *,
+    aux: bool = False,
+    numpy: bool = False,
+    strict: bool = False,
+    tolerance: float = 1e-3,
+    second_order_guard: str = "error",
+) -> Callable[[Callable[..., Any]], Implicit]:
+    """Decorate `solver(start, *args, **keywords) -> y`, which may work in any way, to be differentiable.
+
+        @boat.custom_root(boat.grad(lambda y, x, data: loss(y, x, data)))
+        def fit(start, x, data): ...
+
+        y = fit(start, x, data)
+        jt.grad(validation(y), x)
+
+    The derivative is the implicit one, with respect to every floating-point Jittor array in the arguments, pytrees all
+    of them; None, strings, numbers and numpy arrays are constants, and `start` has no derivative. `fit.report` says
+    what the last call found, see `ImplicitReport`.
+
+    Args:
+        optimality: r, `(y, *args, **keywords) -> pytree like y`, zero at the solution. It may take gradients
+            (`boat.grad`), and is evaluated as objectives are.
+        solve: how (∂_y r)ᵀ u = v is solved, `gmres()` by default; `conjugate_gradient()` where r is the gradient of
+            something strictly convex. A preconditioner there is one for the transpose.
+        aux: the solver returns `(y, aux)`, and so does the decorated one; aux has no derivative.
+        numpy: the solver is given numpy arrays, copies. Else it is given Jittor arrays, copies without a history. It
+            may change those of `start`, no others. It returns a pytree of floating-point numpy or Jittor arrays either
+            way, whose dtypes are kept; one of shape () becomes one of shape (1,).
+        strict: what would be a `DoubtfulWarning` is a `DoubtfulError`.
+        tolerance: the solution is doubtful where ‖r‖ > tolerance · (1 + ‖y‖).
+        second_order_guard: what an operator leads to that Jittor does not differentiate twice: "error", "warn" or
+            "off" (right where r takes no gradients).
+
+    Raises:
+        OptionError: a value out of range.
+
+    Calls raise:
+        NonFiniteError: y or r holds a NaN or an infinity; names the leaf.
+        StructureError: y is no such pytree, or r not like it; names the leaf.
+        OperationError: the solver changed an argument that it was given.
+        DoubtfulError: under `strict`.
+
+    Derivatives raise NonFiniteError and DoubtfulError, of the linear solve. They have no derivative of their own: the
+    second-order guard refuses the solver by name.
+    """
+    values = {
+        "aux": aux,
+        "numpy": numpy,
+        "strict": strict,
+        "tolerance": tolerance,
+        "second_order_guard": second_order_guard,
+    }
+    options = read_options(Options, values, "custom_root")
+    return _decorator("custom_root", optimality, False, solve, options)
+
+
+def custom_fixed_point(
+    mapping: Callable[..., Any],
+    solve: LinearSolver | None = None,
+    *,
+    aux: bool = False,
+    numpy: bool = False,
+    strict: bool = False,
+    tolerance: float = 1e-3,
+    second_order_guard: str = "error",
+) -> Callable[[Callable[..., Any]], Implicit]:
+    """The same for y = T(y, *args, **keywords): r = y - T(y), so that the matrix is (I - ∂_y T)ᵀ.
+
+    See `custom_root`. `neumann()` iterates u ← v + ∂_yTᵀ u where T is a contraction.
+
+    Args:
+        mapping: T, `(y, *args, **keywords) -> pytree like y`.
+    """
+    values = {
+        "aux": aux,
+        "numpy": numpy,
+        "strict": strict,
+        "tolerance": tolerance,
+        "second_order_guard": second_order_guard,
+    }
+    options = read_options(Options, values, "custom_fixed_point")
+    return _decorator("custom_fixed_point", mapping, True, solve, options)
+
+
+def _decorator(
+    where: str, condition: Callable[..., Any], fixed_point: bool, solve: LinearSolver | None, options: Options
+) -> Callable[[Callable[..., Any]], Implicit]:
+    if not callable(condition):
+        raise OptionError(f"{where}: expected a function (y, *args) (got {condition!r})")
+    if solve is not None and not isinstance(solve, LinearSolver):
+        raise OptionError(f"{where}.solve: expected a linear solver such as gmres() (got {solve!r})")
+
+    def decorate(solver: Callable[..., Any]) -> Implicit:
+        if not callable(solver):
+            raise OptionError(f"{where}: expected a function (start, *args) to decorate (got {solver!r})")
+        return Implicit(solver, condition, fixed_point, solve or gmres(), options)
+
+    return decorate
+
+
+class Implicit:
+    """A solver whose solution is differentiable; see `custom_root`.
+
+    Attributes:
+        report: what the last call found, None before one.
+    """
+
+    def __init__(
+        self,
+        solver: Callable[..., Any],
+        condition: Callable[..., Any],
+        fixed_point: bool,
+        linear: LinearSolver,
+        options: Options,
+    ) -> None:
+        self.report: ImplicitReport | None = None
+        self._solver, self._condition, self._fixed_point = solver, condition, fixed_point
+        self._linear, self._options = linear, options
+        self._name = getattr(solver, "__qualname__", type(solver).__qualname__)
+        update_wrapper(self, solver, updated=())
+
+    def __call__(self, start: Any, /, *args: Any, **keywords: Any) -> Any:
+        given = _Arguments(self._solver, (args, keywords))
+        with with_derivatives():  # the solver and the check need theirs, whoever asks
+            y, aux = self._solved(start, given)
+            self._check(y, given)
+        report = self.report
+        assert report is not None
+
+        def pullback(cotangents: list[Any]) -> list[Any]:
+            found, report.linear = self._cotangents(y, given, y.like(cotangents))
+            return found
+
+        module = getattr(self._solver, "__module__", None) or __name__
+        values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
+        if given.inputs:
+            values = tied(f"{module}.{self._name}", values, given.inputs, pullback)
+        tree = y.like(values).tree
+        return (tree, aux) if self._options.aux else tree
+
+    def _solved(self, start: Any, given: _Arguments) -> tuple[Vector, Any]:
+        numpy = self._options.numpy
+        handed, own = given.copied(numpy), _copied(_as_arrays(start, f"{self._name}: start"), numpy)
+        with guarding("off"), differentiated(False):
+            found = self._solver(own, *handed[0], **handed[1])
+        if changed := given.changed(handed):
+            raise OperationError(
+                f"{self._name} changed its argument {changed}, a copy of yours: expected it to leave its arguments as"
+                " they are, start apart; the derivative is that at yours"
+            )
+        aux: Any = None
+        if self._options.aux:
+            if not isinstance(found, (tuple, list)) or len(found) != 2:
+                raise StructureError(f"{self._name}: expected (y, aux), aux=True says (got {type(found).__name__})")
+            found, aux = found
+        y = Vector.of(found, f"{self._name}: the solution").sync()
+        if leaf := first_nonfinite(y):
+            raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, leaf {leaf}")
+        cut = optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
+        return y, cut
+
+    def _residual(self, y: Vector, arguments: Any) -> Vector:
+        """r(y, θ), with its graph."""
+        what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
+        with inside_objective(), guarding(self._options.second_order_guard), differentiated():
+            found = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
+            return y - found if self._fixed_point else found
+
+    def _check(self, y: Vector, given: _Arguments) -> None:
+        r = self._residual(y.detach(), given.detached()[0]).detach()
+        if leaf := first_nonfinite(r):
+            raise NonFiniteError(f"{self._name}: NaN or infinity in what is zero at the solution, leaf {leaf}")
+        tolerance = self._options.tolerance
+        self.report = ImplicitReport(norm(r), tolerance * (1 + norm(y)))
+        if self.report.optimality > self.report.bound:
+            what = "‖mapping(y) - y‖" if self._fixed_point else "‖optimality(y)‖"
+            self._doubt(
+                f"the solution may be none, and its derivative wrong: {what} = {self.report.optimality:.3g} >"
+                f" {self.report.bound:.3g} = {tolerance:g} · (1 + ‖y‖); let the solver go on for longer, or raise the"
+                " tolerance"
+            )
+
+    def _cotangents(self, y: Vector, given: _Arguments, v: Vector) -> tuple[list[Any], LinearSolve]:
+        y = y.detach()
+        arguments, inputs = given.detached()
+        r = self._residual(y, arguments)
+
+        def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
+            return y.like(derivatives.pull(r.leaves, u.leaves, y.leaves))
+
+        # (∂_y r)ᵀ u = v
+        u, solve = self._linear(transposed, v, _Forward(r, y) if self._linear.transpose else None)
+        if solve.stopped == "not finite":
+            raise NonFiniteError(
+                f"{self._name}: NaN or infinity in its derivative: in the cotangent of the solution, or in products"
+                f" with the derivative of what is zero there ({solve.method}, iteration {solve.iterations})"
+            )
+        if solve.concern:
+            remedy = f"; {solve.remedy}" if solve.remedy else ""
+            self._doubt(f"its derivative may be wrong: {solve.method}: {solve.concern}{remedy}")
+        # cotangent of θ = -uᵀ ∂_θ r
+        return [-leaf for leaf in derivatives.pull(r.leaves, u.leaves, inputs)], solve
+
+    def _doubt(self, text: str) -> None:
+        message = f"{self._name}: {text}"
+        if self._options.strict:
+            raise DoubtfulError(message)
+        warnings.warn(message, DoubtfulWarning, stacklevel=_users_level())
+
+
+class _Forward:
+    """w ↦ ∂_y r · w, by reverse mode alone: (∂_y r)ᵀu is linear in u, and its derivative by u, transposed, is ∂_y r."""
+
+    def __init__(self, r: Vector, y: Vector) -> None:
+        self._u = r.detach()  # any point will do
+        self._pulled = y.like(derivatives.gradient(derivatives.inner(r.leaves, self._u.leaves), y.leaves))
+
+    def __call__(self, w: Vector) -> Vector:
+        return self._u.like(derivatives.pull(self._pulled.leaves, w.leaves, self._u.leaves))
+
+
+class _Arguments:
+    """What the solver is called with besides its start: `(args, keywords)`."""
+
+    def __init__(self, solver: Callable[..., Any], tree: Any) -> None:
+        self._names = _names(solver)
+        paths, leaves, self._structure = optree.tree_flatten_with_path(tree)
+        self._places = [self._place(path) for path in paths]
+        given = [arrays.as_array(a, p) if arrays.is_array(a) else a for a, p in zip(leaves, self._places)]
+        # A numpy array has become a Jittor array that nobody else holds: no derivative will be asked for.
+        self._varying = [i for i, leaf in enumerate(leaves) if arrays.is_jittor(leaf) and differentiable(leaf)]
+        #: The arrays that there is a derivative for, with their history.
+        self.inputs = [given[i] for i in self._varying]
+        # As they are now: until a derivative is taken they may have been updated in place.
+        self._leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in given]
+
+    def detached(self) -> tuple[Any, list[Any]]:
+        """The same without their history, and those of them that there is a derivative for."""
+        leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in self._leaves]
+        return self._structure.unflatten(leaves), [leaves[i] for i in self._varying]
+
+    def copied(self, numpy: bool) -> Any:
+        """The same with memory of their own."""
+        return _copied(self._structure.unflatten(self._leaves), numpy)
+
+    def changed(self, handed: Any) -> str | None:
+        """The first of them that is not as it was."""
+        leaves, structure = optree.tree_flatten(handed)
+        if structure != self._structure:
+            return "containers"
+        for place, mine, theirs in zip(self._places, self._leaves, leaves):
+            if arrays.is_array(mine) and not _equal(arrays.to_numpy(mine), theirs):
+                return place
+        return None
+
+    def _place(self, path: tuple[Any, ...]) -> str:
+        """A name such as `'x'['weights'][0]`."""
+        part, key, *rest = path
+        name = self._names[key] if part == 0 and key < len(self._names) else key
+        return f"{name!r}{path_text(rest)}"
+
+
+def _names(solver: Callable[..., Any]) -> list[str]:
+    """Names of its positional parameters after the start."""
+    try:
+        parameters = list(inspect.signature(solver).parameters.values())
+    except (TypeError, ValueError):  # written in C
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][1:]
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    if not arrays.is_array(theirs):
+        return False
+    theirs = arrays.to_numpy(theirs)
+    return mine.dtype == theirs.dtype and np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
+
+
+def _as_arrays(tree: Any, where: str) -> Any:
+    return optree.tree_map_with_path(
+        lambda path, leaf: arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf, tree
+    )
+
+
+def _copied(tree: Any, numpy: bool) -> Any:
+    """Copies as numpy or Jittor arrays. (What Jittor detaches shares its memory with what it was.)"""
+
+    def copy(leaf: Any) -> Any:
+        if not arrays.is_array(leaf):
+            return leaf
+        values = arrays.to_numpy(leaf)
+        return values if numpy else arrays.as_array(values)
+
+    return optree.tree_map(copy, tree)
+
+
+def _like(y: Vector, tree: Any, what: str) -> Vector:
+    """Read a pytree that must be like y, with its graph.
+
+    Raises:
+        StructureError: naming the leaf that is missing, unexpected or different.
+    """
+    paths, leaves, structure = optree.tree_flatten_with_path(tree)
+    names = [path_text(path) for path in paths]
+    if structure != y.structure:
+        for text, ours, theirs in (("a leaf", y.paths, names), ("no leaf", names, y.paths)):
+            for name in ours:
+                if name not in theirs:
+                    raise StructureError(f"{what}: expected a pytree like the solution, {text} {name or '.'} in it")
+        raise StructureError(f"{what}: expected the structure {y.structure} (got {structure})")
+    for name, leaf in zip(names, leaves):
+        if not arrays.is_jittor(leaf):
+            raise StructureError(f"{what}{name}: expected a Jittor array (got {type(leaf).__name__})")
+    found = y.like(leaves)
+    found.check_like(y, what)
+    return found
+
+
+def _users_level() -> int:
+    """How far outwards, counted from the caller, the first line is that is neither BOAT's nor Jittor's."""
+    folders = tuple(str(Path(str(sys.modules[name].__file__)).parent) for name in ("boat_core", "jittor"))
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith(folders):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,96 @@
+"""BiCGStab: any A, two products an iteration, storage for a handful of vectors.
+
+    v = A M⁻¹p    α = ρ/⟨r̂, v⟩    s = r - αv    t = A M⁻¹s    ω = ⟨t, s⟩/⟨t, t⟩
+    q ← q + α M⁻¹p + ω M⁻¹s    r ← s - ωt    ρ' = ⟨r̂, r⟩    p ← r + (ρ'/ρ)(α/ω)(p - ωv)
+
+Source: van der Vorst, SIAM J. Sci. Stat. Comput. 13, 1992. Where ρ or ⟨r̂, v⟩ vanishes it starts anew with r̂ = r; where
+that does so at once it cannot go on: ⟨r, Ar⟩ = 0, as it is for a skew-symmetric A.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ...options import read_options
+from ...trees import Vector, dot
+from .solver import (
+    Iterative,
+    LinearSolve,
+    LinearSolver,
+    Preconditioner,
+    Product,
+    computed,
+    epsilon,
+    judged,
+    preconditioned,
+    ridged,
+)
+
+
+def bicgstab(
+    max_iterations: int = 100,
+    tolerance: float = 1e-6,
+    ridge: float = 0.0,
+    preconditioner: Preconditioner | None = None,
+) -> LinearSolver:
+    """The stabilised biconjugate gradient method, for any A; its residual may rise on the way.
+
+    Args:
+        max_iterations: iterations at most, two products each.
+        tolerance: relative residual at which the solve ends, in (0, 1).
+        ridge: δ >= 0, added to A's diagonal.
+        preconditioner: a pytree of residuals -> M⁻¹ times it, M ≈ A + δI.
+
+    Raises:
+        OptionError: a value out of range.
+    """
+    values = {"max_iterations": max_iterations, "tolerance": tolerance, "ridge": ridge}
+    o = read_options(Iterative, values, "bicgstab")
+    M = preconditioned(preconditioner, "bicgstab") or (lambda v: v)
+
+    def run(product: Product, b: Vector, _: Product | None) -> tuple[Vector, LinearSolve]:
+        matrix, tiny = ridged(product, o.ridge), epsilon(b)
+        q, r, p, shadow = b.zeros(), b, b, b
+        rho = rr = shadow_square = dot(b, b)
+        size = math.sqrt(rr)
+        best, best_rr, stopped, k = q, rr, "max_iterations", 0
+        for k in range(o.max_iterations + 1):
+            if math.sqrt(rr) <= o.tolerance * size:
+                stopped = "tolerance"
+                break
+            if k == o.max_iterations:
+                break
+            if abs(rho) <= tiny * math.sqrt(shadow_square * rr):
+                p = shadow = r
+                rho = shadow_square = rr
+            Mp = M(p)
+            (v,) = computed(matrix(Mp))
+            along = dot(shadow, v)
+            if not math.isfinite(along):
+                return q + v, LinearSolve("bicgstab", k, math.nan, "not finite")
+            if abs(along) <= tiny * math.sqrt(shadow_square * dot(v, v)):
+                if shadow is r:
+                    stopped = "breakdown"
+                    break
+                rho = 0.0  # start anew
+                continue
+            alpha = rho / along
+            (s,) = computed(r - alpha * v)
+            Ms = M(s)
+            (t,) = computed(matrix(Ms))
+            tt = dot(t, t)
+            if not math.isfinite(tt):
+                return q + t, LinearSolve("bicgstab", k, math.nan, "not finite")
+            omega = dot(t, s) / tt if tt else 0.0
+            q, r = computed(q + alpha * Mp + omega * Ms, s - omega * t)
+            before, rho, rr = rho, dot(shadow, r), dot(r, r)
+            if omega:
+                (p,) = computed(r + (rho / before * alpha / omega) * (p - omega * v))
+            else:
+                rho = 0.0  # start anew
+            if rr < best_rr:
+                best, best_rr = q, rr
+        solve = LinearSolve("bicgstab", k, math.sqrt(best_rr) / size, stopped)
+        return judged(solve, o.tolerance, matrix, best, b)
+
+    return LinearSolver("bicgstab", o, run)
