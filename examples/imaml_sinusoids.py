@@ -1,10 +1,8 @@
 """iMAML on sinusoids: a start that is learned by implicit differentiation of what adaptation from it converges to.
 
-Rajeswaran et al. 2019 (arXiv 1909.04630). A task is a curve a·sin(u + p), seen at 10 points; adaptation is proximal,
-
+Rajeswaran et al. 2019 (arXiv 1909.04630). A task is a curve a·sin(u + p), seen at 10 points; adaptation is proximal:
     y(x) = argmin over y of the error on the points + ½ λ ‖y - x‖²        F(x) = error of y(x) on other points
-
-and its end depends on the start x without a path to remember.        python examples/imaml_sinusoids.py [PICTURE]
+Its end depends on the start x without a path to remember.        python examples/imaml_sinusoids.py [PICTURE]
 """
 
 import sys
@@ -20,9 +18,8 @@ SIZES, PROXIMITY = (1, 32, 32, 1), 0.5
 
 
 def curves(rng, tasks, points=10):
-    amplitude, phase = rng.uniform(0.1, 5, (tasks, 1, 1)), rng.uniform(0, np.pi, (tasks, 1, 1))
-    at = rng.uniform(-5, 5, (tasks, points, 1))
-    return [jt.array(a.astype("float32")) for a in (at, amplitude * np.sin(at + phase))]
+    at, a = rng.uniform(-5, 5, (tasks, points, 1)), rng.uniform(0.1, 5, (tasks, 1, 1))
+    return [jt.array(v.astype("float32")) for v in (at, a * np.sin(at + rng.uniform(0, np.pi, a.shape)))]
 
 
 def call(y, at):
@@ -59,25 +56,22 @@ def main(picture="imaml_sinusoids.png", steps=300, tasks=10):
     rng, losses, unseen = np.random.default_rng(0), [], curves(np.random.default_rng(1), 1)
     x = [{"weight": rng.normal(0, n**-0.5, (1, n, m)), "bias": rng.normal(0, 1, (1, 1, m))} for n, m in pairwise(SIZES)]
     x = first = [{key: jt.array(leaf.astype("float32")) for key, leaf in layer.items()} for layer in x]
-    optimizer = boat.adam(3e-3)
+    optimizer, value_and_grad = boat.adam(3e-3), boat.value_and_grad(F)
     state = optimizer.init(x)
     for _ in range(steps):
         points = curves(rng, tasks, 20)
-        batch = tasks, [a[:, :10] for a in points], [a[:, 10:] for a in points]
-        loss, gradient = boat.value_and_grad(F)(x, *batch)
+        loss, gradient = value_and_grad(x, tasks, [a[:, :10] for a in points], [a[:, 10:] for a in points])
         updates, state = optimizer.update(gradient, state, x)
         x, state = boat.stop_gradient((boat.apply_updates(x, updates), state))
         losses.append(float(loss.numpy()[0]))
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.semilogy(losses)
-    left.set(xlabel="step", title="error after adaptation, on other points")
-    at = np.linspace(-5, 5, 100, dtype="float32")[None, :, None]
+    left.semilogy(losses, label="error after adaptation, by step")
+    at = jt.array(np.linspace(-5, 5, 100, dtype="float32")[None, :, None])
     for name, start in (("random", first), ("learned", x)):
-        fit = call(adapt(start, start, unseen), jt.array(at)).numpy()
-        right.plot(at.ravel(), fit.ravel(), label=f"from the {name} start")
+        right.plot(at.numpy().ravel(), call(adapt(start, start, unseen), at).numpy().ravel(), label=f"{name} start")
     right.plot(*(a.numpy().ravel() for a in unseen), "k+", label="a new curve")
-    right.legend()
+    figure.legend(loc="outside lower center", ncols=4)
     figure.savefig(picture)
     return {"first": float(np.mean(losses[:20])), "last": float(np.mean(losses[-20:]))}
 

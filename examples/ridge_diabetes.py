@@ -34,7 +34,7 @@ def learn(x, X, t, steps):
     grams = np.stack([X[rows].T @ X[rows] for rows, _ in parts])
     moments = np.stack([X[rows].T @ t[rows] for rows, _ in parts])
     held = [(jt.array(X[rows], dtype="float64"), jt.array(t[rows], dtype="float64")) for _, rows in parts]
-    optimizer, x, errors = boat.adam(0.1), jt.array(x, dtype="float64"), []
+    optimizer, x, errors = boat.adam(0.3), jt.array(x, dtype="float64"), []
     state = optimizer.init(x)
 
     def F(x):
@@ -64,17 +64,14 @@ def main(picture="ridge_diabetes.png", steps=300):
     each, errors_each = learn(np.full(X.shape[1], one[0]), X, t, steps)
     found = {"RidgeCV's grid": chosen, "one penalty": np.full(X.shape[1], one[0]), "one for each feature": each}
     errors = {name: test_error(x, X, t, X_test, t_test) for name, x in found.items()}
-
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(errors_one + errors_each, label="one penalty, then one for each")
     left.axhline(-grid.best_score_, color="grey", linestyle=":", label="RidgeCV's grid")
-    left.set(xlabel="step", ylabel="squared error on held-out folds")
-    left.legend()
+    left.legend(title="squared error on held-out folds, by step")
     for name, x in found.items():
         right.plot(x, "o-", label=f"{name}: test error {errors[name]:.0f}")
-    right.set(xlabel="feature", ylabel="log penalty")
-    right.legend()
+    right.legend(title="log penalty of each feature")
     figure.savefig(picture)
     return {"grid": -grid.best_score_, "one": errors_one[-1], "each": errors_each[-1], **errors}
 

@@ -207,3 +207,9 @@ def test_upper_variables_are_no_hyperparameters_of_the_upper_optimizer(tmp_path,
     )
     assert main(["explain", path]) == 2
     assert "of the lower optimizer only" in capsys.readouterr().err
+
+
+def test_explain_refuses_what_a_run_would(tmp_path, capsys):
+    path = written(tmp_path, lambda config: config["solver"].update(approximate="CG"))
+    assert main(["explain", path]) == 2
+    assert "lower_optimizer: as a function of x" in capsys.readouterr().err

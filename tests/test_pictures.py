@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import boat_core as boat
-from boat_core.drawing import _picture
-from boat_core.sheet import Sheet, width_of
+from boat_core.drawing.picture import _picture
+from boat_core.drawing.sheet import Sheet, width_of
 from boat_core.testing import network_problem
 
 STEPS = 5

@@ -188,3 +188,20 @@ def test_a_reader_that_leaves_early(tmp_path):
     command = f"{sys.executable} -m boat_core ops list --json | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stderr == ""
+
+
+def test_optimizers_list_and_show(boat):
+    code, out, _ = boat("optimizers", "list", "--json")
+    found = json.loads(out)
+    names = [row["name"] for row in found["optimizers"]]
+    assert code == 0 and {"sgd", "lion", "clip_by_norm"} <= set(names)
+    assert {schedule["name"] for schedule in found["schedules"]} >= {"cosine", "warmup"}
+    code, out, _ = boat("optimizers", "list")
+    assert code == 0 and all(re.search(rf"^{name} ", out, flags=re.MULTILINE) for name in [*names, "cosine"])
+    for name in [*names, "cosine"]:
+        code, out, _ = boat("optimizers", "show", name)
+        assert code == 0 and "option" in out
+    _, out, _ = boat("optimizers", "show", "adam")
+    assert "y ← y - η m̂ / (√v̂ + ε)" in out and re.search(r"^beta2 +a number >= 0 and < 1, may vary +0.999", out, re.M)
+    code, _, err = boat("optimizers", "show", "adan2")
+    assert code == 2 and "no optimizer or schedule 'adan2'; did you mean 'adan'?" in err

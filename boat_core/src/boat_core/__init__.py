@@ -29,8 +29,8 @@ _HOMES = {
     "solver": "Solver",
     "registry": "PackWarning",
     "report": "HypergradientResult Report StepResult",
-    "structure": "HypergradientGraph",
-    "drawing": "draw",
+    "drawing.structure": "HypergradientGraph",
+    "drawing.picture": "draw",
     "trajectory": "Hypergradient Point Trajectory",
     "first_order": "Descent FirstOrderStep",
     "adjoint": "Iteration MapStep",
@@ -95,7 +95,8 @@ if TYPE_CHECKING:
     from .differentiation.linear.solver import LinearSolve, LinearSolver
     from .differentiation.module import ImplicitModule
     from .differentiation.zero_order import es_grad, smoothed_gradient
-    from .drawing import draw
+    from .drawing.picture import draw
+    from .drawing.structure import HypergradientGraph
     from .errors import (
         BoatError,
         CompositionError,
@@ -155,7 +156,6 @@ if TYPE_CHECKING:
     from .registry import PackWarning
     from .report import HypergradientResult, Report, StepResult
     from .solver import Solver
-    from .structure import HypergradientGraph
     from .trajectory import Hypergradient, Point, Trajectory
     from .trees import Vector, dot, gradient, gradients, norm
 

@@ -17,6 +17,7 @@ from .composition import Composition, compose
 from .config import Config
 from .declarations import ObserverDeclaration, ProblemDeclaration
 from .errors import BoatError, CompositionError, ConfigError, OptionError, nearest
+from .optimizers.learned import LowerOptimizer
 from .optimizers.named import build_optimizer, parts_of
 from .options import read_options
 from .registry import Declared, Registry
@@ -37,10 +38,8 @@ def build_composition(config: Config, registry: Registry) -> Composition:
         composition = compose(registry, **config.solver.chains())
         composition.start_rule(config.solver.start)
         composition.work(config.solver.lower_steps)
-        if composition.leaves_rates:
-            optimizer = build_optimizer(config, registry, "lower")
-            rates = (None, None) if callable(optimizer) else (optimizer.rate, optimizer.plain_rate)
-            composition = composition.with_rates(*rates)
+        if composition.leaves_rates or any(part.taken for part in parts_of(config, registry, "lower")):
+            composition = LowerOptimizer(build_optimizer(config, registry, "lower")).fit(composition)
     except (CompositionError, OptionError) as error:
         raise config.located(error, _key_of(config, str(error))) from None
     return composition
@@ -48,7 +47,8 @@ def build_composition(config: Config, registry: Registry) -> Composition:
 
 def _key_of(config: Config, message: str) -> str:
     """Return the key of `solver` that holds the operation named first in a message."""
-    if re.match(r"(map|approximate|options|start|lower_steps)[\w.-]*: ", message):  # it names its key itself
+    # It names its key itself.
+    if re.match(r"(map|approximate|options|start|lower_steps|lower_optimizer)[\w.-]*: ", message):
         return "solver"
     found: dict[int, str] = {}
     for key in ("map", "approximate", "first_order", "method"):

@@ -19,6 +19,7 @@ from .autodiff.pullback import detached
 from .bilevel import Bilevel, check_reproducible, nonfinite_input, prepare_batch, project
 from .composition import Composition, compose
 from .conduct import called
+from .drawing.structure import HypergradientGraph, graph_of
 from .errors import DoubtfulError, NonFiniteError, OperationError, OptionError, StructureError
 from .kernels import kernels_allowed
 from .memory import DEFAULT_ALLOWED, Memory
@@ -29,7 +30,6 @@ from .problem import Problem, Tasks, TasksLike
 from .registry import Registry
 from .registry import registry as installed
 from .report import HypergradientResult, Report, StepResult
-from .structure import HypergradientGraph, graph_of
 from .trees import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
 
 _CHOICES = {
@@ -119,7 +119,7 @@ class Solver:
         self._start_rule = composition.start_rule(start)
         self._x = Vector.of(problem.upper, "upper").sync()
         self.lower_optimizer = self._lower_optimizer.at(self._x.tree)
-        self.composition: Composition = self._lower_optimizer.fit(composition, self._x.tree)
+        self.composition: Composition = self._lower_optimizer.fit(composition)
         self.composition.work(lower_steps)
         self.lower_steps, self._memory = lower_steps, Memory(segment, memory)
         self._strict, self._on_nonfinite = strict, on_nonfinite

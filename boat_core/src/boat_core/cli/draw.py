@@ -26,7 +26,7 @@ def add_parsers(verbs: Any) -> None:
 def draw_config(arguments: argparse.Namespace) -> int:
     from ..build import build_problem, build_solver, check
     from ..config import read_config
-    from ..drawing import draw
+    from ..drawing.picture import draw
     from ..registry import registry
 
     packs = registry()
@@ -52,7 +52,7 @@ def draw_config(arguments: argparse.Namespace) -> int:
 
 def _place(arguments: argparse.Namespace) -> Path | None:
     """Where the picture goes, looked at before anything is computed."""
-    from ..sheet import check_place
+    from ..drawing.sheet import check_place
 
     if arguments.out is not None:
         return check_place(arguments.out)

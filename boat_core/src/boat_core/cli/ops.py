@@ -13,9 +13,10 @@ from ..errors import CompositionError
 from ..operation import ROLES, Alias
 from ..options import describe_options
 from ..registry import Registered, Registry, published_operations, registry
+from ..words import count
 from . import Parser, add_verb
 from . import packs as pack_verbs
-from .output import count, print_facts, print_json, print_options, print_table
+from .output import print_facts, print_json, print_options, print_table
 
 
 def add_parsers(verbs: Any) -> None:

@@ -53,17 +53,3 @@ def print_facts(pairs: Sequence[tuple[str, Any]]) -> None:
         lines = [part for line in str(value).splitlines() for part in textwrap.wrap(line, columns - width) or [""]]
         for i, line in enumerate(lines or [""]):
             print(f"{name if i == 0 else '':<{width}}{line}".rstrip())
-
-
-def count(number: int, noun: str) -> str:
-    """Return "1 operation", "3 operations"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def bytes_text(size: float) -> str:
-    """Return a size in the unit that suits it."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BoatError, nearest
 from ..registry import BrokenPack, Registered, Registry, registry
+from ..words import count
 from . import add_config, add_verb
-from .output import count, print_facts, print_json, print_table
+from .output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from ..inspection.finding import Finding

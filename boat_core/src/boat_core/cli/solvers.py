@@ -10,8 +10,9 @@ from ..composition import Composition, enumerate_solvers
 from ..memory import Memory, read_bytes
 from ..registry import Registered, Registry, registry
 from ..source import is_mapping
+from ..words import bytes_text, count
 from . import add_config, add_verb
-from .output import bytes_text, count, print_facts, print_json
+from .output import print_facts, print_json
 
 if TYPE_CHECKING:
     from ..config import Config, SolverConfig

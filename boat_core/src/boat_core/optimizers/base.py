@@ -123,6 +123,9 @@ class UpdateRule:
 
         def update(g: Any, state: Any, y: Any) -> tuple[Any, Any]:
             leaves, structure = optree.tree_flatten(g)
+            if optree.tree_structure(y) != structure:
+                found = optree.tree_structure(y)
+                raise StructureError(f"{self.name}: expected parameters like the gradient, {structure} (got {found})")
             _check_state(self.name, names, state, structure, leaves)
             t = state[COUNT] + 1 if COUNT in names else 0
             now = {key: self._at(key, value, t - 1) for key, value in values.items()}

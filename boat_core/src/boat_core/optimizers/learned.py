@@ -1,6 +1,6 @@
 """The lower optimizer, whose hyperparameters may be upper variables: then it is a function of x that returns it.
 
-    lambda x: boat.sgd(jt.exp(x["log_rate"]), momentum=x["momentum"])
+lambda x: boat.sgd(jt.exp(x["log_rate"]), momentum=x["momentum"])
 """
 
 from __future__ import annotations
@@ -61,16 +61,15 @@ class LowerOptimizer:
             found: Optimizer = self._anew(x)
             return found
 
-    def fit(self, composition: Composition, x: Any) -> Composition:
+    def fit(self, composition: Composition) -> Composition:
         """The composition with the step sizes that are left to this optimizer.
 
         Raises:
             CompositionError: the hypergradient would not see hyperparameters that are upper variables.
             OptionError: a step size is left to it that it does not have.
         """
-        if not self.learned:
-            optimizer = self.at(x)
-            return composition.with_rates(optimizer.rate, optimizer.plain_rate)
+        if isinstance(self._given, Optimizer):
+            return composition.with_rates(self._given.rate, self._given.plain_rate)
         blind = [entry.name for entry in composition.approximate if "end-point" in entry.operation.tags]
         if composition.lasting or blind:
             what = f"{blind[0]} reads the end point" if blind else f"{composition} takes no derivative of the steps"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli.output import bytes_text, count
-from .errors import OptionError
+from ..errors import OptionError
+from ..words import bytes_text, count
 from .sheet import (
     BACK,
     GRAPH,
@@ -31,11 +31,11 @@ from .sheet import (
     wrapped,
 )
 from .structure import HypergradientGraph, Spans, Stage
-from .trajectory_drawing import MARGIN, STARTS, WIDTH, Columns, draw_steps, figure, summary
+from .trajectory import MARGIN, STARTS, WIDTH, Columns, draw_steps, figure, summary
 
 if TYPE_CHECKING:
-    from .problem import TasksLike
-    from .solver import Solver
+    from ..problem import TasksLike
+    from ..solver import Solver
 
 MOST_LEAVES, MOST_OPERATORS = 8, 36
 
@@ -63,7 +63,7 @@ def draw(
     place = check_place(path)
     batches = {"lower_batch": lower_batch, "upper_batch": upper_batch, "tasks": tasks}
     if not isinstance(graph, HypergradientGraph):
-        from .solver import Solver
+        from ..solver import Solver
 
         if not isinstance(graph, Solver):
             raise OptionError(f"graph: expected a HypergradientGraph or a Solver (got {type(graph).__name__})")

@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .files import plain
+from ..files import plain
 
 if TYPE_CHECKING:
-    from .autodiff.pullback import Unrolled
-    from .composition import Composition
-    from .optimizers.base import Optimizer
-    from .outer import Outcome, OuterStep
-    from .registry import Registered
-    from .trajectory import Trajectory
-    from .trees import Vector
+    from ..autodiff.pullback import Unrolled
+    from ..composition import Composition
+    from ..optimizers.base import Optimizer
+    from ..outer import Outcome, OuterStep
+    from ..registry import Registered
+    from ..trajectory import Trajectory
+    from ..trees import Vector
 
 #: Numbers of steps or iterates as (first, last) stretches, both ends in them.
 Spans = tuple[tuple[int, int], ...]
@@ -197,8 +197,8 @@ def graph_of(
         upper: the upper optimizer.
         task, tasks: the name of that lower problem, and how many there are.
     """
-    from .autodiff.derivatives import counting
-    from .trees import norm
+    from ..autodiff.derivatives import counting
+    from ..trees import norm
 
     watch = _Watch(step.composition)
     with counting() as counted:
@@ -314,7 +314,7 @@ class _Watch:
 
 def _operators(step: OuterStep, unrolled: Unrolled | None) -> tuple[tuple[Operator, ...] | None, str]:
     """The operators of one direction, from a graph built for that and never computed, and which direction it is."""
-    from .runtime import native
+    from ..runtime import native
 
     library = native.operators()
     named = "∇f in x and y" if unrolled is None else "the direction of a lower step"
@@ -338,7 +338,7 @@ def _operator(line: str, count: int) -> Operator:
 
 
 def _lower_gradients(step: OuterStep) -> Sequence[Any]:
-    from .trees import gradients
+    from ..trees import gradients
 
     x, y = step.x.detach().sync(), step.start.detach().sync()
     of_x, of_y = gradients(step.bilevel.lower(x, y), x, y)
