@@ -213,3 +213,13 @@ def test_explain_refuses_what_a_run_would(tmp_path, capsys):
     path = written(tmp_path, lambda config: config["solver"].update(approximate="CG"))
     assert main(["explain", path]) == 2
     assert "lower_optimizer: as a function of x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("optimizer", [boat.lion(0.1), boat.chain(boat.clip_by_norm(1.0), boat.rprop(0.1))])
+def test_optimizers_that_lose_the_derivative_say_so(optimizer):
+    settings = dict(lower_steps=3, lower_optimizer=optimizer, upper_optimizer=boat.sgd(0.1))
+    (concern,) = boat.Solver(problem(), **settings).hypergradient().report.concerns
+    assert "steps by signs of gradients" in concern
+    assert boat.Solver(problem(), approximate=["CG"], **settings).hypergradient().report.concerns == ()
+    with pytest.raises(boat.DoubtfulError, match="signs of gradients"):
+        boat.Solver(problem(), strict=True, **settings).step()

@@ -119,3 +119,28 @@ def test_gradients_are_functions_that_differentiate_again():
     assert_close(gradient(y, x), A @ START["y"] + 0.4 * START["y"] ** 3 - X["b"], 1e-14)
     assert_close(jt.grad((gradient(y, x) * v).sum(), y), A @ v.numpy() + 1.2 * START["y"] ** 2 * v.numpy(), 1e-13)
     assert flat(boat.grad(quartic, 1)(y, x))[0] == -START["y"][0]
+
+
+def minimiser(b):
+    """Newton's method on the quartic, in numpy."""
+    y = np.zeros(3)
+    for _ in range(30):
+        y = y - np.linalg.solve(A + 1.2 * np.diag(y**2), A @ y + 0.4 * y**3 - b)
+    return y
+
+
+def test_the_three_ways_agree_where_the_steps_have_converged():
+    """d⟨w, y*(b)⟩/db = (∇²f)⁻¹ w: through 300 steps, through what the end satisfies, and through values."""
+    w, y = np.array([1.0, 2.0, 3.0]), minimiser(X["b"])
+    truth = np.linalg.solve(A + 1.2 * np.diag(y**2), w)
+    unrolled = boat.unroll(lambda t, z, x: z - 0.4 * boat.grad(quartic)(z, x), np.zeros(3), {"b": X["b"]}, 300)
+    assert_close(unrolled.end, y, 1e-12)
+    assert_close(unrolled.pullback(w)[1]["b"], truth, 1e-10)
+
+    fit = boat.custom_root(boat.grad(quartic), boat.direct(), numpy=True)(lambda start, x: minimiser(x["b"]))
+    found = boat.value_and_grad(lambda x: (fit(None, x) * array(w)).sum())({"b": X["b"]})[1]
+    assert_close(found["b"], truth, 1e-12)
+
+    smoothed = boat.es_grad(samples=2000, sigma=1e-3, numpy=True)(lambda b: float(w @ minimiser(b)))
+    found = boat.value_and_grad(smoothed)(X["b"])[1]
+    assert_close(found, truth, 5 * smoothed.report["standard_error"])

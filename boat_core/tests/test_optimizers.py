@@ -12,11 +12,12 @@ from pathlib import Path
 import jittor as jt
 import numpy as np
 import pytest
+from optree import tree_map
 
 import boat_core as boat
 from boat_core.optimizers import RULES
 from boat_core.options import describe_options
-from boat_core.testing import assert_close, assert_twice_differentiable, flat
+from boat_core.testing import assert_close, assert_twice_differentiable, check_optimizer, flat
 
 REFERENCES = json.loads(Path(__file__).with_name("optimizer_references.json").read_text("utf-8"))
 MATRIX, WAVE, START = (np.array(REFERENCES[key]) for key in ("matrix", "wave", "start"))
@@ -365,6 +366,38 @@ def test_only_plain_sgd_has_a_plain_rate():
     assert boat.sgd(0.1).plain_rate == 0.1
     assert boat.sgd(0.1, momentum=0.5).plain_rate is boat.adam().plain_rate is None
     assert {rule(0.1).rate for rule in RULES} == {0.1}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_kit_has_nothing_to_say_of_ours(rule):
+    check_optimizer(rule(rate=0.1))
+
+
+def test_the_kit_has_nothing_to_say_of_chains():
+    check_optimizer(boat.chain(boat.clip_by_norm(1.0), boat.accumulate(boat.adam(0.1), 2)))
+
+
+def bad_update(change):
+    def update(g, state, y):
+        return change(tree_map(lambda a: a * array([-0.1], str(a.dtype)), g), g, y), state
+
+    return boat.Optimizer("bad", lambda y: {}, update)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda u, g, y: tree_map(lambda a: (a * a).sqrt(), u), "zero gradient"),
+        (lambda u, g, y: tree_map(lambda a: a.float32().cast("float64"), u), "relative error"),
+        (lambda u, g, y: tree_map(lambda a: a.detach(), u), "relative error"),
+        (lambda u, g, y: {**u, "b": array([-0.1], str(y["b"].dtype)) * y["b"]}, "NaN is lost"),
+        (lambda u, g, y: tree_map(lambda a: a.cast("float64"), u), "updates of .*float64, expected .*float32"),
+        (lambda u, g, y: tree_map(lambda a: a + jt.rand(a.shape).cast(str(a.dtype)), u), "relative error|differ"),
+    ],
+)
+def test_the_kit_finds_what_is_wrong(change, message):
+    with pytest.raises((AssertionError, boat.BoatError), match=message):
+        check_optimizer(bad_update(change))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

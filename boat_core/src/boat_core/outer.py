@@ -168,7 +168,12 @@ class OuterStep:
         lower = LowerState(
             self.start.like_tree(end), optimizer_state if self.state.optimizer is not None else None, None
         )
-        return self._outcome(estimator, h, lower, y0, reports=reports)
+        outcome = self._outcome(estimator, h, lower, y0, reports=reports)
+        if self.optimizer.by_sign and "pullback" in estimator.operation.tags:
+            blind = f"{self.optimizer.name} steps by signs of gradients, through which no derivative passes: what the"
+            blind += " lower objective knows of x is lost to the hypergradient"
+            outcome = replace(outcome, concerns=(*outcome.concerns, blind))
+        return outcome
 
     def _own_adjoint(self) -> Outcome:
         """A map that makes the hypergradient itself: one step of y, and what it says of x."""

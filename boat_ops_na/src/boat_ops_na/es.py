@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from boat_core import (
     Alias,
     Cost,
@@ -50,6 +48,8 @@ class Options:
 
 
 def estimate(trajectory, options):
+    import numpy as np  # late: operations are listed without it
+
     try:
         gradient, report = smoothed_gradient(
             trajectory.value_from,

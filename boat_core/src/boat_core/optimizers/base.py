@@ -31,6 +31,7 @@ class Optimizer:
             y - η∇ψ rely on it.
         rate: its step size where it has one that is a number; operations whose own is not given take it.
         options: what it was made with, for kernels that do the same step; without them it is stepped as `update` says.
+        by_sign: it knows gradients by their signs alone, through which no derivative passes.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Optimizer:
     plain_rate: float | None = None
     rate: float | None = None
     options: Any = None
+    by_sign: bool = False
 
 
 def apply_updates(parameters: Any, updates: Any) -> Any:
@@ -74,6 +76,7 @@ class UpdateRule:
             number of the step from 1 as a float (0 without a count), g the gradient, y the parameters, s what is kept,
             by name; the update is added to y. Numbers in it are exact beside float64 arrays.
         plain: `(options) -> bool`, whether one update is exactly -rate · g.
+        by_sign: see `Optimizer`.
 
     Calling it raises `OptionError` on values out of range; the optimizer's `update` raises `StructureError` on a state
     that is not its own.
@@ -88,10 +91,11 @@ class UpdateRule:
         slots: Callable[[Any], tuple[str, ...]],
         step: Callable[..., tuple[Any, Mapping[str, Any]]],
         plain: Callable[[Any], bool] = lambda o: False,
+        by_sign: bool = False,
     ) -> None:
         self.declaration = OptimizerDeclaration(name, summary, source, options, self.build)
         self.name, self.options, self.step = name, options, step
-        self._slots, self._plain = slots, plain
+        self._slots, self._plain, self._by_sign = slots, plain, by_sign
         self.__doc__ = inspect.getdoc(inspect.getmodule(step))
         self.__name__, self.__module__ = name, step.__module__
         self.__signature__ = inspect.signature(options).replace(return_annotation="Optimizer")
@@ -148,7 +152,8 @@ class UpdateRule:
 
         rate = values.get("rate") if "rate" not in varies else None
         plain = not varies and self._plain(o)
-        return Optimizer(self.name, init, update, rate if plain else None, rate, None if varies else o)
+        options = None if varies else o
+        return Optimizer(self.name, init, update, rate if plain else None, rate, options, self._by_sign)
 
     def _at(self, key: str, value: Any, count: int) -> Any:
         """What an option is at a step: a schedule's value must be in the range of the option."""

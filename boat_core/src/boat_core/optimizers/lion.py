@@ -34,4 +34,12 @@ def step(o: Any, t: float, g: Any, y: Any, s: Any) -> tuple[Any, dict[str, Any]]
     return -o.rate * move, {"m": o.beta2 * s.m + (1 - o.beta2) * g}
 
 
-lion = UpdateRule("lion", "the sign of a momentum", "Chen et al., NeurIPS 2023, arXiv 2302.06675", Options, slots, step)
+lion = UpdateRule(
+    "lion",
+    "the sign of a momentum",
+    "Chen et al., NeurIPS 2023, arXiv 2302.06675",
+    Options,
+    slots,
+    step,
+    by_sign=True,
+)

@@ -55,4 +55,5 @@ rprop = UpdateRule(
     Options,
     slots,
     step,
+    by_sign=True,
 )

@@ -120,7 +120,7 @@ def chain(*parts: Optimizer) -> Optimizer:
             after.append(own)
         return g, tuple(after)
 
-    return Optimizer(name, init, update, rate=parts[-1].rate)
+    return Optimizer(name, init, update, rate=parts[-1].rate, by_sign=any(part.by_sign for part in parts))
 
 
 def masked(part: Optimizer, mask: Any, *, others: str) -> Optimizer:
@@ -158,7 +158,7 @@ def masked(part: Optimizer, mask: Any, *, others: str) -> Optimizer:
         other = arrays.zeros_like if others == "zero" else lambda leaf: leaf
         return structure.unflatten([next(rest) if one else other(leaf) for leaf, one in zip(leaves, own)]), state
 
-    return Optimizer(f"masked({part.name})", init, update)
+    return Optimizer(f"masked({part.name})", init, update, by_sign=part.by_sign)
 
 
 def _select(leaves: list[Any], chosen: list[bool]) -> list[Any]:
@@ -186,7 +186,7 @@ def accumulate(part: Optimizer, steps: int) -> Optimizer:
         updates, own = part.update(mean, state["part"], y)
         return updates, {"count": 0, "sum": zeros, "part": own}
 
-    return Optimizer(f"accumulate({part.name})", init, update)
+    return Optimizer(f"accumulate({part.name})", init, update, by_sign=part.by_sign)
 
 
 def _expect(part: Any, where: str) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..runtime import KernelWatch
     from .claims import Claim, KernelClaim
     from .conformance import check_solver
+    from .optimizers import check_optimizer
     from .suite import OperationSuite
 
 _LAZY = {
@@ -31,6 +32,7 @@ _LAZY = {
     "KernelClaim": ".claims",
     "KernelWatch": "..runtime",
     "OperationSuite": ".suite",
+    "check_optimizer": ".optimizers",
     "check_solver": ".conformance",
     "counting": "..autodiff.derivatives",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "assert_close",
     "assert_twice_differentiable",
     "central_differences",
+    "check_optimizer",
     "check_solver",
     "counting",
     "flat",
@@ -58,7 +61,7 @@ def __getattr__(name: str) -> Any:
     if not _LAZY[name].startswith(".."):  # before anybody imports it
         import pytest
 
-        pytest.register_assert_rewrite(f"{__name__}.conformance")
+        pytest.register_assert_rewrite(f"{__name__}.conformance", f"{__name__}.optimizers")
     value = getattr(import_module(_LAZY[name], __name__), name)
     globals()[name] = value
     return value
