@@ -10,7 +10,7 @@ The rules stand in the operations' own declarations (`needs`, `excludes`); nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, pairwise
 from typing import Any, TypeVar
 
@@ -99,6 +99,16 @@ class Composition:
         """The same, with the step sizes that were left to the lower optimizer filled in; raises `OptionError`."""
         filled = {n: fill_rates(o, f"options.{n}", rate, plain_rate) for n, o in self.options.items()}
         return replace(self, options=filled)
+
+    def own_options(self, entry: Registered) -> dict[str, Any]:
+        """The options of one of its operations, but for those that others of them set."""
+        by_others = {key for o in self.operations for key in o.operation.claims.get(entry.name, ())}
+        options = self.options[entry.name]
+        return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in by_others}
+
+    def done_by(self, entry: Registered) -> str:
+        """Which operation does its work: a base map with an adjoint of its own does the estimator's."""
+        return self.map[-1].name if self.own_adjoint and entry in self.approximate else entry.name
 
     def kernels(self, lower_optimizer: str) -> list[Kernel]:
         """The packs' kernels that it can use with that lower optimizer."""

@@ -39,6 +39,10 @@ class Held:
     iterates: int
     every: int = 1
 
+    def bytes(self, iterate: int, graph: int) -> int:
+        """What all of it takes, given the bytes of one of each: a graph is there while it is pulled back."""
+        return self.iterates * iterate + max(1, self.graphs) * graph
+
 
 @dataclass(frozen=True)
 class Memory:

@@ -277,7 +277,7 @@ class Solver:
             "graphs": held.graphs,
             "iterate_bytes": iterate,
             "graph_bytes": graph,
-            "bytes": held.iterates * iterate + max(1, held.graphs) * graph,
+            "bytes": held.bytes(iterate, graph),
         }
 
     def graph(

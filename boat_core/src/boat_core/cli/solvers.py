@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..composition import Composition, enumerate_solvers
@@ -80,9 +79,6 @@ def explain_config(arguments: argparse.Namespace) -> int:
 
 def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
     operation = entry.operation
-    by_others = {key for o in composition.operations for key in o.operation.claims.get(entry.name, ())}
-    options = {k: v for k, v in asdict(composition.options[entry.name]).items() if k not in by_others}
-    taken_over = composition.own_adjoint and entry in composition.approximate
     return {
         "name": entry.name,
         "stage": operation.stage,
@@ -91,8 +87,8 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
         "formula": operation.formula,
         "distribution": entry.distribution,
         "version": entry.version,
-        "options": options,
-        "done_by": composition.map[-1].name if taken_over else entry.name,
+        "options": composition.own_options(entry),
+        "done_by": composition.done_by(entry),
     }
 
 
@@ -102,7 +98,7 @@ def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
     given = [options for _, _, options in config.solver.optimizer_parts(level)]
     parts = [
         # What varies is shown as it stands in the configuration.
-        {"name": part.declaration.name, **{**vars(part.options), **{k: v for k, v in own.items() if is_mapping(v)}}}
+        {"name": part.declaration.name, **part.values, **{k: v for k, v in own.items() if is_mapping(v)}}
         for part, own in zip(parts_of(config, packs, level), given)
     ]
     return parts[0] if len(parts) == 1 else {"name": "chain", "parts": parts}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..files import plain
+from ..memory import Held
 
 if TYPE_CHECKING:
     from ..autodiff.pullback import Unrolled
@@ -111,8 +112,8 @@ class LowerSteps:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all that is held: at least one graph, while it is pulled back."""
-        return self.iterates * self.iterate_bytes + max(1, self.graphs) * self.graph_bytes
+        """Bytes of all that is held."""
+        return Held(self.graphs, self.iterates).bytes(self.iterate_bytes, self.graph_bytes)
 
 
 @dataclass(frozen=True)
@@ -347,9 +348,6 @@ def _lower_gradients(step: OuterStep) -> Sequence[Any]:
 
 def _stage(composition: Composition, entry: Registered, reports: Mapping[str, Mapping[str, Any]]) -> Stage:
     operation = entry.operation
-    by_others = {key for o in composition.operations for key in o.operation.claims.get(entry.name, ())}
-    options = _options(composition.options[entry.name])
-    taken_over = composition.own_adjoint and entry in composition.approximate
     return Stage(
         name=entry.name,
         stage=operation.stage,
@@ -358,8 +356,8 @@ def _stage(composition: Composition, entry: Registered, reports: Mapping[str, Ma
         formula=operation.formula,
         distribution=entry.distribution,
         version=entry.version,
-        options={key: value for key, value in options.items() if key not in by_others},
-        done_by=composition.map[-1].name if taken_over else entry.name,
+        options={key: _value(value) for key, value in composition.own_options(entry).items()},
+        done_by=composition.done_by(entry),
         carries=operation.init is not None,
         report=dict(reports.get(entry.name, {})),
     )

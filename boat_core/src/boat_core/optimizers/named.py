@@ -69,10 +69,14 @@ class Part:
         return optimizer
 
     @property
+    def values(self) -> dict[str, Any]:
+        """The options by name."""
+        return {field.name: getattr(self.options, field.name) for field in dataclasses.fields(self.options)}
+
+    @property
     def taken(self) -> dict[str, FromUpper]:
         """The options that are upper variables."""
-        values = {field.name: getattr(self.options, field.name) for field in dataclasses.fields(self.options)}
-        return {name: value for name, value in values.items() if isinstance(value, FromUpper)}
+        return {name: value for name, value in self.values.items() if isinstance(value, FromUpper)}
 
 
 def parts_of(config: Config, registry: Registry, level: str) -> list[Part]:
