@@ -60,20 +60,20 @@ def main(picture="ridge_diabetes.png", steps=300):
     X, X_test, t, t_test = train_test_split(X / X.std(0), t - t.mean(), test_size=0.33, random_state=0)
     grid = RidgeCV(np.logspace(-3, 4, 50), fit_intercept=False, cv=KFold(5), scoring="neg_mean_squared_error")
     chosen = np.full(X.shape[1], np.log(grid.fit(X, t).alpha_))
-    one, errors_one = learn(np.zeros(1), X, t, steps)
+    (_, errors_grid), (one, errors_one) = learn(chosen, X, t, 1), learn(np.zeros(1), X, t, steps)
     each, errors_each = learn(np.full(X.shape[1], one[0]), X, t, steps)
     found = {"RidgeCV's grid": chosen, "one penalty": np.full(X.shape[1], one[0]), "one for each feature": each}
     errors = {name: test_error(x, X, t, X_test, t_test) for name, x in found.items()}
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(errors_one + errors_each, label="one penalty, then one for each")
-    left.axhline(-grid.best_score_, color="grey", linestyle=":", label="RidgeCV's grid")
+    left.axhline(errors_grid[0], color="grey", linestyle=":", label="RidgeCV's grid")
     left.legend(title="squared error on held-out folds, by step")
     for name, x in found.items():
         right.plot(x, "o-", label=f"{name}: test error {errors[name]:.0f}")
     right.legend(title="log penalty of each feature")
     figure.savefig(picture)
-    return {"grid": -grid.best_score_, "one": errors_one[-1], "each": errors_each[-1], **errors}
+    return {"grid": errors_grid[0], "one": errors_one[-1], "each": errors_each[-1], **errors}
 
 
 if __name__ == "__main__":

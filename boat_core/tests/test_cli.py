@@ -163,7 +163,8 @@ def test_doctor(boat):
 
 
 LISTS = (
-    "ops list, ops list --json, ops show {name}, ops doctor, solvers, explain {config}, explain {config} --json, doctor"
+    "ops list, ops list --json, ops show {name}, ops doctor, optimizers list, optimizers show adam, solvers,"
+    " explain {config}, explain {config} --json, doctor"
 )
 
 
@@ -172,6 +173,7 @@ def test_no_list_imports_jittor(tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG.replace("map: [SUM]", "").replace("approximate: HALF", "method: RHG"))
     code = f"""
 import sys
+from boat_core import *  # as the plugin of a pack may
 from boat_core.cli import main
 from boat_core.registry import registry
 name = [*(e.name for e in registry().entries), "none"][0]

@@ -454,7 +454,7 @@ def test_the_condition_is_guarded():
 # The module
 
 
-class Ridge(boat.ImplicitModule):
+class Ridge(boat.ImplicitModule, nn.Module):
     linear_solver = SOLVERS["conjugate_gradient"]
 
     def __init__(self):
@@ -507,7 +507,7 @@ def test_a_module_that_is_adapted_again_holds_one_solution():
 
 
 def test_a_module_without_its_methods():
-    class Bare(boat.ImplicitModule):
+    class Bare(boat.ImplicitModule, nn.Module):
         def __init__(self):
             self.weight = array(np.zeros(N))
 
@@ -525,7 +525,7 @@ def test_a_module_without_its_methods():
 def test_a_network_as_a_module():
     """A linear layer in float32, trained by Jittor's own optimizer."""
 
-    class Net(boat.ImplicitModule):
+    class Net(boat.ImplicitModule, nn.Module):
         def __init__(self):
             self.layer = nn.Linear(N, 1)
 

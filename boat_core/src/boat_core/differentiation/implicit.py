@@ -19,7 +19,6 @@ from functools import update_wrapper
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optree
 
 from ..autodiff import arrays, derivatives
@@ -344,6 +343,8 @@ def _names(solver: Callable[..., Any]) -> list[str]:
 def _equal(mine: Any, theirs: Any) -> bool:
     if not arrays.is_array(theirs):
         return False
+    import numpy as np
+
     theirs = arrays.to_numpy(theirs)
     return mine.dtype == theirs.dtype and np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
 

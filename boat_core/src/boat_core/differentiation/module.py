@@ -1,6 +1,6 @@
 """A module whose parameters are the solution of a problem of their own, and differentiable as that.
 
-    class Ridge(boat.ImplicitModule):
+    class Ridge(boat.ImplicitModule, nn.Module):
         def __init__(self): self.linear = nn.Linear(64, 10)
         def execute(self, x): return self.linear(x)
         def objective(self, meta, x, t): return loss(self(x), t) + penalty(meta, self.linear.weight)
@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jittor import nn
-
 from ..errors import DeclarationError
 from ..modules import Places, call, parameters
 from .functional import grad
@@ -26,8 +24,8 @@ from .implicit import Implicit, ImplicitReport, custom_root
 from .linear.solver import LinearSolver
 
 
-class ImplicitModule(nn.Module):  # type: ignore[misc]
-    """Inherit it, and write `solve` and one of `objective` and `optimality`.
+class ImplicitModule:
+    """Inherit it before Jittor's `nn.Module`, and write `solve` and one of `objective` and `optimality`.
 
     `adapt(meta, *batch)` runs `solve`, and leaves parameters that are tied to the Jittor arrays in the pytree `meta`
     (and in `batch`): Jittor's `grad` of what the module makes of them is the implicit derivative, see
@@ -62,9 +60,11 @@ class ImplicitModule(nn.Module):  # type: ignore[misc]
         """Solve, and tie the parameters to `meta`.
 
         Raises:
-            DeclarationError: a method is missing.
+            DeclarationError: a method is missing, or `nn.Module` among the bases.
             NonFiniteError, StructureError, OperationError, DoubtfulError: as a solver under `custom_root` does.
         """
+        if not hasattr(self, "named_modules"):
+            raise DeclarationError(f"{type(self).__qualname__}: expected jittor.nn.Module among its bases")
         self.release()
         places, solver = Places(self), self._implicit()
         tied = solver(parameters(self), meta, *batch)
