@@ -187,6 +187,7 @@ def test_configurations_name_chains_schedules_and_upper_variables(tmp_path, caps
         ("rate", {"schedule": "cosine", "initial": 0.1}, "option 'steps' is required"),
         ("rate", {"upper": "o.rat"}, "no entry 'rat' in o; did you mean 'rate'?"),
         ("rate", {"upper": "o.rate"}, "sgd.rate: expected a number > 0"),
+        ("rate", {"upper": 3}, "upper: expected an entry of the upper variables, such as log_rate (got 3)"),
         ("rate", {"upper": "o.rate", "through": "expp"}, "through: expected one of identity, exp, sigmoid, softplus"),
         ("rate", {"upper": "o.rate", "thru": "exp"}, "unknown key; did you mean 'through'?"),
         ("rate", {"min": 0.1}, "rate: expected a number > 0, floating-point arrays"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import boat_core as boat
+from boat_core.autodiff import arrays
 from boat_core.testing import assert_close, central_differences
 
 
@@ -151,3 +152,15 @@ def test_clipping_by_the_norm_differentiates_at_zero_too(factor):
 def test_what_does_not_fit(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("size", [4, 1000])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (None, 1.0), (-1.0, None)])
+def test_a_bound_is_no_number_that_was_computed(bounds, value, size):
+    """What is clipped or projected keeps a NaN in sight, also where the kernel is vectorised."""
+    values = np.where(np.arange(size) == 1, value, np.linspace(-3, 3, size))
+    found = arrays.clamped(array(values), *bounds).numpy()
+    low, high = (-np.inf if bounds[0] is None else -1.0), (np.inf if bounds[1] is None else 1.0)
+    assert np.isnan(found[1])
+    assert_close(np.delete(found, 1), np.delete(np.clip(values, low, high), 1), 0)

@@ -47,7 +47,7 @@ def option(
     Without a default the option is required. An operation's step size with the default None is that of the lower
     optimizer: `lower_rate="any"` whichever optimizer it is, "plain" only where that is plain SGD (elsewhere the option
     is required). A number that `varies` may also be an array, or a pytree of them, or a function of the step (a
-    schedule): optimizers have such hyperparameters, see `boat_core.elementwise`.
+    schedule): optimizers have such hyperparameters, see `boat_core.UpdateRule`.
     """
     bounds = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     return dataclasses.field(

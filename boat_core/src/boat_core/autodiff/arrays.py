@@ -160,12 +160,17 @@ def float_kind(array: Any) -> bool:
 
 
 def clamped(array: Any, low: Any, high: Any) -> Any:
-    """Return the array with every entry inside [low, high]: numbers, arrays, or None for no bound."""
+    """Return the array with every entry inside [low, high]: numbers, arrays, or None for no bound.
+
+    A NaN stays one, and an infinity becomes one: a bound would pass for a number that was computed.
+    """
+    known = sign(array)
     if low is not None:
         array = jt.maximum(array, low if is_jittor(low) else constant(low, array))
     if high is not None:
         array = jt.minimum(array, high if is_jittor(high) else constant(high, array))
-    return array
+    # Times 1 or NaN, made so that fast-math can neither leave it out nor round by it.
+    return array * jt.round(known.abs() * constant(0.25, known) + constant(1.0, known))
 
 
 def all_finite(array: Any) -> bool:

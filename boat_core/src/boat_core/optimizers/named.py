@@ -130,6 +130,8 @@ def _value(value: Any, where: str, level: str) -> Any:
         raise OptionError(
             f"{where}: no option {next(iter(options))!r}{nearest(next(iter(options)), ('upper', 'through'))}"
         )
+    if not isinstance(path, (str, list)):
+        raise OptionError(f"{where}.upper: expected an entry of the upper variables, such as log_rate (got {path!r})")
     if through not in THROUGH:
         raise OptionError(f"{where}.through: expected one of {', '.join(THROUGH)} (got {through!r})")
     return FromUpper(tuple(path.split(".")) if isinstance(path, str) else tuple(path), through)
