@@ -27,8 +27,8 @@ from known_solutions import ManyMinima, Quadratic, Residual, Start, counterexamp
 from machine import machine
 
 import boat_core as boat
-from boat_core.composition import Composition, compose, enumerate_solvers
-from boat_core.registry import published_operations, registry
+from boat_core.plugins.composition import Composition, compose, enumerate_solvers
+from boat_core.plugins.registry import published_operations, registry
 from boat_core.testing import flat
 
 import jittor as jt  # isort: skip

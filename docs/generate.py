@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import boat_core
-from boat_core import cli, config, hookspecs
-from boat_core.options import describe_options
-from boat_core.registry import registry
+from boat_core import cli
+from boat_core.config import schema as config
+from boat_core.declare.options import describe_options
+from boat_core.plugins import hookspecs
+from boat_core.plugins.registry import registry
 
 ROOT = Path(__file__).parent.parent
 README, REFERENCE = ROOT / "README.md", ROOT / "docs" / "reference.md"

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from boat_core import operation, testing
+from boat_core import testing
+from boat_core.declare import operation
 
 try:
     import tomllib

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boat_core.composition import compose
-from boat_core.registry import registry
+from boat_core.plugins.composition import compose
+from boat_core.plugins.registry import registry
 from boat_core.testing import QuadraticCase, flat
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from boat_core.registry import registry
+from boat_core.plugins.registry import registry
 from boat_core.runtime import native
 from boat_core.runtime.cuda import find_toolkit
 

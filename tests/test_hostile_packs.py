@@ -63,8 +63,8 @@ def answers(tmp_path, program, written):
 @pytest.fixture(scope="module")
 def solvers():
     """How many solvers there are without any of these."""
-    from boat_core.composition import enumerate_solvers
-    from boat_core.registry import registry
+    from boat_core.plugins.composition import enumerate_solvers
+    from boat_core.plugins.registry import registry
 
     return sum(1 for _ in enumerate_solvers(registry()))
 

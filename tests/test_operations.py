@@ -11,8 +11,8 @@ import pytest
 
 import boat_core as boat
 from boat_core.cli import main
-from boat_core.composition import compose, enumerate_solvers
-from boat_core.registry import published_operations, registry
+from boat_core.plugins.composition import compose, enumerate_solvers
+from boat_core.plugins.registry import published_operations, registry
 from boat_core.runtime import native
 from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, conformance
 from boat_core.testing.claims import lower_steps

@@ -14,7 +14,7 @@ from pathlib import Path
 import jittor
 
 from boat_core import Alias, Cost, Excludes, Hypergradient, Operation, hookimpl, kernel, option
-from boat_core.trees import Vector
+from boat_core.autodiff.vectors import Vector
 
 BOAT_HOOK_API = 1
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
@@ -61,7 +61,7 @@ def boat_prblems():
 EXPECTED = (
     "it does not require boat-core",
     "it has no licence",
-    "flawed/plugin.py:7 uses boat_core.trees.Vector, which is not public",
+    "flawed/plugin.py:7 uses boat_core.autodiff.vectors.Vector, which is not public",
     "flawed/plugin.py:4 imports Jittor when it is imported",
     "it has no py.typed",
     "operation CHEAP: option 'size' is not explained",
@@ -138,12 +138,12 @@ def test_trace(configure, program, tmp_path):
         ("boat_first_order_operations", "boat-ops-fo", 1),
         ("boat_map_operations", "boat-ops-gm", 1),
         ("boat_approximate_operations", "boat-ops-na", 1),
-        ("boat_run_started", "boat_core.observers.metrics", 1),
+        ("boat_run_started", "boat_core.runs.observers.metrics", 1),
         ("GDA", "boat-ops-gm", 2),  # for the steps, and for the point at their end
         ("NGD", "boat-ops-gm", 3),
         ("CG", "boat-ops-na", 1),
-        ("boat_step_finished", "boat_core.observers.metrics", 1),
-        ("boat_run_finished", "boat_core.observers.metrics", 1),
+        ("boat_step_finished", "boat_core.runs.observers.metrics", 1),
+        ("boat_run_finished", "boat_core.runs.observers.metrics", 1),
     ]
     assert [call["gave"] for call in calls if call["what"] == "boat_map_operations"] == ["NGD, DM, GDA, DI"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["config.yaml", "toy.py"]

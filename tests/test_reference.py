@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from boat_core import cli
+from boat_core.declare.options import describe_options
 from boat_core.inspection.sources import private_names
-from boat_core.options import describe_options
-from boat_core.registry import registry
+from boat_core.plugins.registry import registry
 
 ROOT = Path(__file__).parent.parent
 AUTHORS = (ROOT / "docs" / "authors.md").read_text("utf8")
@@ -89,17 +89,18 @@ def test_private_names_are_found(tmp_path):
     """In every way in which they can be used."""
     (tmp_path / "pack.py").write_text(
         "import boat_core as boat, boat_core.runtime, boat_core.testing\n"
-        "from boat_core import Cost, registry\n"
-        "from boat_core.trees import Vector\n"
+        "from boat_core import Cost\n"
+        "from boat_core.plugins import registry\n"
+        "from boat_core.autodiff.vectors import Vector\n"
         "from boat_core.testing import Claim, conformance\n"
-        "boat.Solver, boat.trees, boat_core.testing.Claim\n",
+        "boat.Solver, boat.autodiff.vectors, boat_core.testing.Claim\n",
         "utf8",
     )
     found = {place.what for place in private_names(tmp_path)}
     assert found == {
         "boat_core.runtime",
-        "boat_core.registry",
-        "boat_core.trees.Vector",
+        "boat_core.plugins.registry",
+        "boat_core.autodiff.vectors.Vector",
         "boat_core.testing.conformance",
-        "boat_core.trees",
+        "boat_core.autodiff.vectors",
     }

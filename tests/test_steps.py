@@ -10,9 +10,9 @@ import pytest
 
 import boat_core as boat
 from boat_core.autodiff import derivatives
-from boat_core.autodiff.pullback import float_leaves
-from boat_core.kernels import kernels_allowed
-from boat_core.lower_step import LowerStep
+from boat_core.autodiff.kernels import kernels_allowed
+from boat_core.autodiff.unrolled import float_leaves
+from boat_core.bilevel.lower_step import LowerStep
 from boat_core.testing import assert_close, network_problem
 from boat_ops_gm.kernels import STEPS
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import boat_core as boat
+from boat_core.declare.options import describe_options
 from boat_core.optimizers import RULES
-from boat_core.options import describe_options
 
 import jittor as jt  # isort: skip
 import numpy as np

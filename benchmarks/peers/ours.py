@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import boat_core as boat
-from boat_core.runtime.kernels import KernelWatch
+from boat_core.runtime.kernel_watch import KernelWatch
 
 import jittor as jt  # isort: skip
 import numpy as np

@@ -8,8 +8,8 @@ from importlib import import_module
 import pytest
 
 from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
-from boat_core.discovery import load_registry
-from boat_core.registry import Registered, Registry
+from boat_core.plugins.discovery import load_registry
+from boat_core.plugins.registry import Registered, Registry
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
 
@@ -95,12 +95,12 @@ def toys() -> Registry:
 def only_toys_installed(toys, monkeypatch) -> Registry:
     """The toy operations are what the command and runs find."""
     users = [
-        "boat_core.run",
+        "boat_core.runs.run",
         "boat_core.cli.ops",
         "boat_core.cli.packs",
         "boat_core.cli.solvers",
         "boat_core.cli.problem",
-        "boat_core.registry",
+        "boat_core.plugins.registry",
     ]
     for module in [import_module(name) for name in users]:  # all imported before one is changed
         if hasattr(module, "registry"):

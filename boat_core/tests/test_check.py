@@ -6,7 +6,7 @@ import jittor as jt
 import numpy as np
 
 import boat_core as boat
-from boat_core.check import check_problem
+from boat_core.bilevel.gradcheck import check_problem
 from boat_core.testing import network_problem
 
 

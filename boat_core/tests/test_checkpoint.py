@@ -9,8 +9,8 @@ import numpy as np
 import optree
 import pytest
 
-from boat_core import checkpoint
 from boat_core.errors import RunError
+from boat_core.runs import checkpoint
 
 STATE = {
     "arrays": [np.arange(6, dtype="int16").reshape(2, 3), np.asfortranarray(np.eye(3)), np.zeros((0, 2), "float32")],

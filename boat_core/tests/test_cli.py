@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from boat_core import cli
-from boat_core.registry import BrokenPack
+from boat_core.plugins.registry import BrokenPack
 
 CONFIG = """\
 problem: module:make
@@ -134,7 +134,7 @@ def test_help_and_version(boat):
 
 
 def test_warnings_are_one_line(boat, monkeypatch):
-    from boat_core.discovery import load_registry
+    from boat_core.plugins.discovery import load_registry
 
     class EntryPoint:
         name, dist, module = "pack", None, "absent"
@@ -175,7 +175,7 @@ def test_no_list_imports_jittor(tmp_path):
 import sys
 from boat_core import *  # as the plugin of a pack may
 from boat_core.cli import main
-from boat_core.registry import registry
+from boat_core.plugins.registry import registry
 name = [*(e.name for e in registry().entries), "none"][0]
 for line in {LISTS!r}.split(", "):
     main(line.format(name=name, config={str(tmp_path / "config.yaml")!r}).split())

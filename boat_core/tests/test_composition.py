@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from boat_core import Alias, CompositionError, Cost
-from boat_core.composition import compose, enumerate_solvers
-from boat_core.operation import undeclared
+from boat_core.declare.operation import undeclared
+from boat_core.plugins.composition import compose, enumerate_solvers
 
 
 def test_order_and_defaults(toys):
@@ -46,7 +46,7 @@ def test_refusals(toys, chains, message):
 
 def test_two_operations_that_claim_the_start_are_refused(toys):
     from boat_core import Operation, sgd
-    from boat_core.registry import Registered
+    from boat_core.plugins.registry import Registered
 
     text = {"stage": "map", "role": "modifier", "summary": "s", "formula": "f", "source": "t"}
     for name in ("ONE", "TWO"):

@@ -7,10 +7,10 @@ import json
 import pytest
 import yaml
 
-from boat_core.build import build_composition, build_problem
-from boat_core.config import read_config
+from boat_core.config.build import build_composition, build_problem
+from boat_core.config.optimizers import parts_of
+from boat_core.config.schema import read_config
 from boat_core.errors import ConfigError
-from boat_core.optimizers.named import parts_of
 
 GOOD = """\
 problem: module:make

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from boat_core import Cost, Hypergradient, Operation, kernel, option
-from boat_core.registry import Registered
+from boat_core.plugins.registry import Registered
 from boat_core.testing import Claim, KernelClaim, claims, conformance, network_problem
 
 ETA = 0.3

@@ -12,9 +12,9 @@ import pytest
 
 import boat_core as boat
 from boat_core import cli
+from boat_core.bilevel.graph import Leaf, spans
 from boat_core.drawing.sheet import shortened, width_of, wrapped
-from boat_core.drawing.structure import Leaf, spans
-from boat_core.registry import Registered
+from boat_core.plugins.registry import Registered
 from boat_core.testing import network_problem
 
 STEPS = 5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import boat_core as boat
-from boat_core.kernels import differentiated, kernels_allowed
+from boat_core.autodiff.kernels import differentiated, kernels_allowed
 from boat_core.runtime import native
 from boat_core.testing import assert_close
 

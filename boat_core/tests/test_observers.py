@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from boat_core import ObserverDeclaration, cli, hookimpl, option
-from boat_core.config import read_config
+from boat_core.config.schema import read_config
 from boat_core.errors import ConfigError, DeclarationError
-from boat_core.observers.curves import step_curves
-from boat_core.registry import Declared
-from boat_core.run import run
+from boat_core.plugins.registry import Declared
+from boat_core.runs.observers.curves import step_curves
+from boat_core.runs.run import run
 
 PROBLEM = """\
 import numpy as np
@@ -287,7 +287,7 @@ def test_no_library_is_imported_before_its_observer_is_built(tmp_path):
 import sys
 import boat_core
 from boat_core import cli
-from boat_core.registry import registry
+from boat_core.plugins.registry import registry
 assert cli.main(["ops", "list"]) == 0
 assert not {"tensorboardX", "tensorboard", "mlflow"} & sys.modules.keys()
 declared = registry().observer("tensorboard").declaration

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from jittor import nn
 
-from boat_core.autodiff import derivatives, routes
+from boat_core.autodiff import derivatives
+from boat_core.autodiff import routing as routes
 from boat_core.autodiff.guard import guarding
-from boat_core.autodiff.routes import inside_objective
+from boat_core.autodiff.routing import inside_objective
 from boat_core.runtime import native
 from boat_core.testing import assert_close
 

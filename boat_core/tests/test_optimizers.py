@@ -15,8 +15,8 @@ import pytest
 from optree import tree_map
 
 import boat_core as boat
+from boat_core.declare.options import describe_options
 from boat_core.optimizers import RULES
-from boat_core.options import describe_options
 from boat_core.testing import assert_close, assert_twice_differentiable, check_optimizer, flat
 
 REFERENCES = json.loads(Path(__file__).with_name("optimizer_references.json").read_text("utf-8"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from boat_core import OptionError, option
-from boat_core.options import describe_options, read_options
+from boat_core.declare.options import describe_options, read_options
 
 
 @dataclass(frozen=True)

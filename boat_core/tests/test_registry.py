@@ -8,9 +8,9 @@ import pytest
 
 import boat_core
 from boat_core import CompositionError, Operation, hookimpl
-from boat_core.composition import compose
-from boat_core.discovery import load_registry
-from boat_core.registry import PackWarning
+from boat_core.plugins.composition import compose
+from boat_core.plugins.discovery import load_registry
+from boat_core.plugins.registry import PackWarning
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
 

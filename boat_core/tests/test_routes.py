@@ -6,7 +6,7 @@ import jittor as jt
 import numpy as np
 import pytest
 
-from boat_core.autodiff.routes import inside_objective
+from boat_core.autodiff.routing import inside_objective
 
 NUMBERS = np.array([1.1, -2.3, 0.7])
 CASES = {

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from boat_core import cli, hookimpl
-from boat_core.config import read_config
-from boat_core.observers.progress import Progress
-from boat_core.results import RunWarning
-from boat_core.run import run
+from boat_core.config.schema import read_config
+from boat_core.runs.artifacts import RunWarning
+from boat_core.runs.observers.progress import Progress
+from boat_core.runs.run import run
 
 PROBLEM = '''\
 """min over x of |y - 1|^2 + |x|^2 with y near x + noise."""
@@ -299,7 +299,7 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
     from dataclasses import dataclass
 
     from boat_core import ProblemDeclaration, option
-    from boat_core.registry import Declared
+    from boat_core.plugins.registry import Declared
     from boat_core.testing import QuadraticCase
 
     @dataclass(frozen=True)
@@ -325,7 +325,7 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
 
 
 def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_installed, monkeypatch):
-    from boat_core.build import build_solver
+    from boat_core.config.build import build_solver
 
     settings = {
         "start": "cold",
@@ -337,7 +337,7 @@ def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_instal
     }
     config = read_config("config.yaml", [f"solver.{key}={value}" for key, value in settings.items()])
     taken = {}
-    monkeypatch.setattr("boat_core.solver.Solver", lambda problem, **given: taken.update(given))
+    monkeypatch.setattr("boat_core.bilevel.solver.Solver", lambda problem, **given: taken.update(given))
     build_solver(config, only_toys_installed, None)
     assert {key: taken[key] for key in settings} == settings
     assert taken["map"] == ["STEP"]
@@ -347,7 +347,7 @@ def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_instal
 def test_batches_depend_on_seed_and_step_alone():
     from types import SimpleNamespace
 
-    from boat_core.run import draw_batches
+    from boat_core.runs.run import draw_batches
 
     problem = SimpleNamespace(batches=lambda k, rng: (k, rng.random()))
     drawn = {(seed, k): draw_batches(problem, seed, k) for seed in (0, 1) for k in (0, 1)}

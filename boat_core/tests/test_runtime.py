@@ -13,17 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from boat_core.runtime import (
-    KernelWatch,
-    RuntimeSetupError,
-    compilation,
-    cuda,
-    machine,
-    onednn,
-    plan,
-    preparation,
-)
-from boat_core.runtime.kernels import readable_name
+from boat_core.runtime import KernelWatch, RuntimeSetupError, compilation, cuda, machine, onednn, plan, preparation
+from boat_core.runtime.kernel_watch import readable_name
 from boat_core.runtime.progress import Progress, parse_progress
 from boat_core.runtime.variables import apply, user_value
 
@@ -469,7 +460,7 @@ def products(dtype):
     return u.numpy().tolist() + v.numpy().ravel().tolist()
 print(products("float32") == products("float64") == [1.5, 3.0, 3.0, 6.0])
 import boat_core
-from boat_core.trees import Vector
+from boat_core.autodiff.vectors import Vector
 try:
     Vector.of(np.ones(2), "upper")
 except boat_core.BoatError as error:

@@ -204,7 +204,7 @@ def test_a_nan_in_a_methods_own_state_is_no_secret(toys, state):
 
 
 def test_a_learned_start_keeps_its_optimizers_state(toys):
-    from boat_core.registry import Registered
+    from boat_core.plugins.registry import Registered
 
     learns = boat.Operation(
         name="LEARN",

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from boat_core import discovery
-from boat_core.registry import PackWarning
-from boat_core.timelimit import TookTooLong, time_limit
+from boat_core._util.timelimit import TookTooLong, time_limit
+from boat_core.plugins import discovery
+from boat_core.plugins.registry import PackWarning
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_it_interrupts_and_gives_the_alarm_back(alarm):
 
 
 def test_code_that_catches_everything_is_interrupted_again(alarm, monkeypatch):
-    monkeypatch.setattr("boat_core.timelimit._AGAIN", 0.0625)
+    monkeypatch.setattr("boat_core._util.timelimit._AGAIN", 0.0625)
     interrupted = []
 
     def stubborn():

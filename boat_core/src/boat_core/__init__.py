@@ -21,26 +21,24 @@ _HOMES = {
         " ObjectiveError"
         " OperationError OptionError RunError SecondOrderError SecondOrderWarning StructureError"
     ),
-    "options": "NoOptions option",
-    "operation": "Alias Cost Excludes Needs Operation Work",
-    "declarations": "ObserverDeclaration OptimizerDeclaration ProblemDeclaration",
-    "hookspecs": "HOOK_API hookimpl",
-    "problem": "PerStep Problem Tasks",
-    "solver": "Solver",
-    "registry": "PackWarning",
-    "report": "HypergradientResult Report StepResult",
-    "drawing.structure": "HypergradientGraph",
+    "declare.options": "NoOptions option",
+    "declare.operation": "Alias Cost Excludes Needs Operation Work",
+    "declare.named": "ObserverDeclaration OptimizerDeclaration ProblemDeclaration",
+    "plugins.hookspecs": "HOOK_API hookimpl",
+    "bilevel.problem": "PerStep Problem Tasks",
+    "bilevel.solver": "Solver",
+    "plugins.registry": "PackWarning",
+    "bilevel.report": "HypergradientResult Report StepResult",
+    "bilevel.graph": "HypergradientGraph",
     "drawing.picture": "draw",
-    "trajectory": "Hypergradient Point Trajectory",
-    "first_order": "Descent FirstOrderStep",
-    "adjoint": "Iteration MapStep",
-    "kernels": "Kernel kernel",
-    "lower_step": "FusedStep",
-    "bilevel": "Bilevel",
-    "trees": "Vector dot gradient gradients norm",
+    "bilevel.trajectory": "Hypergradient Point Trajectory",
+    "bilevel.roles": "Descent FirstOrderStep Iteration MapStep",
+    "autodiff.kernels": "FusedStep Kernel kernel",
+    "bilevel.objectives": "Bilevel",
+    "autodiff.vectors": "Vector dot gradient gradients norm",
     "autodiff.arrays": "scaled",
     "autodiff.guard": "twice_differentiable",
-    "modules": "call load parameters",
+    "autodiff.modules": "call load parameters",
     "optimizers.base": "Optimizer UpdateRule apply_updates",
     "optimizers.sgd": "sgd",
     "optimizers.adam": "adam",
@@ -61,7 +59,7 @@ _HOMES = {
     ),
     "optimizers.wrappers": "MetaOptimizer ModuleOptimizer",
     "differentiation.functional": "grad stop_gradient value_and_grad",
-    "differentiation.linear.solver": "LinearSolve LinearSolver",
+    "differentiation.linear.base": "LinearSolve LinearSolver",
     "differentiation.linear.cg": "cg_step conjugate_gradient",
     "differentiation.linear.normal": "normal_cg",
     "differentiation.linear.bicgstab": "bicgstab",
@@ -78,25 +76,34 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from .adjoint import Iteration, MapStep
     from .autodiff.arrays import scaled
     from .autodiff.guard import twice_differentiable
-    from .bilevel import Bilevel
-    from .declarations import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+    from .autodiff.kernels import FusedStep, Kernel, kernel
+    from .autodiff.modules import call, load, parameters
+    from .autodiff.vectors import Vector, dot, gradient, gradients, norm
+    from .bilevel.graph import HypergradientGraph
+    from .bilevel.objectives import Bilevel
+    from .bilevel.problem import PerStep, Problem, Tasks
+    from .bilevel.report import HypergradientResult, Report, StepResult
+    from .bilevel.roles import Descent, FirstOrderStep, Iteration, MapStep
+    from .bilevel.solver import Solver
+    from .bilevel.trajectory import Hypergradient, Point, Trajectory
+    from .declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+    from .declare.operation import Alias, Cost, Excludes, Needs, Operation, Work
+    from .declare.options import NoOptions, option
     from .differentiation.explicit import Unrolling, unroll
     from .differentiation.functional import grad, stop_gradient, value_and_grad
     from .differentiation.implicit import custom_fixed_point, custom_root
+    from .differentiation.linear.base import LinearSolve, LinearSolver
     from .differentiation.linear.bicgstab import bicgstab
     from .differentiation.linear.cg import cg_step, conjugate_gradient
     from .differentiation.linear.direct import direct
     from .differentiation.linear.gmres import gmres
     from .differentiation.linear.neumann import neumann, neumann_term
     from .differentiation.linear.normal import normal_cg
-    from .differentiation.linear.solver import LinearSolve, LinearSolver
     from .differentiation.module import ImplicitModule
     from .differentiation.zero_order import es_grad, smoothed_gradient
     from .drawing.picture import draw
-    from .drawing.structure import HypergradientGraph
     from .errors import (
         BoatError,
         CompositionError,
@@ -113,12 +120,6 @@ if TYPE_CHECKING:
         SecondOrderWarning,
         StructureError,
     )
-    from .first_order import Descent, FirstOrderStep
-    from .hookspecs import HOOK_API, hookimpl
-    from .kernels import Kernel, kernel
-    from .lower_step import FusedStep
-    from .modules import call, load, parameters
-    from .operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .optimizers.adadelta import adadelta
     from .optimizers.adagrad import adagrad
     from .optimizers.adam import adam
@@ -141,27 +142,14 @@ if TYPE_CHECKING:
         warmup_schedule,
     )
     from .optimizers.sgd import sgd
-    from .optimizers.transforms import (
-        accumulate,
-        add_weight_decay,
-        chain,
-        clip_by_norm,
-        clip_by_value,
-        masked,
-        scale,
-    )
+    from .optimizers.transforms import accumulate, add_weight_decay, chain, clip_by_norm, clip_by_value, masked, scale
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
-    from .options import NoOptions, option
-    from .problem import PerStep, Problem, Tasks
-    from .registry import PackWarning
-    from .report import HypergradientResult, Report, StepResult
-    from .solver import Solver
-    from .trajectory import Hypergradient, Point, Trajectory
-    from .trees import Vector, dot, gradient, gradients, norm
+    from .plugins.hookspecs import HOOK_API, hookimpl
+    from .plugins.registry import PackWarning
 
 
 def _install_routes() -> None:
-    from .autodiff.routes import install
+    from .autodiff.routing import install
 
     install()  # before `from jittor.nn import …` can take a name as it was
 

@@ -222,7 +222,7 @@ def _report(name: str, why: str, caller: FrameType) -> None:
         raise SecondOrderError(message)
     level = 3  # the caller; then outwards to the user's own line
     for frame in _frames(caller):
-        if not str(frame.f_globals.get("__name__")).startswith(("jittor", "boat_core.modules", "boat_core.autodiff.")):
+        if not str(frame.f_globals.get("__name__")).startswith(("jittor", "boat_core.autodiff.")):
             break
         level += 1
     warnings.warn(message, SecondOrderWarning, stacklevel=level)

@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..discovery import limited_imports
 from ..errors import BoatError, nearest
+from ..plugins.discovery import limited_imports
 
 
 class _UsageError(BoatError):
@@ -137,7 +137,7 @@ def _show_warnings() -> None:
             show(message, category, *where, **more)
 
     warnings.showwarning = show_ours
-    from ..registry import PackWarning
+    from ..plugins.registry import PackWarning
 
     warnings.simplefilter("always", PackWarning)
     # Jittor's import switches denormal numbers off, and numpy remarks on that.

@@ -45,7 +45,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def _pack_kernels(core: str | None) -> dict[str, dict[str, str]]:
     """Of every pack its kernels, and whether each has been compiled here."""
-    from ..registry import registry
+    from ..plugins.registry import registry
     from ..runtime import native
 
     rows: dict[str, dict[str, str]] = {}
@@ -63,14 +63,14 @@ def _warm(config_path: str) -> dict[str, Any]:
 
     begin = perf_counter()
     if config_path:
-        from ..config import read_config
+        from ..config.schema import read_config
 
         config = read_config(config_path, [])
         step = _first_step(config)
         device = config.run.device
     else:
         step, device = None, "auto"
-    from ..registry import registry
+    from ..plugins.registry import registry
     from ..runtime import KernelWatch, native, prepare, select_device
 
     prepare(device)
@@ -89,9 +89,9 @@ def _warm(config_path: str) -> dict[str, Any]:
 
 
 def _first_step(config: Any) -> Callable[[], Any]:
-    from ..build import build_problem, build_solver, check
-    from ..registry import registry
-    from ..run import draw_batches
+    from ..config.build import build_problem, build_solver, check
+    from ..plugins.registry import registry
+    from ..runs.run import draw_batches
 
     packs = registry()
     check(config, packs)

@@ -24,10 +24,10 @@ def add_parsers(verbs: Any) -> None:
 
 
 def draw_config(arguments: argparse.Namespace) -> int:
-    from ..build import build_problem, build_solver, check
-    from ..config import read_config
+    from ..config.build import build_problem, build_solver, check
+    from ..config.schema import read_config
     from ..drawing.picture import draw
-    from ..registry import registry
+    from ..plugins.registry import registry
 
     packs = registry()
     config = read_config(arguments.config, arguments.overrides)
@@ -37,7 +37,7 @@ def draw_config(arguments: argparse.Namespace) -> int:
 
     prepare(config.run.device)
     select_device()
-    from ..run import draw_batches
+    from ..runs.run import draw_batches
 
     solver = build_solver(config, packs, build_problem(config, packs))
     graph = solver.graph(**draw_batches(solver.problem, config.run.seed, 0))

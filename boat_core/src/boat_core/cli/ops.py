@@ -8,12 +8,12 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from ..composition import enumerate_solvers
+from .._util.text import count
+from ..declare.operation import ROLES, Alias
+from ..declare.options import describe_options
 from ..errors import CompositionError
-from ..operation import ROLES, Alias
-from ..options import describe_options
-from ..registry import Registered, Registry, published_operations, registry
-from ..words import count
+from ..plugins.composition import enumerate_solvers
+from ..plugins.registry import Registered, Registry, published_operations, registry
 from . import Parser, add_verb
 from . import packs as pack_verbs
 from .output import print_facts, print_json, print_options, print_table

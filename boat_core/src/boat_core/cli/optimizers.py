@@ -6,9 +6,9 @@ import argparse
 import inspect
 from typing import Any
 
+from ..declare.options import describe_options
 from ..errors import ConfigError, nearest
-from ..options import describe_options
-from ..registry import Declared, Registry, registry
+from ..plugins.registry import Declared, Registry, registry
 from . import Parser, add_verb
 from .output import print_facts, print_json, print_options, print_table
 

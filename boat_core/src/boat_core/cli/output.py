@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from ..files import json_text
+from .._util.atomic import json_text
 
 
 def print_json(value: Any) -> None:

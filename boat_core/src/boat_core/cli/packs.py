@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._util.text import count
 from ..errors import BoatError, nearest
-from ..registry import BrokenPack, Registered, Registry, registry
-from ..words import count
+from ..plugins.registry import BrokenPack, Registered, Registry, registry
 from . import add_config, add_verb
 from .output import print_facts, print_json, print_table
 
@@ -70,8 +70,8 @@ def _tried(packs: Registry) -> Iterator[Finding]:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    from ..discovery import find_entry_points
     from ..inspection.finding import Finding
+    from ..plugins.discovery import find_entry_points
 
     packs, unreadable = registry(), list[BrokenPack]()
     found = find_entry_points(unreadable.append)
@@ -94,7 +94,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def _names(point: Any) -> tuple[str, ...]:
-    from ..discovery import identity
+    from ..plugins.discovery import identity
 
     return identity(point.dist)[0], point.module.split(".")[0], point.name
 
@@ -104,10 +104,10 @@ def _is_called(names: tuple[str, ...], name: str | None) -> bool:
 
 
 def _findings(points: Iterable[Any], packs: Registry, quick: bool) -> Iterator[Finding]:
-    from ..discovery import identity
     from ..inspection import pack as looked_at
     from ..inspection.finding import Finding
     from ..inspection.standing import conflicts, uncompiled
+    from ..plugins.discovery import identity
 
     chosen = {identity(point.dist)[0] for point in points}
     for point in points:
@@ -164,8 +164,8 @@ def new(arguments: argparse.Namespace) -> int:
 
 
 def trace(arguments: argparse.Namespace) -> int:
-    from ..config import read_config
-    from ..trace import trace_run
+    from ..config.schema import read_config
+    from ..runs.trace import trace_run
 
     rows = trace_run(read_config(arguments.config, arguments.overrides), registry())
     if arguments.json:

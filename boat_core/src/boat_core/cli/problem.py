@@ -15,9 +15,9 @@ def add_parsers(verbs: Any) -> None:
 
 
 def check_derivatives(arguments: argparse.Namespace) -> int:
-    from ..build import build_problem, check
-    from ..config import read_config
-    from ..registry import registry
+    from ..config.build import build_problem, check
+    from ..config.schema import read_config
+    from ..plugins.registry import registry
 
     packs = registry()
     config = read_config(arguments.config, arguments.overrides)
@@ -26,8 +26,8 @@ def check_derivatives(arguments: argparse.Namespace) -> int:
 
     prepare(config.run.device)
     select_device()
-    from ..check import check_problem
-    from ..run import draw_batches
+    from ..bilevel.gradcheck import check_problem
+    from ..runs.run import draw_batches
 
     problem = build_problem(config, packs)
     drawn = draw_batches(problem, config.run.seed, 0)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..files import json_text
-from ..hookspecs import hookimpl
+from .._util.atomic import json_text
+from ..plugins.hookspecs import hookimpl
 from . import add_config, add_verb
 from .output import print_facts
 
@@ -21,10 +21,10 @@ def add_parsers(verbs: Any) -> None:
 
 
 def run_config(arguments: argparse.Namespace) -> int:
-    from ..config import read_config
-    from ..observers.progress import Progress
-    from ..resume import CONFIG_NAME
-    from ..run import run
+    from ..config.schema import read_config
+    from ..runs.observers.progress import Progress
+    from ..runs.resume import CONFIG_NAME
+    from ..runs.run import run
 
     if arguments.config is None and arguments.resume is None:
         arguments.parser.error("expected a CONFIG, or --resume FOLDER")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..composition import Composition, enumerate_solvers
-from ..memory import Memory, read_bytes
-from ..registry import Registered, Registry, registry
-from ..source import is_mapping
-from ..words import bytes_text, count
+from .._util.text import bytes_text, count
+from ..autodiff.memory import Memory, read_bytes
+from ..config.source import is_mapping
+from ..plugins.composition import Composition, enumerate_solvers
+from ..plugins.registry import Registered, Registry, registry
 from . import add_config, add_verb
 from .output import print_facts, print_json
 
 if TYPE_CHECKING:
-    from ..config import Config, SolverConfig
+    from ..config.schema import Config, SolverConfig
 
 
 def add_parsers(verbs: Any) -> None:
@@ -45,8 +45,8 @@ def list_solvers(arguments: argparse.Namespace) -> int:
 
 
 def explain_config(arguments: argparse.Namespace) -> int:
-    from ..build import check
-    from ..config import read_config
+    from ..config.build import check
+    from ..config.schema import read_config
 
     packs = registry()
     config = read_config(arguments.config, arguments.overrides)
@@ -93,7 +93,7 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
 
 
 def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
-    from ..optimizers.named import parts_of
+    from ..config.optimizers import parts_of
 
     given = [options for _, _, options in config.solver.optimizer_parts(level)]
     parts = [
@@ -119,12 +119,12 @@ def _sizes(config: Config, packs: Registry, facts: dict[str, Any]) -> None:
     """Build the problem, compute one lower step, and add to the facts what that shows of memory."""
     import optree
 
-    from ..build import build_problem, build_solver
+    from ..config.build import build_problem, build_solver
     from ..runtime import prepare, select_device
 
     prepare(config.run.device)
     select_device()
-    from ..run import draw_batches
+    from ..runs.run import draw_batches
 
     solver = build_solver(config, packs, build_problem(config, packs))
     drawn = draw_batches(solver.problem, config.run.seed, 0)

@@ -16,13 +16,13 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.custom import tied
+from ..autodiff.custom_vjp import tied
 from ..autodiff.guard import guarding
-from ..autodiff.pullback import Unrolled, cut, differentiable, float_leaves
-from ..autodiff.routes import inside_objective
+from ..autodiff.memory import DEFAULT_ALLOWED, Memory
+from ..autodiff.routing import inside_objective
+from ..autodiff.unrolled import Unrolled, cut, differentiable, float_leaves
+from ..autodiff.vectors import path_text
 from ..errors import NonFiniteError, OptionError, StructureError
-from ..memory import DEFAULT_ALLOWED, Memory
-from ..trees import path_text
 
 
 def unroll(
@@ -130,7 +130,7 @@ class _Next(list[Any]):
 
 
 class _Whole:
-    """A step as `boat_core.autodiff.pullback.Step` takes it: all of Φ is in the direction."""
+    """A step as `boat_core.autodiff.unrolled.Step` takes it: all of Φ is in the direction."""
 
     def __init__(self, step: Callable[[int, Any, Any], Any], guard: str) -> None:
         self._step, self._guard = step, guard

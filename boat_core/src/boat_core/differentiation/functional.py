@@ -8,10 +8,10 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
+from ..autodiff.evaluation import with_derivatives
 from ..autodiff.guard import guarding
-from ..autodiff.modes import with_derivatives
-from ..autodiff.pullback import detached, differentiable
-from ..autodiff.routes import inside_objective
+from ..autodiff.routing import inside_objective
+from ..autodiff.unrolled import detached, differentiable
 from ..errors import ObjectiveError, StructureError
 
 

@@ -22,24 +22,17 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.custom import tied
+from ..autodiff.custom_vjp import tied
+from ..autodiff.evaluation import with_derivatives
 from ..autodiff.guard import MODES, guarding
-from ..autodiff.modes import with_derivatives
-from ..autodiff.pullback import differentiable
-from ..autodiff.routes import inside_objective
-from ..errors import (
-    DoubtfulError,
-    DoubtfulWarning,
-    NonFiniteError,
-    OperationError,
-    OptionError,
-    StructureError,
-)
-from ..kernels import differentiated
-from ..options import option, read_options
-from ..trees import Vector, first_nonfinite, norm, path_text
+from ..autodiff.kernels import differentiated
+from ..autodiff.routing import inside_objective
+from ..autodiff.unrolled import differentiable
+from ..autodiff.vectors import Vector, first_nonfinite, norm, path_text
+from ..declare.options import option, read_options
+from ..errors import DoubtfulError, DoubtfulWarning, NonFiniteError, OperationError, OptionError, StructureError
+from .linear.base import LinearSolve, LinearSolver
 from .linear.gmres import gmres
-from .linear.solver import LinearSolve, LinearSolver
 
 
 @dataclass(frozen=True)

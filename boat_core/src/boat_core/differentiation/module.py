@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..autodiff.modules import Places, call, parameters
 from ..errors import DeclarationError
-from ..modules import Places, call, parameters
 from .functional import grad
 from .implicit import Implicit, ImplicitReport, custom_root
-from .linear.solver import LinearSolver
+from .linear.base import LinearSolver
 
 
 class ImplicitModule:

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.custom import tied
+from ..autodiff.custom_vjp import tied
 from ..autodiff.guard import guarding
-from ..autodiff.routes import inside_objective
+from ..autodiff.kernels import differentiated
+from ..autodiff.routing import inside_objective
+from ..autodiff.vectors import Vector, path_text
+from ..declare.options import option, read_options
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
-from ..kernels import differentiated
-from ..options import option, read_options
-from ..trees import Vector, path_text
 
 if TYPE_CHECKING:
     import numpy as np

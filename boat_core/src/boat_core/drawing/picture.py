@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._util.text import bytes_text, count
+from ..bilevel.graph import HypergradientGraph, Spans, Stage
 from ..errors import OptionError
-from ..words import bytes_text, count
 from .sheet import (
     BACK,
     GRAPH,
@@ -30,12 +31,11 @@ from .sheet import (
     titled,
     wrapped,
 )
-from .structure import HypergradientGraph, Spans, Stage
 from .trajectory import MARGIN, STARTS, WIDTH, Columns, draw_steps, figure, summary
 
 if TYPE_CHECKING:
-    from ..problem import TasksLike
-    from ..solver import Solver
+    from ..bilevel.problem import TasksLike
+    from ..bilevel.solver import Solver
 
 MOST_LEAVES, MOST_OPERATORS = 8, 36
 
@@ -63,7 +63,7 @@ def draw(
     place = check_place(path)
     batches = {"lower_batch": lower_batch, "upper_batch": upper_batch, "tasks": tasks}
     if not isinstance(graph, HypergradientGraph):
-        from ..solver import Solver
+        from ..bilevel.solver import Solver
 
         if not isinstance(graph, Solver):
             raise OptionError(f"graph: expected a HypergradientGraph or a Solver (got {type(graph).__name__})")

@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .._util.atomic import write_atomically
 from ..errors import OptionError, RunError, nearest
-from ..files import write_atomically
 
 SUFFIXES = (".svg", ".png", ".pdf")
 INK, GREY, PALE = "#1f2933", "#7b8794", "#cbd2d9"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..bilevel.graph import HypergradientGraph, Leaf, LowerSteps, Spans
 from .sheet import (
     BACK,
     ESTIMATOR,
@@ -29,7 +30,6 @@ from .sheet import (
     width_of,
     wrapped,
 )
-from .structure import HypergradientGraph, Leaf, LowerSteps, Spans
 
 #: Of the sheet: its margin, and its least width.
 MARGIN, WIDTH = 28.0, 980.0

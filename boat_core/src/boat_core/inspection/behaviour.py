@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..composition import Composition, compose, enumerate_solvers
 from ..errors import BoatError, OptionError
-from ..registry import Registered, Registry
+from ..plugins.composition import Composition, compose, enumerate_solvers
+from ..plugins.registry import Registered, Registry
 from .finding import Finding
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..registry import BrokenPack
+from ..plugins.registry import BrokenPack
 
 
 @dataclass(frozen=True)

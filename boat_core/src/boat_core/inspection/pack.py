@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..discovery import CORE, identity
+from ..declare.operation import ACTING, ROLES, undeclared
+from ..declare.options import describe_options
 from ..errors import nearest
-from ..operation import ACTING, ROLES, undeclared
-from ..options import describe_options
-from ..registry import Registered, Registry, published_operations
+from ..plugins.discovery import CORE, identity
+from ..plugins.registry import Registered, Registry, published_operations
 from .finding import Finding
 from .sources import early_jittor, private_names
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..registry import Registry, label
+from ..plugins.registry import Registry, label
 from .finding import Finding
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff.arrays import safe_sqrt
-from ..options import option
+from ..declare.options import option
 from .base import UpdateRule, power
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..options import option
+from ..declare.options import option
 from .adam import adam, slots
 from .base import UpdateRule
 

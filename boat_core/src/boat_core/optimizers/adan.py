@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff.arrays import safe_sqrt, zeros_like
-from ..options import option
+from ..declare.options import option
 from .base import UpdateRule, power
 
 

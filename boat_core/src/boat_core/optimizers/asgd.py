@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff.arrays import constant
-from ..options import option
+from ..declare.options import option
 from .base import UpdateRule
 
 

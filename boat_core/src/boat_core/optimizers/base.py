@@ -12,10 +12,10 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.routes import inside_objective
-from ..declarations import OptimizerDeclaration
+from ..autodiff.routing import inside_objective
+from ..declare.named import OptimizerDeclaration
+from ..declare.options import check_option, read_options
 from ..errors import OptionError, StructureError
-from ..options import check_option, read_options
 
 
 @dataclass(frozen=True)

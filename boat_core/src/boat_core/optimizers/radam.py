@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff.arrays import as_array, safe_sqrt, select
-from ..options import option
+from ..declare.options import option
 from .base import UpdateRule, power
 
 

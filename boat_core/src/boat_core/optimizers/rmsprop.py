@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..options import option
+from ..declare.options import option
 from .base import UpdateRule
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff.arrays import select, sign
+from ..declare.options import option
 from ..errors import OptionError
-from ..options import option
 from .base import UpdateRule
 
 

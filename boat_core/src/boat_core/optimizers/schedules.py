@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..autodiff.routes import inside_objective
+from ..autodiff.routing import inside_objective
+from ..declare.options import option, read_options
 from ..errors import OptionError, nearest
-from ..options import option, read_options
 
 
 class Schedule(Protocol):

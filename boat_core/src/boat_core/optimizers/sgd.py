@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..declare.options import option
 from ..errors import OptionError
-from ..options import option
 from .base import UpdateRule
 
 

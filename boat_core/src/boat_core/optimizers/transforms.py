@@ -21,10 +21,10 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.routes import inside_objective
-from ..declarations import OptimizerDeclaration
+from ..autodiff.routing import inside_objective
+from ..declare.named import OptimizerDeclaration
+from ..declare.options import option, read_options
 from ..errors import OptionError, StructureError
-from ..options import option, read_options
 from .base import Optimizer, UpdateRule
 
 

@@ -22,11 +22,11 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.guard import guarding
-from ..autodiff.pullback import cut, detached
-from ..autodiff.routes import inside_objective
+from ..autodiff.modules import Places
+from ..autodiff.routing import inside_objective
+from ..autodiff.unrolled import cut, detached
+from ..autodiff.vectors import tree_from_numpy, tree_to_numpy
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
-from ..modules import Places
-from ..trees import tree_from_numpy, tree_to_numpy
 from .base import Optimizer, apply_updates
 
 

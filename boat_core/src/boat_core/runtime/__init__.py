@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from . import native
     from .doctor import built_core, facts
     from .errors import RuntimeSetupError
-    from .kernels import KernelWatch
+    from .kernel_watch import KernelWatch
     from .plan import Decision, Decisions
     from .preparation import prepare, select_device
 
 _HOMES = {
     "Decision": "plan",
     "Decisions": "plan",
-    "KernelWatch": "kernels",
+    "KernelWatch": "kernel_watch",
     "RuntimeSetupError": "errors",
     "built_core": "doctor",
     "facts": "doctor",

@@ -19,14 +19,7 @@ from . import cuda, native, onednn
 from .compilation import compiled_cache
 from .errors import RuntimeSetupError
 from .hook import jittor_is_loaded
-from .machine import (
-    cache_root,
-    check_build_tools,
-    compiler_path,
-    package_folder,
-    python_headers,
-    version_of,
-)
+from .machine import cache_root, check_build_tools, compiler_path, package_folder, python_headers, version_of
 from .plan import Decisions, make_plan
 from .preparation import decisions
 from .variables import user_value

@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from . import onednn
-from .background import Command, Making, error_line, put
+from .background_build import Command, Making, error_line, put
 from .machine import interpreter
 
 VARIABLE = "BOAT_NATIVE"
 _MODULE = "boat_operators"
 _SOURCES = Path(__file__).parent.parent / "autodiff" / "operators" / "sources"
 #: What packs' kernels include, see `boat_kernel.h` there.
-INCLUDE = Path(__file__).parent.parent / "include"
+INCLUDE = Path(__file__).parent.parent / "autodiff" / "include"
 
 # NaN and infinity stay what they are; the definition has glibc declare its vector forms of tanh, exp and the like.
 _OPTIMISED = (

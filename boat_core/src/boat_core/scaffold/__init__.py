@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BoatError
-from ..registry import Registry, published_operations
+from ..plugins.registry import Registry, published_operations
 
 #: What differs between the stages in the templates that are common to all.
 _OF_STAGE = {
@@ -70,7 +70,7 @@ def _words(name: str, packs: Registry) -> dict[str, str]:
     if operation in taken:
         raise BoatError(f"NAME: {operation} is taken ({taken[operation]}); choose another")
     from .. import __version__
-    from ..hookspecs import HOOK_API
+    from ..plugins.hookspecs import HOOK_API
 
     major, minor = __version__.split(".")[:2]
     return {

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..composition import Composition, compose
+from ..bilevel.problem import Problem
+from ..bilevel.solver import Solver
 from ..optimizers.adam import adam
 from ..optimizers.base import Optimizer
 from ..optimizers.sgd import sgd
-from ..problem import Problem
-from ..registry import Registry
-from ..solver import Solver
+from ..plugins.composition import Composition, compose
+from ..plugins.registry import Registry
 from .network import network_problem
 from .quadratic import QuadraticCase
 

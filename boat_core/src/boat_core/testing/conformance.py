@@ -16,16 +16,16 @@ import pytest
 
 from ..autodiff import arrays
 from ..autodiff.derivatives import counting
-from ..composition import Composition
+from ..autodiff.kernels import Kernel
+from ..autodiff.vectors import Vector
+from ..bilevel.problem import Problem
+from ..declare.operation import Cost
 from ..errors import NonFiniteError, OperationError, OptionError
-from ..kernels import Kernel
-from ..operation import Cost
 from ..optimizers.base import Optimizer
 from ..optimizers.sgd import sgd
-from ..problem import Problem
-from ..registry import Registry
+from ..plugins.composition import Composition
+from ..plugins.registry import Registry
 from ..runtime import KernelWatch, native
-from ..trees import Vector
 from .claims import RATE, TOLERANCE, Claim, KernelClaim, make_solver, network_for, quadratic_for
 from .differences import central_differences, upper_value
 from .values import assert_close, flat

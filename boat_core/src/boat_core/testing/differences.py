@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import arrays
-from ..problem import Problem
-from ..solver import Solver
-from ..trees import Vector
+from ..autodiff.vectors import Vector
+from ..bilevel.problem import Problem
+from ..bilevel.solver import Solver
 
 
 def upper_value(problem: Problem, x: Any, batches: tuple[Any, Any] = (None, None), **solver: Any) -> float:

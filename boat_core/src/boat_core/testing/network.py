@@ -8,7 +8,7 @@ import jittor as jt
 import numpy as np
 from optree import tree_leaves as leaves
 
-from ..problem import Problem
+from ..bilevel.problem import Problem
 
 
 def network_problem(seed: int = 0, dtype: str = "float64", upper: str = "weights") -> Problem:

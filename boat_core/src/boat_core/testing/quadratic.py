@@ -11,7 +11,7 @@ import jittor as jt
 import numpy as np
 
 from ..autodiff.arrays import as_array, constant
-from ..problem import Problem
+from ..bilevel.problem import Problem
 
 
 class QuadraticCase:

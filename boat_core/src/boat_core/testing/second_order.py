@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import arrays
-from ..autodiff.routes import inside_objective
-from ..check import _errors
-from ..trees import Vector
+from ..autodiff.routing import inside_objective
+from ..autodiff.vectors import Vector
+from ..bilevel.gradcheck import _errors
 
 
 def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tolerance: float = 1e-6) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from ..composition import enumerate_solvers
-from ..registry import Registry, registry
+from ..plugins.composition import enumerate_solvers
+from ..plugins.registry import Registry, registry
 from .claims import OPTIMIZERS, PROBLEMS, Claim
 from .conformance import (
     check_central_differences,

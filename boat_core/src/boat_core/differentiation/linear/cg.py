@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ...options import read_options
-from ...trees import Vector, dot
-from .solver import (
+from ...autodiff.vectors import Vector, dot
+from ...declare.options import read_options
+from .base import (
     Iterative,
     LinearSolve,
     LinearSolver,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...autodiff import arrays
+from ...autodiff.vectors import Vector
+from ...declare.options import option, read_options
 from ...errors import OptionError
-from ...options import option, read_options
-from ...trees import Vector
-from .solver import LinearSolve, LinearSolver, Product, epsilon, settled
+from .base import LinearSolve, LinearSolver, Product, epsilon, settled
 
 
 @dataclass(frozen=True)

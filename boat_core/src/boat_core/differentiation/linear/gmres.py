@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...options import option, read_options
-from ...trees import Vector, dot, norm
-from .solver import (
+from ...autodiff.vectors import Vector, dot, norm
+from ...declare.options import option, read_options
+from .base import (
     Iterative,
     LinearSolve,
     LinearSolver,

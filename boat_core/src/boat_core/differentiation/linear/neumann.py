@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...options import option, read_options
-from ...trees import Vector, dot, norm
-from .solver import LinearSolve, LinearSolver, Product, computed, epsilon, judged, residual, ridged
+from ...autodiff.vectors import Vector, dot, norm
+from ...declare.options import option, read_options
+from .base import LinearSolve, LinearSolver, Product, computed, epsilon, judged, residual, ridged
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
-from ...options import read_options
-from ...trees import Vector, dot, norm
-from .solver import (
+from ...autodiff.vectors import Vector, dot, norm
+from ...declare.options import read_options
+from .base import (
     Iterative,
     LinearSolve,
     LinearSolver,

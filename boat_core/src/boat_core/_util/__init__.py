@@ -1,0 +1,1 @@
+"""Helpers that know nothing of BOAT: atomic files, text, a time limit."""

@@ -1,0 +1,169 @@
+"""A pack's kernels: functions over all leaves at once, compiled for the CPU and the GPU, with plain operators beside.
+
+    @kernel(Path(__file__).with_name("krylov.cu"), like=("q", "r"), results=1)
+    def residual_step(q, r, p, Ap, alpha):
+        "q + αp, r - αAp, ‖r‖²"
+        q, r = q + alpha * p, r - alpha * Ap
+        return q, r, dot(r, r)
+
+The decorated function says what the kernel computes, and computes it wherever the kernel cannot be had: without a
+compiler, with mixed dtypes, or where a solver is told `kernels="plain"`. The source holds a kernel of the function's
+name, written with `boat_kernel.h`. What goes in are `Vector`s of one space and then numbers; what comes out are vectors
+like those named in `like`, and then `results` floats.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DeclarationError, SecondOrderError, StructureError
+
+if TYPE_CHECKING:
+    from ..runtime.native import Library
+    from .vectors import Vector
+
+_allowed: ContextVar[bool] = ContextVar("boat_kernels", default=True)
+_differentiated: ContextVar[bool] = ContextVar("boat_differentiated", default=False)
+
+
+class _Inside:
+    """A context variable set for a block: entered at every lower step, so a plain class."""
+
+    __slots__ = ("_token", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[bool], value: bool) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> None:
+        self._token = self._variable.set(self._value)
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)
+
+
+def kernels_allowed(allowed: bool) -> _Inside:
+    """Inside this block kernels are used where they can be had, or their plain operators alone."""
+    return _Inside(_allowed, allowed)
+
+
+def differentiated(will_be: bool = True) -> _Inside:
+    """What is computed inside this block will be differentiated: a kernel there is an error; or it will not."""
+    return _Inside(_differentiated, will_be)
+
+
+class Kernel:
+    """One kernel; see the module. Call it like the function that it was made from, with positional arguments.
+
+    What it returns is detached. It has no derivative: where one will be taken (in an objective, in the direction of a
+    base map) a call is an error, and `reference` is what to call.
+    """
+
+    def __init__(self, reference: Callable[..., Any], source: Path, like: tuple[str, ...], results: int = 0) -> None:
+        self.reference, self.source, self.results = reference, source, results
+        self.name = reference.__name__
+        #: The distribution and version that brought it, for messages.
+        self.origin = ""
+        self.summary = (inspect.getdoc(reference) or "").split("\n")[0]
+        parameters = inspect.signature(reference).parameters
+        self.parameters = names = tuple(parameters)
+        self._variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+        unknown = [name for name in like if name not in names]
+        if unknown:
+            expected = ", ".join(names)
+            raise DeclarationError(f"kernel {self.name!r}: expected parameters {expected} (like names {unknown[0]!r})")
+        if not self.summary or not (like or results):
+            raise DeclarationError(f"kernel {self.name!r}: expected a docstring, and `like` or `results`")
+        self._like = [names.index(name) for name in like]
+
+    def __call__(self, *arguments: Any) -> Any:
+        if _differentiated.get():
+            raise SecondOrderError(
+                f"kernel {self.name}: it has no derivative, and what is computed here will be differentiated; "
+                f"call {self.name}.reference"
+            )
+        if _allowed.get() and (found := self._run(arguments)) is not None:
+            return found
+        return tuple(value.detach() if hasattr(value, "detach") else value for value in self.reference(*arguments))
+
+    def prepare(self) -> None:
+        """Begin to compile its source, if that is not done, without waiting for it."""
+        _ = self._library
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be used here; compiles it if need be."""
+        return bool(self._library and self._library.function(self.name))
+
+    @cached_property
+    def _library(self) -> Library | None:
+        from ..runtime import native
+
+        return native.kernel_library(self.source, self.origin)
+
+    def _run(self, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        from ..runtime import native
+        from .arrays import to_numpy
+        from .vectors import Vector
+
+        operators = native.operators()
+        address = self._library.function(self.name) if operators and self._library else 0
+        if not address:
+            return None
+        vectors = [value for value in arguments if isinstance(value, Vector)]
+        numbers = [float(value) for value in arguments[len(vectors) :]]
+        leaves = len(vectors[0].leaves)
+        if not self._variadic and len(arguments) != len(self.parameters):
+            return None  # Python says what is wrong
+        if any(len(vector.leaves) != leaves for vector in vectors):
+            counts = ", ".join(str(len(vector.leaves)) for vector in vectors)
+            raise StructureError(f"kernel {self.name}: expected vectors of one space (got {counts} leaves)")
+        inputs = [leaf for vector in vectors for leaf in vector.leaves]
+        found = operators.call(address, self.name, inputs, leaves, self._like, self.results, numbers)
+        if not found:
+            return None
+        made = [
+            vectors[like].like(found[place * leaves : (place + 1) * leaves]) for place, like in enumerate(self._like)
+        ]
+        results = to_numpy(found[-1]).tolist() if self.results else []
+        return (*made, *results)
+
+
+def kernel(source: Path, like: tuple[str, ...], results: int = 0) -> Callable[[Callable[..., Any]], Kernel]:
+    """Make a kernel of the function below, see the module.
+
+    Args:
+        source: the `.cu` file that holds it; g++ compiles it for the CPU, nvcc for the GPU.
+        like: names of the parameters that the vectors it returns are like; none where it returns numbers alone.
+        results: how many floats it returns after them.
+
+    Raises:
+        DeclarationError: `like` names no parameter, or the function has no docstring.
+    """
+    return lambda reference: Kernel(reference, source, like, results)
+
+
+@dataclass(frozen=True)
+class FusedStep:
+    """An optimizer's step over all leaves, and its adjoint, as kernels compute them.
+
+    Args:
+        advance: `(options, y, g, state) -> (y', state')`.
+        pull: `(options, y, g, state, p, q) -> (p_y, q_state, p_g)`, from the cotangents p of y' and q of state' to
+            those of y, state and g, all at the values before the step.
+        kernels: what they use.
+        serves: `(options) -> bool`, whether they do the step of an optimizer with these options; all, by default.
+
+    y and g are `Vector`s; a state is a dictionary of vectors like y and of numbers, under the names that the optimizer
+    gives them; cotangents of states have the vectors alone. `options` are the optimizer's.
+    """
+
+    advance: Callable[..., tuple[Vector, Mapping[str, Any]]]
+    pull: Callable[..., tuple[Vector, Mapping[str, Vector], Vector]]
+    kernels: tuple[Kernel, ...] = ()
+    serves: Callable[[Any], bool] = lambda options: True

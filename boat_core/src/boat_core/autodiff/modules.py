@@ -1,0 +1,128 @@
+"""Jittor Modules as pure functions: (module, parameters, inputs) -> outputs, the module left untouched.
+
+net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+weights = boat.parameters(net)
+f = lambda x, y, batch: loss(boat.call(net, y, batch["data"]), batch["target"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..errors import StructureError, nearest
+from . import arrays
+
+_Slot = tuple[dict[Any, Any], Any, str]
+
+
+def _slots(parts: Iterable[tuple[str, Any]]) -> Iterator[_Slot]:
+    """Yield (dictionary, key, dotted name) for every place in these modules that holds an array."""
+    for prefix, part in parts:
+        holder = part.params if hasattr(part, "params") and isinstance(part.params, dict) else part.__dict__
+        for key, value in holder.items():
+            if not str(key).startswith("_") and arrays.is_jittor(value):
+                yield holder, key, f"{prefix}.{key}" if prefix else str(key)
+
+
+def parameters(module: Any) -> dict[str, Any]:
+    """Return the trainable parameters as {dotted name: array}, copied; a shared parameter appears once.
+
+    Statistics such as BatchNorm's running mean are no parameters: Jittor marks them as not to be differentiated.
+    """
+    parts = module.named_modules()
+    return {name: arrays.detach(value) for name, value in _own(parts, _slots(parts)).values()}
+
+
+def _own(parts: Iterable[tuple[str, Any]], slots: Iterable[_Slot]) -> dict[int, tuple[str, Any]]:
+    """The trainable parameters as {identity: (first name, array)}."""
+    # Jittor's eval() marks every array as not to be differentiated, and notes which were.
+    noted: dict[int, bool] = {}
+    for _, part in parts:
+        noted |= vars(part).get("backup_grad_state", {})
+    found: dict[int, tuple[str, Any]] = {}
+    for holder, key, name in slots:
+        value = holder[key]
+        if not value.is_stop_grad() or noted.get(id(value)):
+            found.setdefault(id(value), (name, value))
+    return found
+
+
+def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: Any) -> Any:
+    """Call the module with these parameters in place of its own; afterwards it is as before, statistics included.
+
+    Raises:
+        StructureError: a parameter is missing, unknown, or of another shape.
+    """
+    parts = module.named_modules()
+    slots = list(_slots(parts))
+    replacements = _replacements(_own(parts, slots), parameters)
+    holders = {id(holder): holder for holder in (*(vars(part) for _, part in parts), *(slot[0] for slot in slots))}
+    saved = [(holder, dict(holder)) for holder in holders.values()]
+    try:
+        for holder, key, _ in slots:
+            value = holder[key]
+            # What is not replaced is copied: a BatchNorm writes into its statistics in place.
+            holder[key] = replacements.get(id(value), None) if id(value) in replacements else arrays.detach(value)
+        return module(*inputs, **keywords)
+    finally:
+        for holder, content in saved:
+            holder.clear()
+            holder.update(content)
+
+
+def load(module: Any, parameters: Mapping[str, Any]) -> None:
+    """Write parameters into the module. Raises `StructureError` as `call` does, before anything is written."""
+    parts = module.named_modules()
+    slots = list(_slots(parts))
+    replacements = _replacements(_own(parts, slots), parameters)
+    for holder, key, _ in slots:
+        value = holder[key]
+        if id(value) in replacements:
+            value.update(arrays.detach(arrays.as_array(replacements[id(value)])))
+
+
+class Places:
+    """Where a module holds its trainable parameters, by name; a shared one is held in several places."""
+
+    def __init__(self, module: Any) -> None:
+        parts = module.named_modules()
+        slots = list(_slots(parts))
+        own = _own(parts, slots)
+        self._slots: dict[str, list[tuple[dict[Any, Any], Any]]] = {name: [] for name, _ in own.values()}
+        for holder, key, _ in slots:
+            if id(holder[key]) in own:
+                self._slots[own[id(holder[key])][0]].append((holder, key))
+        if not self._slots:
+            raise StructureError(f"{type(module).__name__}: expected a module with trainable parameters")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The very arrays that the module holds."""
+        return {name: slots[0][0][slots[0][1]] for name, slots in self._slots.items()}
+
+    def put(self, parameters: Mapping[str, Any]) -> None:
+        """Have the module hold these very arrays, graph and all."""
+        for name, slots in self._slots.items():
+            for holder, key in slots:
+                holder[key] = parameters[name]
+
+    def write(self, parameters: Mapping[str, Any]) -> None:
+        """Write these values into the arrays that the module holds."""
+        for name, held in self.parameters.items():
+            held.update(arrays.detach(parameters[name]))
+
+
+def _replacements(own: dict[int, tuple[str, Any]], parameters: Mapping[str, Any]) -> dict[int, Any]:
+    names = {name for name, _ in own.values()}
+    for name in parameters:
+        if name not in names:
+            raise StructureError(f"parameters: the module has none called {name!r}{nearest(name, names)}")
+    for name, value in own.values():
+        if name not in parameters:
+            raise StructureError(f"parameters: {name!r} is missing")
+        if list(parameters[name].shape) != list(value.shape):
+            raise StructureError(
+                f"parameters[{name!r}]: expected shape {list(value.shape)} (got {list(parameters[name].shape)})"
+            )
+    return {key: parameters[name] for key, (name, _) in own.items()}

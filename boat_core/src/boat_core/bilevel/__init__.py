@@ -1,0 +1,1 @@
+"""The heart: problem, trajectory, outer step and solver."""

@@ -1,0 +1,133 @@
+"""Calling operations, and the one error that names who brought one that does what none may."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import optree
+
+from ..autodiff import arrays
+from ..autodiff.vectors import Vector
+from ..errors import BoatError, OperationError, StructureError
+from ..plugins.registry import Call, Registered
+from . import objectives
+from .roles import Descent
+
+T = TypeVar("T")
+
+#: What an operation calls that is not its own: errors that come through these are the user's, or another pack's.
+_FOREIGN = (objectives._evaluate.__code__, objectives.project.__code__, Descent.__call__.__code__)
+
+_tally: ContextVar[dict[Call, int] | None] = ContextVar("boat_tally", default=None)
+_watched: ContextVar[Inputs | None] = ContextVar("boat_watched_inputs", default=None)
+
+
+class Inputs:
+    """The arrays that operations are given, and what they held."""
+
+    def __init__(self, *trees: Any) -> None:
+        leaves = [leaf for tree in trees for leaf in optree.tree_leaves(tree)]
+        self._arrays = [leaf for leaf in leaves if arrays.is_jittor(leaf)]
+        self._held = [arrays.to_numpy(array).copy() for array in self._arrays]
+
+    @property
+    def changed(self) -> bool:
+        held = zip(self._arrays, self._held)
+        return not all(np.array_equal(arrays.to_numpy(a), b, equal_nan=b.dtype.kind == "f") for a, b in held)
+
+    def restore(self) -> None:
+        """Put back what they held."""
+        for array, values in zip(self._arrays, self._held):
+            array.assign(arrays.as_array(values))
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """In this block they are looked at after every call of an operation."""
+        token = _watched.set(self)
+        try:
+            yield
+        finally:
+            _watched.reset(token)
+
+
+def applied(entry: Registered, *arguments: Any) -> Any:
+    """What an operation makes of its arguments.
+
+    Raises:
+        OperationError: it raised, or (where inputs are watched) changed one.
+    """
+    assert entry.operation.apply is not None  # only modifiers of the start have none
+    result = called(entry, entry.operation.apply, *arguments)
+    if (tally := _tally.get()) is not None:
+        call = Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}")
+        tally[call] = tally.get(call, 0) + 1
+    if (inputs := _watched.get()) and inputs.changed:
+        blame(entry, "changed an array that it was given")
+    return result
+
+
+def called(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of an operation's (`apply`, `init` …) returns; raises `OperationError` where it raises."""
+    try:
+        return function(*arguments)
+    except BoatError:
+        raise
+    except Exception as error:
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if any(frame.f_code in _FOREIGN for frame, _ in frames):
+            raise
+        frame, line = frames[-1]
+        where = f"{frame.f_code.co_filename}:{line}"
+        raise OperationError(_text(entry, f"raised {type(error).__name__}: {error} ({where})")) from error
+
+
+@contextmanager
+def tallied(tally: dict[Call, int]) -> Iterator[None]:
+    """In this block calls of operations are counted there."""
+    token = _tally.set(tally)
+    try:
+        yield
+    finally:
+        _tally.reset(token)
+
+
+def blame(entry: Registered, what: str) -> NoReturn:
+    """Raise `OperationError`: this operation did that."""
+    raise OperationError(_text(entry, what))
+
+
+def expect(entry: Registered, value: Any, kind: type[T]) -> T:
+    """Return a value if an operation returned what its role does, else blame it."""
+    if not isinstance(value, kind):
+        blame(entry, f"returned {type(value).__name__}, expected {kind.__name__}")
+    return value
+
+
+def expect_like(entry: Registered, value: Any, like: Vector, what: str) -> Vector:
+    """Return a vector if it lies in the space that it must, else blame the operation."""
+    if not isinstance(value, Vector):
+        blame(entry, f"returned {type(value).__name__} for {what}, expected Vector")
+    try:
+        value.check_like(like, what)
+    except StructureError as error:
+        blame(entry, f"returned a vector of another space: {error}")
+    return value
+
+
+def expect_report(entry: Registered, report: Any, concerns: Any) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return a report and its concerns, the operation's name before each, or blame it."""
+    if not isinstance(report, Mapping):
+        blame(entry, f"returned {type(report).__name__} for its report, expected a dict of figures")
+    if isinstance(concerns, str) or not isinstance(concerns, Sequence):
+        blame(entry, f"returned {concerns!r} for its concerns, expected a tuple of sentences")
+    return ({entry.name: report} if report else {}), tuple(f"{entry.name}: {concern}" for concern in concerns)
+
+
+def _text(entry: Registered, what: str) -> str:
+    remedy = f"`boat ops check {entry.distribution}` says more; tell its author, or compose a solver without it"
+    return f"operation {entry.origin} {what}. {remedy}"

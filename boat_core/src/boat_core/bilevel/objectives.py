@@ -1,0 +1,165 @@
+"""A problem bound to the batches of one outer iteration: what operations evaluate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import optree
+
+from ..autodiff import arrays, derivatives
+from ..autodiff.guard import guarding
+from ..autodiff.kernels import differentiated
+from ..autodiff.routing import inside_objective
+from ..autodiff.vectors import Vector, dot, gradient, gradients, path_text
+from ..errors import ObjectiveError, StructureError
+from .problem import PerStep, Problem, Projection
+
+
+@dataclass(frozen=True)
+class Bilevel:
+    """F and f with their batches in place, and the derivatives that first-order methods take.
+
+    x and y are `Vector`s everywhere. `t` counts lower steps; it matters where each has a batch of its own.
+    """
+
+    problem: Problem
+    lower_batch: Any
+    upper_batch: Any
+    lower_steps: int
+    #: What an operator leads to that Jittor gets wrong in second derivatives: "warn", "error", or "off", as where none
+    #: are taken.
+    guard: str = "error"
+    #: Whether the usual spellings go to `boat_core.autodiff.operators` in F and f.
+    native: bool = True
+
+    def upper(self, x: Vector, y: Vector, t: int = 0) -> Any:
+        """F(x, y), an array that holds one number."""
+        return _evaluate(self.problem.upper_objective, "upper_objective", x, y, self.upper_batch, self.native)
+
+    def lower(self, x: Vector, y: Vector, t: int = 0) -> Any:
+        """f(x, y) on the batch of lower step t (beyond the last they begin anew), an array that holds one number."""
+        batch = self.lower_batch
+        if isinstance(batch, PerStep):
+            batch = batch.batches[t % len(batch.batches)]
+        return _evaluate(self.problem.lower_objective, "lower_objective", x, y, batch, self.native)
+
+    def upper_gradients(self, x: Vector, y: Vector) -> tuple[Vector, Vector]:
+        """(∇_x F, ∇_y F)."""
+        x, y = x.detach(), y.detach()
+        gx, gy = gradients(self.upper(x, y), x, y)
+        return gx.detach(), gy.detach()
+
+    def lower_gradients(self, x: Vector, y: Vector, t: int = 0) -> tuple[Vector, Vector]:
+        """(∇_x f, ∇_y f)."""
+        x, y = x.detach(), y.detach()
+        gx, gy = gradients(self.lower(x, y, t), x, y)
+        return gx.detach(), gy.detach()
+
+    def lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> Vector:
+        """∇_y f."""
+        y = y.detach()
+        return gradient(self.lower(x, y, t), y).detach()
+
+    def upper_value(self, x: Vector, y: Vector) -> float:
+        """F(x, y), computed now."""
+        return arrays.scalar(self.upper(x, y))
+
+    def lower_value(self, x: Vector, y: Vector, t: int = 0) -> float:
+        """f(x, y), computed now."""
+        return arrays.scalar(self.lower(x, y, t))
+
+    def squared_lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> tuple[float, Vector, Vector]:
+        """‖∇_y f‖² and its gradients 2 ∇²_xy f · ∇_y f and 2 ∇²_yy f · ∇_y f: one product with second derivatives."""
+        x, y = x.detach(), y.detach()
+        with guarding(self.guard):
+            g = gradient(self.lower(x, y, t), y)
+        pulled = derivatives.pull(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
+        return dot(g, g), *Vector(pulled, None).split(x, y)
+
+    def descend(self, x: Vector, y: Vector, rate: float, steps: int | None = None, ridge: float = 0.0) -> Vector:
+        """Plain gradient steps on f(x, ·) + ½ ridge ‖·‖² from y in the lower set, `lower_steps` by default."""
+        for t in range(self.lower_steps if steps is None else steps):
+            direction = self.lower_gradient(x, y, t)
+            if ridge:
+                direction = direction + ridge * y
+            y = self.project_lower(y - rate * direction).detach().sync()
+        return y
+
+    def project_lower(self, y: Vector) -> Vector:
+        """The point of the problem's lower set nearest to y."""
+        return project(y, self.problem.project_lower, "project_lower")
+
+
+def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
+    with inside_objective(native), differentiated():
+        value = function(x.tree, y.tree, batch)
+    if not arrays.is_jittor(value):
+        raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")
+    if value.numel() != 1:
+        raise ObjectiveError(
+            f"{role}: expected one number (got an array of shape {list(value.shape)}); is a .mean() or .sum() missing?"
+        )
+    if not arrays.float_kind(value):
+        raise ObjectiveError(f"{role}: expected a floating-point number (got dtype {value.dtype})")
+    return value
+
+
+def project(vector: Vector, projection: Projection | None, where: str) -> Vector:
+    """Return the vector inside the set that `projection` describes.
+
+    Raises:
+        StructureError: a projection function returned another structure, shape or dtype.
+    """
+    if projection is None:
+        return vector
+    if isinstance(projection, tuple):
+        low, high = projection
+        return vector.map(lambda leaf: arrays.clamped(leaf, low, high))
+    tree = projection(vector.tree)
+    projected = Vector(*optree.tree_flatten(tree))
+    projected.check_like(vector, where)
+    return projected
+
+
+def prepare_batch(batch: Any, where: str, steps: int) -> Any:
+    """Turn numpy arrays in a batch into Jittor arrays of the same dtype; leave everything else as it is."""
+    if isinstance(batch, PerStep):
+        if len(batch.batches) != steps:
+            raise StructureError(f"{where}: PerStep holds {len(batch.batches)} batches for {steps} lower steps")
+        return PerStep([prepare_batch(b, f"{where}.batches[{t}]", steps) for t, b in enumerate(batch.batches)])
+
+    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
+        return arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf
+
+    return optree.tree_map_with_path(convert, batch)
+
+
+def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:
+    """Evaluate F and f twice and compare: a pullback evaluates them again and relies on getting the same numbers.
+
+    Raises:
+        ObjectiveError: naming the objective and both numbers.
+    """
+    for role, objective in (("upper_objective", bilevel.upper), ("lower_objective", bilevel.lower)):
+        first, second = arrays.scalar(objective(x, y)), arrays.scalar(objective(x, y))
+        if math.isfinite(first) and not math.isclose(first, second, rel_tol=1e-6):
+            raise ObjectiveError(
+                f"{role}: two evaluations at the same point gave {first!r} and {second!r}; "
+                "randomness (dropout masks, noise) must come in with the batch"
+            )
+
+
+def nonfinite_input(bilevel: Bilevel, x: Vector, y: Vector) -> str | None:
+    """Name the first leaf of x, y or a batch that holds a NaN or an infinity, or None."""
+    inputs = {"upper": x.tree, "lower": y.tree, "lower_batch": bilevel.lower_batch, "upper_batch": bilevel.upper_batch}
+    if isinstance(bilevel.lower_batch, PerStep):
+        inputs["lower_batch"] = list(bilevel.lower_batch.batches)
+    for name, tree in inputs.items():
+        paths, leaves, _ = optree.tree_flatten_with_path(tree)
+        for path, leaf in zip(paths, leaves):
+            if arrays.is_jittor(leaf) and arrays.float_kind(leaf) and not arrays.all_finite(leaf):
+                return name + path_text(path)
+    return None

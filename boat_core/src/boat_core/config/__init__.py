@@ -1,0 +1,1 @@
+"""Configurations: their keys, their text with line numbers, and the objects that they name."""

@@ -1,0 +1,255 @@
+"""The configuration of a run: which problem, which solver, how long and where to.
+
+    config = read_config("config.yaml", overrides=["run.steps=100"])
+
+Every key has its type, range and meaning in one of the dataclasses below. Nothing here imports Jittor or the problem's
+module; `build.py` turns a configuration into objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..autodiff.memory import DEFAULT_ALLOWED, Memory
+from ..declare.options import option, read_options
+from ..errors import BoatError, ConfigError, OptionError, nearest
+from .source import Source, is_mapping, read_file
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """The section `solver`: `map` and `approximate`, or `first_order`, or `method`, and what they work with."""
+
+    lower_steps: int = option(ge=1, doc="lower steps T of one outer step")
+    lower_optimizer: str | dict[str, Any] | tuple[Any, ...] = option(
+        doc="name of the lower optimizer, or a mapping of its name and options, or a list of those, which is a chain"
+    )
+    upper_optimizer: str | dict[str, Any] | tuple[Any, ...] = option(doc="likewise, of the upper optimizer")
+    map: str | tuple[str, ...] | None = option(None, doc="operations of the map stage, in any order")
+    approximate: str | tuple[str, ...] | None = option(None, doc="operations of the approximate stage, in any order")
+    first_order: str | None = option(None, doc="a first-order operation, instead of map and approximate")
+    method: str | None = option(None, doc="a method's name for a whole chain, instead of all three")
+    options: dict[str, Any] | None = option(None, doc="options of the operations, by operation")
+    start: str | None = option(
+        None,
+        choices=("warm", "cold", "upper"),
+        doc="where each lower trajectory starts; warm unless an operation insists",
+    )
+    lower_state: str = option("fresh", choices=("fresh", "carry"), doc="the lower optimizer's state across outer steps")
+    segment: int | str = option(
+        "auto", ge=1, doc="steps whose graph the pullback keeps; or all, sqrt (checkpoints), auto (by memory)"
+    )
+    memory: int | str = option(DEFAULT_ALLOWED, ge=0, doc="bytes that segment auto may fill, such as 256 MiB")
+    strict: bool = option(False, doc="a doubtful number is an error")
+    second_order_guard: str = option(
+        "error", choices=("off", "warn", "error"), doc="what an operator with wrong second derivatives leads to"
+    )
+    operators: str = option(
+        "native",
+        choices=("native", "plain"),
+        doc="inside the objectives: operators of our own that differentiate to every order, or Jittor's",
+    )
+    kernels: str = option("auto", choices=("auto", "plain"), doc="the packs' kernels where they can be had, or none")
+    on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
+
+    def __post_init__(self) -> None:
+        Memory(self.segment, self.memory)
+        for name in ("map", "approximate"):
+            for entry in getattr(self, name) or ():
+                if not isinstance(entry, str):
+                    raise OptionError(f"{name}: expected names of operations (got {entry!r})")
+        for operation, values in (self.options or {}).items():
+            if values is not None and not is_mapping(values):
+                raise OptionError(f"options.{operation}: expected a mapping of its options (got {values!r})")
+        for name in ("lower_optimizer", "upper_optimizer"):
+            parts = _listed(getattr(self, name))
+            if not parts or not all(_is_named(part) for part in parts):
+                raise OptionError(f"{name}: expected a name beside its options, such as {{name: sgd, rate: 0.1}}")
+
+    def chains(self) -> dict[str, Any]:
+        """What names the operations, as `compose` and `Solver` take it."""
+        return {
+            "map": _names(self.map),
+            "approximate": _names(self.approximate),
+            "first_order": self.first_order,
+            "method": self.method,
+            "options": self.options,
+        }
+
+    def optimizer_parts(self, level: str) -> list[tuple[str, str, dict[str, Any]]]:
+        """The key, name and options of each part of the `lower` or `upper` optimizer, most often one."""
+        return _named_parts(f"solver.{level}_optimizer", getattr(self, f"{level}_optimizer"))
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The section `run`."""
+
+    steps: int = option(ge=1, doc="outer steps")
+    seed: int = option(0, ge=0, doc="seed of the problem and of its batches")
+    out: str | None = option(None, doc="folder of the run, new; without it runs/CONFIG-DATE-TIME")
+    device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="where Jittor computes")
+    checkpoint_every: int = option(0, ge=0, doc="outer steps between checkpoints; 0 writes none")
+    evaluate_every: int = option(0, ge=0, doc="outer steps between evaluations; 0 evaluates at the end only")
+    observers: str | dict[str, Any] | tuple[Any, ...] | None = option(
+        None, doc="what watches the run: a name, a mapping of its name and options, or a list of those"
+    )
+
+    def __post_init__(self) -> None:
+        for entry in _listed(self.observers):
+            if not _is_named(entry):
+                raise OptionError(
+                    f"observers: expected names, and a name beside options, such as [progress, {{name: tensorboard, "
+                    f"folder: curves}}] (got {entry!r})"
+                )
+
+    def named_observers(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The key, name and options of each observer."""
+        return _named_parts("run.observers", self.observers)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. `source` knows where each value stands."""
+
+    problem: str = option(doc="name of a registered problem, or MODULE:FUNCTION")
+    solver: SolverConfig = option(doc="the section solver")
+    run: RunConfig = option(doc="the section run")
+    problem_options: dict[str, Any] | None = option(None, doc="options of the problem")
+    problem_path: str | None = option(None, doc="folder of the problem's module; without it the configuration's own")
+    source: Source = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def module_folder(self) -> Path:
+        """Where the problem's module is looked for first."""
+        return (self.source.folder / (self.problem_path or ".")).resolve()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved configuration: every setting in force, itself a configuration of the same run."""
+        return {
+            "problem": self.problem,
+            **({"problem_path": str(self.module_folder)} if ":" in self.problem else {}),
+            **({"problem_options": self.problem_options} if self.problem_options else {}),
+            "solver": _section(self.solver),
+            "run": _section(self.run),
+        }
+
+    def located(self, error: BoatError, path: str) -> ConfigError:
+        """Return an error about `path` with its place, which is the line of the deepest key that the message names."""
+        return _located(self.source, error, path)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML or JSON configuration, with `a.b=value` overrides.
+
+    Raises:
+        ConfigError: with file, line and key: cannot be read, unknown key (and the nearest), missing key, a value of the
+            wrong type or out of its range.
+    """
+    path = Path(path)
+    values, source = read_file(path, overrides)
+    values = _check_keys(Config, values, source, "")
+    for key, kind, expected in _TOP:
+        if not isinstance(values.get(key, kind()), kind):
+            raise source.error(key, f"expected {expected} (got {values[key]!r})")
+    values["solver"] = _read(SolverConfig, values["solver"], source, "solver")
+    values["run"] = run = _read(RunConfig, values["run"], source, "run")
+    if run.out is None:
+        values["run"] = dataclasses.replace(run, out=f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    return Config(**values, source=source)
+
+
+def as_yaml(config: Config) -> str:
+    """Return the resolved configuration as YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
+    return text
+
+
+_TOP = (
+    ("problem", str, "a registered name or MODULE:FUNCTION"),
+    ("problem_path", str, "a folder"),
+    ("problem_options", dict, "a mapping"),
+    ("solver", dict, "a mapping"),
+    ("run", dict, "a mapping"),
+)
+
+
+def _check_keys(cls: type, values: Mapping[str, Any], source: Source, section: str) -> dict[str, Any]:
+    """Return the values that are given (null is as if it were not there), after a look at their names."""
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.metadata}
+    dot = f"{section}." if section else ""
+    for name in values:
+        if name not in fields:
+            raise source.error(f"{dot}{name}", f"unknown key{nearest(name, fields)}")
+    given = {name: value for name, value in values.items() if value is not None}
+    for name, known in fields.items():
+        if known.default is dataclasses.MISSING and name not in given:
+            raise source.error(f"{dot}{name}", f"required and not there: {known.metadata['doc']}")
+    return given
+
+
+def _read(cls: type[T], values: Mapping[str, Any], source: Source, section: str) -> T:
+    """Build one section, every error placed at its line."""
+    try:
+        return read_options(cls, _check_keys(cls, values, source, section), section)
+    except OptionError as error:
+        raise _located(source, error, section) from None
+
+
+_QUOTED_FIRST = re.compile(r"^(?:no option )?'(.+?)'")
+
+
+def _located(source: Source, error: BoatError, path: str) -> ConfigError:
+    """Move the keys with which a message begins ("solver.segment: …", "options.CG: …") into its place."""
+    message = str(error)
+    while ": " in message:
+        head, rest = message.split(": ", 1)
+        key = head if head == path or head.startswith(f"{path}.") else f"{path}.{head}"
+        if key != path and key not in source.places:
+            break
+        path, message = key, rest
+    quoted = _QUOTED_FIRST.match(message)
+    if quoted and f"{path}.{quoted[1]}" in source.places:
+        path = f"{path}.{quoted[1]}"
+        if message.startswith("no option"):
+            message = "unknown key" + message[quoted.end() :]
+    if path not in source.places and f"{path}.name" in source.places:  # an item of a list has no place, its name has
+        path = f"{path}.name"
+    return source.error(path, message)
+
+
+def _listed(given: Any) -> tuple[Any, ...]:
+    return given if isinstance(given, tuple) else () if given is None else (given,)
+
+
+def _is_named(entry: Any) -> bool:
+    return isinstance(entry, str) or (is_mapping(entry) and isinstance(entry.get("name"), str))
+
+
+def _named_parts(key: str, given: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """The key, name and options of what is given by names, by mappings of a name and options, or by a list of those."""
+    found = []
+    for place, entry in enumerate(_listed(given)):
+        options = dict(entry) if is_mapping(entry) else {"name": entry}
+        listed = isinstance(given, tuple) and is_mapping(entry)
+        found.append((f"{key}[{place}]" if listed else key, options.pop("name"), options))
+    return found
+
+
+def _names(chain: str | tuple[str, ...] | None) -> list[str] | None:
+    return [chain] if isinstance(chain, str) else None if chain is None else list(chain)
+
+
+def _section(section: Any) -> dict[str, Any]:
+    values = {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}

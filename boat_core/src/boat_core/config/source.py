@@ -1,0 +1,156 @@
+"""Configuration text: YAML or JSON read into plain values, with the line of every key kept for error messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from ..errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe types only, `1e-3` a number, and no aliases: a small file stays a small value."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            self._refuse("aliases (*name) are not part of a configuration")
+        if self._depth > 50:
+            self._refuse("nested too deeply")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def _refuse(self, why: str) -> NoReturn:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        raise yaml.constructor.ConstructorError(None, None, why, event.start_mark)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+@dataclass
+class Source:
+    """Where each value of a configuration stands: dotted paths such as `solver.map` to `FILE:LINE` or `--set PATH`."""
+
+    name: str
+    folder: Path
+    places: dict[str, str] = field(default_factory=dict)
+
+    def error(self, path: str, message: str) -> ConfigError:
+        """Return the error for the value at `path`, placed at its line or at that of the section it belongs to."""
+        known = path
+        while known and known not in self.places:
+            known = known.rpartition(".")[0]
+        place = self.places.get(known, f"{self.name}:1")
+        if place == f"--set {path}":
+            return ConfigError(f"{place}: {message}")
+        return ConfigError(f"{place}: {path}: {message}" if path else f"{place}: {message}")
+
+
+def read_file(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Source]:
+    """Read a configuration file and apply `a.b=value` overrides to it.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML or JSON, is not a mapping, holds a key twice or a tag that
+            would construct an object; or an override does not fit.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}:1: expected UTF-8 text ({error.reason} at byte {error.start})") from None
+    if path.suffix == ".json":
+        text = text.replace("\t", " ")  # JSON may indent by tabs, YAML may not
+    source = Source(str(path), path.resolve().parent)
+    values = _parse(text, source, "", lambda line: f"{path}:{line}")
+    if not isinstance(values, dict):
+        raise source.error("", f"expected a mapping with the keys problem, solver and run (got {_kind(values)})")
+    for override in overrides:
+        _override(values, override, source)
+    return values, source
+
+
+def _parse(text: str, source: Source, path: str, place: Any) -> Any:
+    """Parse YAML that stands at `path`; `place` turns a line number into the place that messages name."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return None if node is None else _value(loader, node, source, path, place)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{place(line)}: not YAML: the character #x{error.character:04x} cannot stand there"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = "" if isinstance(error, yaml.constructor.ConstructorError) else "not YAML: "
+        raise ConfigError(f"{place(mark.line + 1 if mark else 1)}: {what}{error.problem or error.context}") from None
+
+
+def _value(loader: _Loader, node: yaml.Node, source: Source, path: str, place: Any) -> Any:
+    here = place(node.start_mark.line + 1)
+    prefix = f"{here}: {path}: " if path and here != f"--set {path}" else f"{here}: "
+    if node.tag.startswith("tag:yaml.org,2002:python/") or not node.tag.startswith("tag:yaml.org,2002:"):
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        raise ConfigError(f"{prefix}the tag {tag} would construct an object; a configuration holds plain values only")
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(loader, item, source, f"{path}[{i}]", place) for i, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        try:
+            return loader.construct_object(node)
+        except (ValueError, OverflowError) as error:
+            raise ConfigError(f"{prefix}{node.value!r} cannot be read: {error}") from None
+    values: dict[str, Any] = {}
+    for key_node, item in node.value:
+        key, here = key_node.value, place(key_node.start_mark.line + 1)
+        inner = f"{path}.{key}" if path else str(key)
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(f"{here}: {path or 'the configuration'}: expected a word as key (got a list or mapping)")
+        if key in values:
+            raise ConfigError(f"{here}: {inner}: the key stands here twice (first at {source.places[inner]})")
+        source.places[inner] = here
+        values[key] = _value(loader, item, source, inner, place)
+    return values
+
+
+def _override(values: dict[str, Any], override: str, source: Source) -> None:
+    path, equals, text = override.partition("=")
+    place = f"--set {path}"
+    if not equals or not all(path.split(".")):
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, such as --set run.steps=100")
+    *sections, last = path.split(".")
+    section = values
+    for depth, name in enumerate(sections):
+        if section.get(name) is None:
+            section[name] = {}
+        section, known = section[name], ".".join(sections[: depth + 1])
+        source.places.setdefault(known, place)
+        if not isinstance(section, dict):
+            raise ConfigError(f"{place}: {known} is not a mapping (it is {section!r})")
+    for known in [p for p in source.places if p == path or p.startswith(path + ".")]:
+        del source.places[known]
+    source.places[path] = place
+    section[last] = _parse(text, source, path, lambda line: place)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "an empty file"
+    return "a list" if isinstance(value, list) else f"the {type(value).__name__} {value!r}"
+
+
+def is_mapping(value: Any) -> bool:
+    """Whether a value is a mapping with words as keys."""
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)

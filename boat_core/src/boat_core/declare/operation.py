@@ -1,0 +1,298 @@
+"""What an operation says of itself, before anything runs.
+
+An operation is one `Operation` value: who it is, what it computes, which options it takes, where it stands in a chain,
+what it needs and excludes, what it costs, and the function that does the work. The grammar (`composition.py`), the
+lists and the explanations are made from these declarations alone, so an operation of a third party takes part in
+everything without the core knowing its name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..autodiff.kernels import Kernel
+from ..errors import DeclarationError
+from .options import NoOptions, check_options_class
+
+if TYPE_CHECKING:
+    from ..autodiff.kernels import FusedStep
+
+#: Which roles each stage has. A map chain is modifiers and one base; an approximation chain is selectors and one
+#: estimator; a first-order solver is one method.
+ROLES = {
+    "map": ("modifier", "base"),
+    "approximate": ("selector", "estimator"),
+    "first-order": ("method",),
+}
+
+
+#: What `apply` is called with, by role; a base map with its own adjoint takes `(iteration, options)`.
+ARGUMENTS = {
+    "modifier": ("upper", "lower", "options"),
+    "base": ("objective", "x", "y", "t", "options"),
+    "selector": ("trajectory", "options"),
+    "estimator": ("trajectory", "options"),
+    "method": ("bilevel", "x", "y", "state", "descend", "k", "options"),
+}
+
+#: The roles whose operations take derivatives themselves.
+ACTING = ("base", "estimator", "method")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work of one outer step.
+
+    gradients: gradients taken of F, f or their aggregate (in x, in y, or in both at once).
+    hvps: products with second derivatives (∇²_yy v, ∇²_xy v, or both at once in a pullback), at most.
+    """
+
+    gradients: int = 0
+    hvps: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.gradients + other.gradients, self.hvps + other.hvps)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one outer step is going to do, as far as the cost of an operation depends on it.
+
+    steps: lower steps T.
+    kept: how many of the last steps a pullback goes through.
+    frozen: pullbacks take second derivatives as zero.
+    words: names, roles and tags of the solver's operations.
+    """
+
+    steps: int
+    kept: int
+    frozen: bool = False
+    words: frozenset[str] = frozenset()
+
+    @property
+    def pullback(self) -> Cost:
+        """One pullback: the direction of each kept step is built again, and its graph is pulled through."""
+        return Cost(gradients=self.kept, hvps=0 if self.frozen else self.kept)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """This operation makes sense only together with one of `names`."""
+
+    names: tuple[str, ...]
+    reason: str
+
+    def __post_init__(self) -> None:
+        _check_names("Needs.names", self.names)
+
+
+@dataclass(frozen=True)
+class Excludes:
+    """This operation cannot stand beside those in `what`: names of operations, roles, or tags that they declare.
+
+    `unless` names those that are welcome all the same.
+    """
+
+    what: tuple[str, ...]
+    reason: str
+    unless: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_names("Excludes.what", self.what)
+        _check_names("Excludes.unless", self.unless)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name in the field for a whole chain, such as RHG for NGD + RAD; `options` by operation."""
+
+    name: str
+    map: tuple[str, ...] = ()
+    approximate: tuple[str, ...] = ()
+    first_order: str | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_names("Alias.name", (self.name,))
+        _check_names("Alias.map", self.map)
+        _check_names("Alias.approximate", self.approximate)
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of all that it stands for."""
+        return (*self.map, *self.approximate, *((self.first_order,) if self.first_order else ()))
+
+    def __str__(self) -> str:
+        return self.first_order or " + ".join(self.map) + " | " + " + ".join(self.approximate)
+
+
+def _check_names(where: str, names: Any) -> None:
+    if not (isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)):
+        raise DeclarationError(f"{where}: expected a tuple of names (got {names!r})")
+
+
+#: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
+STARTS = {
+    "warm": "goes on from where y is",
+    "cold": "starts y anew",
+    "upper": "starts y at x",
+    "learned": "learns the start of y",
+}
+
+
+def undeclared(options: Any, work: Work) -> Cost:
+    """The cost of an operation that says nothing of it."""
+    return Cost()
+
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("tags", "needs", "excludes", "aliases", "kernels"), tuple),
+    **dict.fromkeys(("claims", "optimizer_steps"), Mapping),
+    **dict.fromkeys(("default", "own_adjoint"), bool),
+    "order": int,
+}
+_TUPLES: dict[str, type] = {"tags": str, "needs": Needs, "excludes": Excludes, "aliases": Alias, "kernels": Kernel}
+
+
+def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
+    """Raise `DeclarationError` unless `function` is None or can be called with so many arguments."""
+    if function is None:
+        return
+    if not callable(function):
+        raise DeclarationError(f"{where} must be callable (got {function!r})")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built in, with no signature to look at
+        return
+    try:
+        signature.bind(*takes)
+    except TypeError:
+        raise DeclarationError(f"{where} must take ({', '.join(takes)}) (its signature is {signature})") from None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The declaration of one operation.
+
+    Args:
+        name: the name that configurations and scripts use, such as "CG".
+        stage: "map", "approximate" or "first-order".
+        role: one of `ROLES[stage]`.
+        summary: one line.
+        formula: what it computes, in the notation of the field.
+        source: paper and identifier.
+        apply: the function that does the work. Its signature depends on the role:
+
+            modifier   `(upper, lower, options) -> objective`, all three `(x, y, t) -> scalar`
+            base       `(objective, x, y, t, options) -> direction`,
+                       or with its own adjoint `(iteration, options) -> MapStep`
+            selector   `(trajectory, options) -> (trajectory, report)`
+            estimator  `(trajectory, options) -> Hypergradient`
+            method     `(bilevel, x, y, state, descend, k, options) -> FirstOrderStep`
+
+            A modifier of the start alone has none.
+        options: the dataclass of its options.
+        order: its place in a chain, low first; users may write the chain in any order.
+        default: it is the one meant where a chain names none of its role.
+        tags: words that other operations' `Excludes` may refer to, such as "end-point" (an estimator that reads the
+            last iterate only) or "pullback" (one that gives the cotangent of the start as well).
+        needs, excludes: what it requires and refuses in the same solver, with the reason.
+        aliases: other names in the field for chains that this operation completes.
+        cost: `(options, work) -> Cost` of one outer step. Where the costs of a solver hold no product with second
+            derivatives, it takes none, and its objectives may hold what Jittor differentiates only once.
+        view: for a selector, `(options, work) -> work`: what estimators after it will do. Raises `OptionError` where
+            the options do not fit the number of steps.
+        start: the rule of `STARTS` on which it insists; a method insists on "warm".
+        start_optimizer: for "learned", `options -> Optimizer` that moves the start along its cotangent.
+        own_adjoint: a base map that makes the hypergradient itself and replaces the estimators that it lets stand
+            beside it.
+        lower_steps: the only number of lower steps with which it works.
+        claims: options of other operations that it sets itself: name -> names of options.
+        init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
+        optimizer_steps: for a base map, by name of the lower optimizer, steps that do what it does by kernels.
+        kernels: the pack's own kernels that it can use, see `boat_core.Kernel`.
+
+    Raises:
+        DeclarationError: a field is missing or makes no sense.
+    """
+
+    name: str
+    stage: str
+    role: str
+    summary: str
+    formula: str
+    source: str
+    apply: Callable[..., Any] | None = None
+    options: type = NoOptions
+    order: int = 0
+    default: bool = False
+    tags: tuple[str, ...] = ()
+    needs: tuple[Needs, ...] = ()
+    excludes: tuple[Excludes, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    cost: Callable[[Any, Work], Cost] = undeclared
+    view: Callable[[Any, Work], Work] | None = None
+    start: str | None = None
+    start_optimizer: Callable[[Any], Any] | None = None
+    own_adjoint: bool = False
+    lower_steps: int | None = None
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    init: Callable[..., Any] | None = None
+    optimizer_steps: Mapping[str, FusedStep] = field(default_factory=dict)
+    kernels: tuple[Kernel, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"operation {self.name!r}"
+        if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
+            raise DeclarationError(f"{where}: name must be letters, digits, '-' or '_'")
+        if self.stage not in ROLES:
+            raise DeclarationError(f"{where}: stage must be one of {', '.join(ROLES)} (got {self.stage!r})")
+        if self.role not in ROLES[self.stage]:
+            raise DeclarationError(f"{where}: role must be one of {', '.join(ROLES[self.stage])} (got {self.role!r})")
+        for text in ("summary", "formula", "source"):
+            if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
+                raise DeclarationError(f"{where}: {text} must be a text that is not empty")
+        if self.apply is None and not self.start_optimizer:
+            raise DeclarationError(f"{where}: apply must be a function (got None)")
+        _check_call(f"{where}: apply", self.apply, self.takes)
+        _check_call(f"{where}: cost", self.cost, ("options", "work"))
+        _check_call(f"{where}: view", self.view, ("options", "work"))
+        _check_call(f"{where}: init", self.init, ("x", "y", "options"))
+        _check_call(f"{where}: start_optimizer", self.start_optimizer, ("options",))
+        if self.start not in (None, *STARTS):
+            raise DeclarationError(f"{where}: start must be one of {', '.join(STARTS)} (got {self.start!r})")
+        if (self.start == "learned") != callable(self.start_optimizer):
+            raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
+        check_options_class(self.options, where)
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+                raise DeclarationError(f"{where}: {name} must be of type {kind.__name__} (got {value!r})")
+        for name, kind in _TUPLES.items():
+            for value in getattr(self, name):
+                if not isinstance(value, kind):
+                    raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+        if self.own_adjoint and self.role != "base":
+            raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
+        if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):
+            raise DeclarationError(f"{where}: lower_steps must be None or at least 1 (got {self.lower_steps!r})")
+        for name, claimed in self.claims.items():
+            _check_names(f"{where}: claims[{name!r}]", claimed)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """What `apply` is called with."""
+        return ("iteration", "options") if self.own_adjoint else ARGUMENTS[self.role]
+
+    @property
+    def start_rule(self) -> str | None:
+        """The rule for the start of y on which it insists, or None."""
+        return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """All that another operation's `needs` and `excludes` can refer to."""
+        return frozenset({self.name, self.role, *self.tags})

@@ -1,0 +1,237 @@
+"""Options: dataclasses whose fields know their range and their meaning.
+
+Operations, optimizers, named problems and the sections of a configuration all declare their options in the same way
+
+    @dataclass(frozen=True)
+    class Options:
+        max_iterations: int = option(20, ge=1, doc="Krylov iterations at most")
+
+and all of them are read by `read_options`, so a wrong value gets the same clear error wherever it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import operator
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import MISSING, dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from ..errors import DeclarationError, OptionError, nearest
+
+T = TypeVar("T")
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+    lower_rate: str | None = None,
+    varies: bool = False,
+    doc: str,
+) -> Any:
+    """Declare one field of an options dataclass.
+
+    `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the values allowed, `doc` says what the option means.
+    Without a default the option is required. An operation's step size with the default None is that of the lower
+    optimizer: `lower_rate="any"` whichever optimizer it is, "plain" only where that is plain SGD (elsewhere the option
+    is required). A number that `varies` may also be an array, or a pytree of them, or a function of the step (a
+    schedule): optimizers have such hyperparameters, see `boat_core.UpdateRule`.
+    """
+    bounds = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
+    return dataclasses.field(
+        default=default,
+        metadata={"bounds": bounds, "choices": choices, "lower_rate": lower_rate, "varies": varies, "doc": doc},
+    )
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of an operation that has none."""
+
+
+def check_options_class(cls: Any, where: str) -> None:
+    """Raise `DeclarationError` unless `cls` is a dataclass whose options can be listed, read and written as JSON."""
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise DeclarationError(f"{where}: options must be a dataclass (got {cls!r})")
+    if not dataclasses.fields(cls):
+        return
+    try:
+        json.dumps([row.get("default") for row in describe_options(cls)])
+    except Exception as error:
+        raise DeclarationError(f"{where}: options cannot be described ({type(error).__name__}: {error})") from error
+
+
+def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build `cls` from a mapping, or raise `OptionError` naming `where`, the option, what it takes and what it got."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise OptionError(f"{where}: no option {name!r}{nearest(name, fields) or '; it has none'}")
+    missing = [n for n, f in fields.items() if f.default is MISSING and n not in values]
+    if missing:
+        raise OptionError(f"{where}: option {missing[0]!r} is required ({fields[missing[0]].metadata.get('doc', '')})")
+    checked = {name: check_option(cls, name, value, f"{where}.{name}") for name, value in values.items()}
+    try:
+        return cls(**checked)
+    except OptionError as error:  # a dataclass may check combinations of its options in __post_init__
+        raise OptionError(f"{where}: {error}") from None
+
+
+def check_option(cls: type, name: str, value: Any, where: str, scheduled: bool = False) -> Any:
+    """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`.
+
+    What a schedule gives may be 0 where the option must be above it: rates begin and end there.
+    """
+    field, hint = _fields(cls)[name]
+    bounds = field.metadata.get("bounds", {})
+    if scheduled and bounds.get("gt") == 0:
+        loose = {"ge": 0, **{kind: bound for kind, bound in bounds.items() if kind != "gt"}}
+        field = dataclasses.field(metadata={**field.metadata, "bounds": loose})
+    return _check(value, hint, field, where)
+
+
+@cache
+def _fields(cls: type) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: (f, hints[f.name]) for f in dataclasses.fields(cls)}
+
+
+def unfilled_rates(options: Any) -> dict[str, str]:
+    """Return the step sizes that are left to the lower optimizer: name -> its `lower_rate`."""
+    rates = {f.name: f.metadata.get("lower_rate") for f in dataclasses.fields(options)}
+    return {name: kind for name, kind in rates.items() if kind and getattr(options, name) is None}
+
+
+def fill_rates(options: Any, where: str, rate: float | None, plain_rate: float | None) -> Any:
+    """Return options with each step size that was left to the lower optimizer filled in.
+
+    Raises:
+        OptionError: naming the option, where the lower optimizer has no such rate.
+    """
+    filled = {}
+    for name, kind in unfilled_rates(options).items():
+        filled[name] = plain_rate if kind == "plain" else rate
+        if filled[name] is None:
+            what = "is not plain SGD" if kind == "plain" else "has no rate"
+            raise OptionError(f"{where}.{name}: required where the lower optimizer {what}")
+    return dataclasses.replace(options, **filled)
+
+
+_COMPARE = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator.le, "<="), "lt": (operator.lt, "<")}
+
+
+def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    if field.metadata.get("varies") and not isinstance(value, (int, float, str)):
+        return _check_varying(value, hint, field, where)
+    value = _convert(value, _alternatives(hint), field, where)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        in_range = all(_COMPARE[name][0](value, bound) for name, bound in field.metadata.get("bounds", {}).items())
+        if not math.isfinite(value) or not in_range:
+            raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r})")
+    choices = field.metadata.get("choices")
+    if choices and value is not None and value not in choices:
+        hint_text = nearest(value, choices) if isinstance(value, str) else ""
+        raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r}){hint_text}")
+    return value
+
+
+def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    """An array, or a pytree of them, in its range; or a function of the step, whose numbers are looked at later."""
+    if callable(value) and not hasattr(value, "dtype"):
+        return value
+    import optree
+
+    leaves = optree.tree_leaves(value)
+    if not leaves or not all(str(getattr(leaf, "dtype", "")).startswith("float") for leaf in leaves):
+        expected = f"{expected_text(hint, field)}, floating-point arrays of them or a function of the step"
+        raise OptionError(f"{where}: expected {expected} (got {value!r} of type {type(value).__name__})")
+    if not _unchecked.get():
+        from ..autodiff.arrays import to_numpy
+
+        for leaf in map(to_numpy, leaves):
+            for extreme in (leaf.min(), leaf.max()) if leaf.size else ():
+                _check(float(extreme), hint, field, where)
+    return value
+
+
+_unchecked: ContextVar[bool] = ContextVar("boat_unchecked", default=False)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Inside this block the values of arrays are not looked at, which would compute them: they have been before."""
+    token = _unchecked.set(True)
+    try:
+        yield
+    finally:
+        _unchecked.reset(token)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: str) -> Any:
+    """Return `value` if it is of an allowed type; an int is a float, `1e-3` (a string to YAML) is one as well."""
+    for kind in allowed:
+        plain = typing.get_origin(kind) or kind
+        if plain is Any or (value is None and plain in (None, type(None))):
+            return value
+        if plain is tuple and isinstance(value, list):
+            return tuple(value)
+        if isinstance(plain, type) and isinstance(value, plain) and (not isinstance(value, bool) or plain is bool):
+            return value
+    if float in allowed and not isinstance(value, bool) and isinstance(value, (int, str)):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise OptionError(f"{where}: expected {_expected(allowed, field)} (got {value!r} of type {type(value).__name__})")
+
+
+def expected_text(hint: Any, field: dataclasses.Field[Any]) -> str:
+    """Say what an option takes: "an integer >= 1", "one of 'cold', 'warm'"."""
+    return _expected(_alternatives(hint), field)
+
+
+def _expected(allowed: tuple[Any, ...], field: dataclasses.Field[Any]) -> str:
+    if field.metadata.get("choices"):
+        return "one of " + ", ".join(repr(c) for c in field.metadata["choices"])
+    words = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "a string",
+        type(None): "nothing",
+        dict: "a mapping",
+        tuple: "a list",
+    }
+    names = [words.get(typing.get_origin(kind) or kind, str(kind)) for kind in allowed]
+    bounds = " and ".join(f"{_COMPARE[n][1]} {b:g}" for n, b in field.metadata.get("bounds", {}).items())
+    return " or ".join(names) + (f" {bounds}" if bounds else "")
+
+
+def describe_options(cls: type) -> list[dict[str, Any]]:
+    """Return one JSON-ready row per option: name, what it takes, default (absent where required), doc."""
+    rows = []
+    for field, hint in _fields(cls).values():
+        takes = expected_text(hint, field) + (", may vary" if field.metadata.get("varies") else "")
+        row: dict[str, Any] = {"name": field.name, "takes": takes}
+        if field.default is MISSING:
+            row["required"] = True
+        else:
+            row["default"] = field.default
+        rows.append(row | {"doc": field.metadata.get("doc", "")})
+    return rows

@@ -1,0 +1,191 @@
+"""What a linear solver is, and what it says of a solve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...autodiff import arrays
+from ...autodiff.vectors import Vector, dot, norm
+from ...declare.options import option
+from ...errors import OptionError
+
+#: v ↦ A v, in the space of v.
+Product = Callable[[Vector], Vector]
+#: v ↦ M⁻¹ v with M ≈ A, from a pytree to one of the same structure, shapes and dtypes.
+Preconditioner = Callable[[Any], Any]
+
+#: Growth of a Neumann series from which on it counts: half of float32's digits are left to rounding.
+GROWTH = 1 + 1e-4
+
+_WHY = {
+    "curvature": "met curvature {curvature:.3g} <= 0",
+    "breakdown": "broke down",
+    "stalled": "stalled",
+    "singular": "met a singular matrix",
+    "inconsistent": "met a singular matrix, and a right-hand side outside its range",
+    "diverged": "diverged, a term of the series grew by the factor {growth:.6g}",
+    "terms": "diverged, a term of the series grew by the factor {growth:.6g}",
+}
+_REMEDY = {
+    "max_iterations": "more iterations, a preconditioner or a ridge helps",
+    "curvature": "gmres(), bicgstab() or normal_cg() needs no positive definite matrix, a ridge makes one",
+    "breakdown": "gmres() or normal_cg() goes on where this method cannot, a ridge makes a singular matrix regular",
+    "stalled": "float64, a larger tolerance, a longer restart, a preconditioner or a ridge helps",
+    "singular": "what it is asked for is not unique; a ridge makes it so",
+    "inconsistent": "there is no solution; a ridge makes one",
+    "diverged": "a smaller step_size or a ridge helps, gmres() needs neither",
+    "terms": "a smaller step_size or a ridge helps, gmres() needs neither",
+}
+
+
+@dataclass(frozen=True)
+class LinearSolve:
+    """How a solve ended.
+
+    Args:
+        method: the solver's name.
+        iterations: those that were made.
+        residual: ‖b - (A + δI) q‖/‖b‖ of the q that was returned, computed from it, unless a solver was told not to.
+        stopped: "tolerance"; "terms" (a Neumann series of so many, as asked for); or what went wrong:
+            "max_iterations", "curvature" (zero or negative, where the matrix must be positive definite), "breakdown"
+            (the method cannot go on), "stalled" (rounding, or restarts that no longer help), "singular",
+            "inconsistent" (no solution; q has the smallest residual), "diverged", "not finite" (so is q then).
+        curvature: the smallest ⟨p, Ap⟩/⟨p, p⟩ that conjugate gradient saw.
+        growth: the largest factor from one term of a Neumann series to the next.
+    """
+
+    method: str
+    iterations: int
+    residual: float
+    stopped: str
+    curvature: float | None = None
+    growth: float | None = None
+
+    @property
+    def concern(self) -> str:
+        """What makes q doubtful, in one sentence with the figures; empty where nothing does."""
+        if self.stopped == "tolerance" or (self.stopped == "terms" and (self.growth or 0) <= GROWTH):
+            return ""
+        why = _WHY.get(self.stopped, "did not converge").format(curvature=self.curvature, growth=self.growth)
+        return f"the solve {why}: relative residual {self.residual:.3g} after {self.iterations} iterations"
+
+    @property
+    def remedy(self) -> str:
+        """What helps; empty where nothing needs to, or nothing is known."""
+        return _REMEDY.get(self.stopped, "") if self.concern else ""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSolver:
+    """A method with its options: `q, solve = solver(product, b)`. The factories make them.
+
+    Args:
+        name: of the method.
+        options: the values that were given.
+        run: `(product, b, transposed) -> (q, LinearSolve)`.
+        transpose: whether it needs products with Aᵀ.
+    """
+
+    name: str
+    options: Any
+    run: Callable[[Product, Vector, Product | None], tuple[Vector, LinearSolve]] = field(repr=False)
+    transpose: bool = False
+
+    def __call__(self, product: Product, b: Vector, transposed: Product | None = None) -> tuple[Vector, LinearSolve]:
+        """Solve (A + δI) q = b.
+
+        Args:
+            product: v ↦ A v.
+            b: the right-hand side; b = 0 gives q = 0 without a product.
+            transposed: v ↦ Aᵀ v, where the method needs it.
+
+        Returns:
+            q, and how the solve ended. Unless it met its tolerance q is the iterate of smallest residual, with a NaN
+            in it where a product had one.
+
+        Raises:
+            OptionError: the method needs `transposed`, or declines a system of this size.
+            StructureError: a preconditioner returned another structure, shape or dtype.
+        """
+        if self.transpose and transposed is None:
+            raise OptionError(f"{self.name}: expected products with the transpose as well (got none)")
+        if 1e-30 < dot(b, b) < 1e30:
+            return self.run(product, b, transposed)
+        # Squares of float32 numbers under- and overflow long before the numbers do: solve for b / max |b|.
+        largest = max(float(abs(arrays.to_numpy(leaf)).max(initial=0)) for leaf in b.leaves)
+        if largest == 0:
+            return b.zeros(), LinearSolve(self.name, 0, 0.0, "tolerance")
+        if not math.isfinite(largest):
+            return self.run(product, b, transposed)
+        q, solve = self.run(product, b / largest, transposed)
+        return largest * q, solve
+
+
+@dataclass(frozen=True)
+class Iterative:
+    """The options of iterative methods."""
+
+    max_iterations: int = option(100, ge=1, doc="iterations at most")
+    tolerance: float = option(1e-6, gt=0, lt=1, doc="relative residual at which the solve ends")
+    ridge: float = option(0.0, ge=0, doc="δ")
+
+
+def ridged(product: Product, ridge: float) -> Product:
+    """v ↦ (A + δI) v."""
+    return (lambda v: product(v) + ridge * v) if ridge else product
+
+
+def computed(*vectors: Vector) -> tuple[Vector, ...]:
+    """Compute what the next iteration uses: a vector made of the last one's would be one expression of all iterations,
+    a new kernel for each."""
+    arrays.sync([leaf for vector in vectors for leaf in vector.leaves])
+    return vectors
+
+
+def preconditioned(preconditioner: Preconditioner | None, where: str) -> Product | None:
+    """v ↦ M⁻¹ v on vectors, or None.
+
+    Raises:
+        OptionError: it is not a function.
+    """
+    if preconditioner is None:
+        return None
+    if not callable(preconditioner):
+        raise OptionError(f"{where}.preconditioner: expected a function of a pytree (got {preconditioner!r})")
+    return lambda v: v.match(preconditioner(v.tree), f"{where}.preconditioner")
+
+
+def epsilon(b: Vector) -> float:
+    """The rounding of its coarsest dtype."""
+    return max({"float64": 2.0**-52, "float32": 2.0**-23}.get(str(leaf.dtype), 2.0**-7) for leaf in b.leaves)
+
+
+def judged(solve: LinearSolve, tolerance: float, matrix: Product, q: Vector, b: Vector) -> tuple[Vector, LinearSolve]:
+    """The same with the residual that q has, which a recursion loses to rounding; 0 where that is better than q.
+
+    One product with (A + δI).
+    """
+    solve = replace(solve, residual=residual(matrix, q, b))
+    if solve.residual > 1:
+        q, solve = q.zeros(), replace(solve, residual=1.0)
+    return q, settled(solve, tolerance, b)
+
+
+def residual(matrix: Product, q: Vector, b: Vector) -> float:
+    """‖b - (A + δI) q‖/‖b‖."""
+    return norm(b - matrix(q)) / norm(b)
+
+
+def settled(solve: LinearSolve, tolerance: float, b: Vector) -> LinearSolve:
+    """The same, its residual being computed: what ended by itself met its tolerance as far as the dtype lets it, or
+    stalled."""
+    if not math.isfinite(solve.residual):
+        return replace(solve, stopped="not finite")
+    if solve.stopped in ("tolerance", "stalled", "breakdown"):
+        met = solve.residual <= 10 * max(tolerance, 100 * epsilon(b))
+        otherwise = "stalled" if solve.stopped == "tolerance" else solve.stopped
+        return replace(solve, stopped="tolerance" if met else otherwise)
+    return solve

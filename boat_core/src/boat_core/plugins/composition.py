@@ -1,0 +1,271 @@
+"""The grammar: which operations form a solver, in which order, and why others do not.
+
+    map          = modifier* base
+    approximate  = selector* estimator
+    first order  = method
+
+The rules stand in the operations' own declarations (`needs`, `excludes`); nothing here knows an operation by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import combinations, pairwise
+from typing import Any, TypeVar
+
+from ..autodiff.kernels import Kernel
+from ..declare.operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
+from ..declare.options import fill_rates, read_options, unfilled_rates
+from ..errors import BoatError, CompositionError, OptionError, nearest
+from .registry import Registered, Registry
+
+T = TypeVar("T")
+
+_LAST = {"map": "base", "approximate": "estimator"}
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A valid solver: its operations in the order in which they act, and the options of each."""
+
+    map: tuple[Registered, ...] = ()
+    approximate: tuple[Registered, ...] = ()
+    first_order: Registered | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def operations(self) -> tuple[Registered, ...]:
+        return self.map + self.approximate + ((self.first_order,) if self.first_order else ())
+
+    @property
+    def own_adjoint(self) -> bool:
+        """Whether the base map makes the hypergradient itself."""
+        return bool(self.map) and self.map[-1].operation.own_adjoint
+
+    @property
+    def lasting(self) -> Registered | None:
+        """The operation that may keep a state of its own between outer iterations, if there is one."""
+        return self.map[-1] if self.own_adjoint else self.first_order
+
+    def work(self, steps: int) -> Work:
+        """What one outer step with `steps` lower steps will do.
+
+        Raises:
+            OptionError: an operation cannot work with so many steps.
+        """
+        words = frozenset().union(*(o.operation.words for o in self.operations))
+        work = Work(steps, steps, words=words)
+        for entry in self.operations:
+            only = entry.operation.lower_steps
+            if only not in (None, steps):
+                raise OptionError(f"lower_steps: {entry.name} works with {only} only (got {steps})")
+            if entry.operation.view:
+                work = _said(entry, "view", entry.operation.view, self.options[entry.name], work, Work)
+        return work
+
+    def cost(self, steps: int) -> Cost:
+        """Gradients and products of one outer step with `steps` lower steps, as the operations declare: at most."""
+        work = self.work(steps)
+        acting = self.map if self.own_adjoint else self.operations
+        return sum((_said(o, "cost", o.operation.cost, self.options[o.name], work, Cost) for o in acting), Cost())
+
+    def second_order(self, steps: int) -> bool:
+        """Whether second derivatives of an objective are taken; who declares no cost may take any."""
+        silent = any(o.operation.cost is undeclared for o in self.operations if o.operation.role in ACTING)
+        return silent or self.cost(steps).hvps > 0
+
+    def start_rule(self, given: str | None) -> str:
+        """Where y starts in every outer iteration: what an operation insists on, what is given, or "warm".
+
+        Raises:
+            CompositionError: what is given is not what an operation insists on.
+        """
+        for entry in self.operations:
+            rule = entry.operation.start_rule
+            if rule and given is not None and (given != rule or rule == "learned"):
+                expected = "no start" if rule == "learned" else f"start={rule!r}, or none"
+                raise CompositionError(f"start: {entry.name} {STARTS[rule]}: expected {expected} (got {given!r})")
+            if rule:
+                return rule
+        return given or "warm"
+
+    @property
+    def leaves_rates(self) -> bool:
+        """Whether a step size of an operation is left to the lower optimizer."""
+        return any(unfilled_rates(options) for options in self.options.values())
+
+    def with_rates(self, rate: float | None, plain_rate: float | None) -> Composition:
+        """The same, with the step sizes that were left to the lower optimizer filled in; raises `OptionError`."""
+        filled = {n: fill_rates(o, f"options.{n}", rate, plain_rate) for n, o in self.options.items()}
+        return replace(self, options=filled)
+
+    def own_options(self, entry: Registered) -> dict[str, Any]:
+        """The options of one of its operations, but for those that others of them set."""
+        by_others = {key for o in self.operations for key in o.operation.claims.get(entry.name, ())}
+        options = self.options[entry.name]
+        return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in by_others}
+
+    def done_by(self, entry: Registered) -> str:
+        """Which operation does its work: a base map with an adjoint of its own does the estimator's."""
+        return self.map[-1].name if self.own_adjoint and entry in self.approximate else entry.name
+
+    def kernels(self, lower_optimizer: str) -> list[Kernel]:
+        """The packs' kernels that it can use with that lower optimizer."""
+        operations = [entry.operation for entry in self.operations]
+        steps = [(name, step) for o in operations for name, step in o.optimizer_steps.items()]
+        others = {id(kernel) for name, step in steps if name != lower_optimizer for kernel in step.kernels}
+        return [kernel for o in operations for kernel in o.kernels if id(kernel) not in others]
+
+    def as_config(self) -> dict[str, Any]:
+        """The lines of a configuration that name this solver."""
+        if self.first_order:
+            return {"first_order": self.first_order.name}
+        return {"map": [o.name for o in self.map], "approximate": [o.name for o in self.approximate]}
+
+    def __str__(self) -> str:
+        if self.first_order:
+            return self.first_order.name
+        return " + ".join(o.name for o in self.map) + " | " + " + ".join(o.name for o in self.approximate)
+
+
+def _said(entry: Registered, what: str, function: Any, options: Any, work: Work, kind: type[T]) -> T:
+    """What an operation says of its work or cost; raises `CompositionError` where that is nothing of the kind."""
+    try:
+        found = function(options, work)
+    except BoatError:
+        raise
+    except Exception as error:
+        raise CompositionError(f"{entry.origin}: its {what} raised {type(error).__name__}: {error}") from error
+    if not isinstance(found, kind):
+        raise CompositionError(f"{entry.origin}: its {what} returned {found!r}, expected {kind.__name__}")
+    return found
+
+
+def compose(
+    registry: Registry,
+    map: Sequence[str] | str | None = None,
+    approximate: Sequence[str] | str | None = None,
+    first_order: str | None = None,
+    method: str | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Composition:
+    """Put named operations in order, complete the chains, and check them against every rule.
+
+    Raises:
+        CompositionError: an operation is unknown or absent, stands in the wrong stage or twice, or excludes another.
+        OptionError: an option is unknown or out of range.
+    """
+    if method is not None:
+        if map or approximate or first_order:
+            raise CompositionError("method is a whole solver: leave out map, approximate and first_order")
+        alias = registry.alias(method)
+        map, approximate, first_order = alias.map, alias.approximate, alias.first_order
+        given = options or {}
+        options = {
+            name: {**alias.options.get(name, {}), **(given.get(name) or {})} for name in {*alias.options, *given}
+        }
+    if first_order is not None:
+        if map or approximate:
+            raise CompositionError("first_order is a whole solver: leave out map and approximate")
+        entry = _of_stage(registry, first_order, "first-order")
+        return _with_options(Composition(first_order=entry), options)
+    chains = {stage: _chain(registry, names, stage) for stage, names in (("map", map), ("approximate", approximate))}
+    composition = Composition(map=chains["map"], approximate=chains["approximate"])
+    refusal = why_not(composition.operations)
+    if refusal:
+        raise CompositionError(refusal)
+    return _with_options(composition, options)
+
+
+def _of_stage(registry: Registry, name: str, stage: str) -> Registered:
+    entry = registry.find(name)
+    if entry.operation.stage != stage:
+        raise CompositionError(
+            f"{name} is an operation of stage {entry.operation.stage}, not {stage}"
+            f"{nearest('', [e.name for e in registry.operations(stage)])}"
+        )
+    return entry
+
+
+def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str) -> tuple[Registered, ...]:
+    names = [names] if isinstance(names, str) else list(names or ())
+    entries = [_of_stage(registry, name, stage) for name in names]
+    bare = [entry.name for entry in entries]
+    for name in bare:
+        if bare.count(name) > 1:
+            raise CompositionError(f"{stage}: {name} stands there twice")
+    last = [e for e in entries if e.operation.role == _LAST[stage]]
+    if len(last) > 1:
+        raise CompositionError(f"{stage}: one {_LAST[stage]} at most (got {', '.join(e.name for e in last)})")
+    if not last:
+        candidates = registry.operations(stage, _LAST[stage])
+        defaults = [e for e in candidates if e.operation.default]
+        # Another pack's default does not take the place of one that users have long relied on.
+        defaults = [e for e in defaults if e.published] or defaults
+        if len(defaults) != 1:
+            have = ", ".join(e.name for e in candidates) or "none is installed"
+            raise CompositionError(f"{stage}: name one {_LAST[stage]} ({have})")
+        entries += defaults
+    roles = ROLES[stage]
+    return tuple(sorted(entries, key=lambda e: (roles.index(e.operation.role), e.operation.order, e.name)))
+
+
+def why_not(entries: Sequence[Registered]) -> str | None:
+    """Say why these operations do not go together, or return None where they do."""
+    present = {e.name for e in entries}
+    for entry in entries:
+        for need in entry.operation.needs:
+            if not present & set(need.names):
+                return f"{entry.name} needs {' or '.join(need.names)}: {need.reason}"
+        for rule in entry.operation.excludes:
+            for other in entries:
+                if other is not entry and other.name not in rule.unless and other.operation.words & set(rule.what):
+                    return f"{entry.name} cannot go with {other.name}: {rule.reason}"
+    starting = [e for e in entries if e.operation.start_rule]
+    for one, other in pairwise(starting):
+        rules = one.operation.start_rule or "", other.operation.start_rule or ""
+        if rules[0] != rules[1] or rules[0] == "learned":
+            return f"{one.name} cannot go with {other.name}: one {STARTS[rules[0]]}, the other {STARTS[rules[1]]}"
+    return None
+
+
+def _with_options(composition: Composition, options: Mapping[str, Mapping[str, Any]] | None) -> Composition:
+    given = dict(options or {})
+    present = [o.name for o in composition.operations]
+    for name in given:
+        if name not in present:
+            raise CompositionError(f"options: {name!r} is no operation of this solver{nearest(name, present)}")
+    read: dict[str, Any] = {
+        o.name: read_options(o.operation.options, given.get(o.name) or {}, f"options.{o.name}")
+        for o in composition.operations
+    }
+    for o in composition.operations:
+        for name, claimed in o.operation.claims.items():
+            for key in given.get(name) or {}:
+                if key in claimed:
+                    raise OptionError(f"options.{name}.{key}: {o.name} has its own way with it; leave it out")
+    return replace(composition, options=read)
+
+
+def enumerate_solvers(registry: Registry) -> Iterator[Composition]:
+    """Yield every valid solver over what is installed, each once."""
+    chains = {
+        stage: [
+            (*extras, last)
+            for last in registry.operations(stage, last_role)
+            for extras in _subsets(registry.operations(stage, ROLES[stage][0]))
+        ]
+        for stage, last_role in _LAST.items()
+    }
+    for map_chain in chains["map"]:
+        for approximate_chain in chains["approximate"]:
+            if why_not(map_chain + approximate_chain) is None:
+                yield Composition(map_chain, approximate_chain)
+    for entry in registry.operations("first-order"):
+        yield Composition(first_order=entry)
+
+
+def _subsets(entries: Sequence[Registered]) -> Iterator[tuple[Registered, ...]]:
+    for size in range(len(entries) + 1):
+        yield from combinations(entries, size)

@@ -1,0 +1,28 @@
+"""Which hooks and operations run for a configuration, whose they are, and in which order."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..bilevel.invoke import tallied
+from ..config.schema import Config
+from ..plugins.registry import Registry
+from .run import run
+
+
+def trace_run(config: Config, packs: Registry) -> list[dict[str, Any]]:
+    """Do one outer step in a folder that is removed afterwards; return what ran, in the order of the first calls.
+
+    Observers that the configuration names take no part, for they may write elsewhere.
+
+    Returns:
+        One row for each hook of each pack and each operation: what, distribution, version, times, gave.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        once = replace(config.run, steps=1, out=str(Path(folder) / "run"), observers=None, checkpoint_every=0)
+        with tallied(packs.calls):
+            run(replace(config, run=once))
+    return [{**asdict(call), "times": times} for call, times in packs.calls.items()]
