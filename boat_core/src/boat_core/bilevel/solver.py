@@ -59,7 +59,8 @@ class Solver:
             insists, and else "warm".
         lower_state: "fresh" starts the lower optimizer's state anew in every outer iteration, "carry" keeps it.
         segment: what the pullback holds: of how many of the last lower steps the graph (an integer), "all", "sqrt"
-            (checkpoints instead of all iterates), or "auto", as much as `memory` allows; see `boat_core.autodiff.memory`.
+            (checkpoints instead of all iterates), or "auto", as much as `memory`
+            allows; see `boat_core.autodiff.memory`.
         memory: bytes that "auto" may fill, or a text such as "256 MiB".
         strict: an operation's concern (an unconverged solve, say) is an error instead of a line of the report.
         second_order_guard: what an operator that Jittor differentiates wrongly a second time leads to, in an objective
