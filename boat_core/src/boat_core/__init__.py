@@ -23,7 +23,9 @@ _HOMES = {
     ),
     "declare.options": "NoOptions option",
     "declare.operation": "Alias Cost Excludes Needs Operation Work",
-    "declare.named": "ObserverDeclaration OptimizerDeclaration ProblemDeclaration",
+    "declare.named": (
+        "CommandDeclaration ExecutorDeclaration ObserverDeclaration OptimizerDeclaration ProblemDeclaration"
+    ),
     "plugins.hookspecs": "HOOK_API hookimpl",
     "bilevel.problem": "PerStep Problem Tasks",
     "bilevel.solver": "Solver",
@@ -88,7 +90,13 @@ if TYPE_CHECKING:
     from .bilevel.roles import Descent, FirstOrderStep, Iteration, MapStep
     from .bilevel.solver import Solver
     from .bilevel.trajectory import Hypergradient, Point, Trajectory
-    from .declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+    from .declare.named import (
+        CommandDeclaration,
+        ExecutorDeclaration,
+        ObserverDeclaration,
+        OptimizerDeclaration,
+        ProblemDeclaration,
+    )
     from .declare.operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .declare.options import NoOptions, option
     from .differentiation.explicit import Unrolling, unroll

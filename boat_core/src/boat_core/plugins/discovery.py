@@ -20,7 +20,13 @@ import importlib_metadata
 import pluggy
 
 from .._util.timelimit import TookTooLong, time_limit
-from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from ..declare.named import (
+    CommandDeclaration,
+    ExecutorDeclaration,
+    ObserverDeclaration,
+    OptimizerDeclaration,
+    ProblemDeclaration,
+)
 from ..declare.operation import Operation
 from ..errors import DeclarationError, nearest
 from . import hookspecs
@@ -44,6 +50,8 @@ DECLARATION_HOOKS: dict[str, type] = {
     "boat_optimizers": OptimizerDeclaration,
     "boat_problems": ProblemDeclaration,
     "boat_observers": ObserverDeclaration,
+    "boat_executors": ExecutorDeclaration,
+    "boat_commands": CommandDeclaration,
 }
 
 _import_seconds: ContextVar[float] = ContextVar("boat_import_seconds", default=0.0)

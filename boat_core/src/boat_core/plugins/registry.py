@@ -15,7 +15,13 @@ from typing import Any
 
 import pluggy
 
-from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from ..declare.named import (
+    CommandDeclaration,
+    ExecutorDeclaration,
+    ObserverDeclaration,
+    OptimizerDeclaration,
+    ProblemDeclaration,
+)
 from ..declare.operation import Alias, Operation
 from ..errors import CompositionError, ConfigError, DeclarationError, nearest
 
@@ -221,6 +227,14 @@ class Registry:
     def observer(self, name: str) -> Declared:
         """Return the observer called `name`, or raise `ConfigError` with the nearest."""
         return self._declared(ObserverDeclaration, name)
+
+    def executor(self, name: str) -> Declared:
+        """Return the executor called `name`, or raise `ConfigError` with the nearest."""
+        return self._declared(ExecutorDeclaration, name)
+
+    def commands(self) -> list[Declared]:
+        """The verbs that packs add to the command `boat`."""
+        return self._of_kind(CommandDeclaration)
 
     def _declared(self, kind: Any, name: str) -> Declared:
         found: list[Declared] = _matching(self._of_kind(kind), name)

@@ -36,7 +36,7 @@ def same_run(config: Config, folder: Path) -> Config:
 _MAY_DIFFER: dict[str, tuple[str, ...]] = {
     "problem_options": (),
     "solver": (),
-    "run": ("steps", "out", "device", "checkpoint_every", "evaluate_every", "observers"),
+    "run": ("steps", "out", "device", "checkpoint_every", "evaluate_every", "executor", "observers"),
 }
 
 
