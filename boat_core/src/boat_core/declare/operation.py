@@ -276,6 +276,10 @@ class Operation:
             for value in getattr(self, name):
                 if not isinstance(value, kind):
                     raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+        for key in self.optimizer_steps:
+            # A rule is known by what it declares: this room stands below the optimizers.
+            if not isinstance(key, str) and not hasattr(key, "declaration"):
+                raise DeclarationError(f"{where}: optimizer_steps: expected rules such as boat_core.sgd (got {key!r})")
         if self.own_adjoint and self.role != "base":
             raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
         if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):
