@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..declare.options import unchecked
 from ..errors import BoatError, CompositionError, OptionError
 from ..optimizers.base import Optimizer
@@ -53,7 +53,7 @@ class LowerOptimizer:
 
     def _anew(self, x: Any) -> Any:
         assert callable(self._given)
-        with inside_objective():  # numbers beside float64 arrays are exact
+        with evaluating(native=True):  # numbers beside float64 arrays are exact
             return self._given(x)
 
     def _unchecked(self, x: Any) -> Optimizer:

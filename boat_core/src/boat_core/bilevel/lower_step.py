@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.kernels import FusedStep, differentiated
+from ..autodiff.evaluation import evaluating
+from ..autodiff.kernels import FusedStep
 from ..autodiff.unrolled import cut, float_leaves
 from ..autodiff.vectors import Vector
 from ..optimizers import RULES
@@ -51,7 +52,7 @@ class LowerStep:
     from_x: Callable[[Any], Optimizer] | None = None
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        with differentiated():
+        with evaluating(differentiated=True):
             return list(self.along(t, self.y.like_tree(z[0]), self.x.like_tree(x)).leaves)
 
     def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import arrays
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector
 from ..bilevel.gradcheck import _errors
 
@@ -30,7 +30,7 @@ def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tole
     weights: list[Any] = []
 
     def objective(at: Vector, _: Vector, __: int) -> Any:
-        with inside_objective():
+        with evaluating(native=True):
             out = function(*at.leaves)
             if not weights:
                 weights.append(arrays.as_array(rng.normal(size=tuple(out.shape))))
