@@ -18,7 +18,6 @@ from ..errors import OptionError
 from ..optimizers.base import Optimizer
 from ..plugins.composition import Composition, compose
 from ..plugins.registry import Registry
-from ..plugins.registry import registry as installed
 from .executor import Executor, Sequential
 from .graph import HypergradientGraph, graph_of
 from .lower_optimizer import LowerOptimizer
@@ -70,7 +69,7 @@ class Solver:
         if not isinstance(upper_optimizer, Optimizer):
             raise OptionError(f"upper_optimizer: expected an Optimizer such as boat.sgd(0.1) (got {upper_optimizer!r})")
         lower = LowerOptimizer(lower_optimizer)
-        composition = compose(registry or installed(), map, approximate, first_order, method, options)
+        composition = compose(registry, map, approximate, first_order, method, options)
         self.outer = OuterIteration(problem, composition, read, lower, upper_optimizer, executor or Sequential())
         self._state = self.outer.initial_state()
 
