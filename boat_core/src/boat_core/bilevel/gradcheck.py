@@ -47,7 +47,7 @@ def check_problem(
     rows = []
     for name, objective in (("upper", bilevel.upper), ("lower", bilevel.lower)):
         for leaf, directions in _directions(x, y, rng):
-            errors = [_errors(objective, x, y, v) for v in directions]
+            errors = [relative_errors(objective, x, y, v) for v in directions]
             for derivative, error in zip(("first", "second"), (max(e) for e in zip(*errors))):
                 ok = error <= TOLERANCE
                 row = {"objective": name, "derivative": derivative, "leaf": leaf}
@@ -78,7 +78,7 @@ def _directions(x: Vector, y: Vector, rng: np.random.Generator) -> Iterator[tupl
             yield name + path, pairs
 
 
-def _errors(objective: Callable[..., Any], x: Vector, y: Vector, v: tuple[Vector, Vector]) -> tuple[float, float]:
+def relative_errors(objective: Callable[..., Any], x: Vector, y: Vector, v: tuple[Vector, Vector]) -> tuple[float, float]:
     vx, vy = v
     x, y = x.detach(), y.detach()
     gx, gy = gradients(objective(x, y, 0), x, y)
