@@ -102,8 +102,7 @@ def test_nothing_private_crosses_a_wall():
         for one in IMPORTS
         if room(one.target) != room(one.file)
         and (
-            (one.name.startswith("_")
-            and one.name != "_util")
+            (one.name.startswith("_") and one.name != "_util")
             or any(part.startswith("_") for part in one.target.split(".")[1:])
         )
         and not one.name.startswith("__")
