@@ -29,10 +29,10 @@ _HOMES = {
     "plugins.hookspecs": "HOOK_API hookimpl",
     "bilevel.problem": "PerStep Problem Tasks",
     "bilevel.solver": "Solver",
-    "plugins.registry": "PackWarning",
+    "plugins.registry": "PackWarning Registry",
     "bilevel.report": "HypergradientResult Report StepResult",
     "bilevel.graph": "HypergradientGraph",
-    "drawing.picture": "draw",
+    "bilevel.draw": "draw",
     "bilevel.trajectory": "Hypergradient Point Trajectory",
     "bilevel.roles": "Descent FirstOrderStep Iteration MapStep",
     "autodiff.kernels": "FusedStep Kernel kernel",
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from .autodiff.kernels import FusedStep, Kernel, kernel
     from .autodiff.modules import call, load, parameters
     from .autodiff.vectors import Vector, dot, gradient, gradients, norm
+    from .bilevel.draw import draw
     from .bilevel.graph import HypergradientGraph
     from .bilevel.objectives import Bilevel
     from .bilevel.problem import PerStep, Problem, Tasks
@@ -111,7 +112,6 @@ if TYPE_CHECKING:
     from .differentiation.linear.normal import normal_cg
     from .differentiation.module import ImplicitModule
     from .differentiation.zero_order import es_grad, smoothed_gradient
-    from .drawing.picture import draw
     from .errors import (
         BoatError,
         CompositionError,
@@ -153,7 +153,7 @@ if TYPE_CHECKING:
     from .optimizers.transforms import accumulate, add_weight_decay, chain, clip_by_norm, clip_by_value, masked, scale
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
     from .plugins.hookspecs import HOOK_API, hookimpl
-    from .plugins.registry import PackWarning
+    from .plugins.registry import PackWarning, Registry
 
 
 def _install_routes() -> None:
