@@ -30,6 +30,11 @@ _HOMES = {
     "bilevel.problem": "PerStep Problem Tasks",
     "bilevel.solver": "Solver",
     "plugins.registry": "PackWarning Registry",
+    "plugins.composition": "Composition compose solvers",
+    "plugins.discovery": "installed",
+    "config.schema": "read_config",
+    "config.build": "Job",
+    "runs.run": "run",
     "bilevel.report": "HypergradientResult Report StepResult",
     "bilevel.graph": "HypergradientGraph",
     "bilevel.draw": "draw",
@@ -91,6 +96,8 @@ if TYPE_CHECKING:
     from .bilevel.roles import Descent, FirstOrderStep, Iteration, MapStep
     from .bilevel.solver import Solver
     from .bilevel.trajectory import Hypergradient, Point, Trajectory
+    from .config.build import Job
+    from .config.schema import read_config
     from .declare.named import (
         CommandDeclaration,
         ExecutorDeclaration,
@@ -152,8 +159,11 @@ if TYPE_CHECKING:
     from .optimizers.sgd import sgd
     from .optimizers.transforms import accumulate, add_weight_decay, chain, clip_by_norm, clip_by_value, masked, scale
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
+    from .plugins.composition import Composition, compose, solvers
+    from .plugins.discovery import installed
     from .plugins.hookspecs import HOOK_API, hookimpl
     from .plugins.registry import PackWarning, Registry
+    from .runs.run import run
 
 
 def _install_routes() -> None:

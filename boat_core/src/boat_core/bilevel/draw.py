@@ -34,8 +34,8 @@ def draw(
         Errors of `Solver.graph`, if a solver is given. In each case nothing is written.
     """
     from ..plugins.commands import command_function
-    from ..plugins.registry import registry
+    from ..plugins.discovery import installed
 
-    function = command_function(registry(), "draw")
+    function = command_function(installed(), "draw")
     drawn: Path = function(graph, path, lower_batch=lower_batch, upper_batch=upper_batch, tasks=tasks)
     return drawn

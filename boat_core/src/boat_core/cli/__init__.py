@@ -108,10 +108,10 @@ def _run(arguments: list[str]) -> int:
 
 def make_parser() -> Parser:
     """Return the parser of `boat` with the verbs of the core and of all installed packs."""
-    from ..plugins.registry import registry
+    from ..plugins.discovery import installed
 
     parser = _core_parser()
-    parser.registry = registry()
+    parser.registry = installed()
     for group in GROUPS:
         parser.verbs.choices[group].registry = parser.registry
     add_pack_verbs(parser, parser.registry)

@@ -12,9 +12,10 @@ from .._util.text import count
 from ..declare.operation import ROLES, Alias
 from ..declare.options import describe_options
 from ..errors import CompositionError
-from ..plugins.composition import enumerate_solvers
+from ..plugins.composition import solvers
+from ..plugins.discovery import installed
 from ..plugins.known_packs import published_operations
-from ..plugins.registry import Registered, Registry, registry
+from ..plugins.registry import Registered, Registry
 from .output import print_facts, print_json, print_options, print_table
 
 
@@ -23,7 +24,7 @@ def list_operations_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_operations(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     entries = [e for e in packs.entries if arguments.stage in (None, e.operation.stage)]
     if arguments.json:
         print_json({"operations": [_row(packs, e) for e in entries], "broken": [asdict(pack) for pack in packs.broken]})
@@ -60,14 +61,14 @@ def show_operation_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show_operation(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     if arguments.name in packs.aliases():
         alias = packs.aliases()[arguments.name]
         raise CompositionError(f"{alias.name} is the method {alias}: show its operations by their names")
     entry = packs.find(arguments.name)
     operation = entry.operation
-    solvers = [s for s in enumerate_solvers(packs) if entry in s.operations]
-    partners = {other.name for s in solvers for other in s.operations} - {entry.name}
+    members = [s for s in solvers(packs) if entry in s.operations]
+    partners = {other.name for s in members for other in s.operations} - {entry.name}
     facts = _row(packs, entry) | {
         "formula": operation.formula,
         "doc": inspect.getdoc(inspect.getmodule(operation.apply)) or "",
@@ -79,7 +80,7 @@ def show_operation(arguments: argparse.Namespace) -> int:
             for kernel in operation.kernels
         ],
         "composes_with": [e.name for e in packs.operations() if e.name in partners],
-        "solvers": len(solvers),
+        "solvers": len(members),
     }
     if arguments.json:
         print_json(facts)

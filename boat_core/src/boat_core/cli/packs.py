@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .._util.text import count
-from ..plugins.registry import Registry, registry
+from ..plugins.discovery import installed
+from ..plugins.registry import Registry
 from .output import print_facts, print_json, print_table
 from .parsing import add_config_arguments as trace_arguments  # noqa: F401
 
@@ -27,7 +28,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from . import _core_parser
     from .parsing import own_names
 
-    packs = registry()
+    packs = installed()
     _, unused_verbs = split_commands(packs, own_names(_core_parser()))
     findings = [*conflicts(packs), *unused_verbs, *uncompiled(packs)]
     if arguments.trying:
@@ -68,7 +69,7 @@ def trace(arguments: argparse.Namespace) -> int:
     from ..config.schema import read_config
     from ..runs.trace import trace_run
 
-    rows = trace_run(read_config(arguments.config, arguments.overrides), registry())
+    rows = trace_run(read_config(arguments.config, arguments.overrides), installed())
     if arguments.json:
         print_json({"calls": rows})
     else:

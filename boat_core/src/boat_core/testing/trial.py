@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import BoatError, OptionError
-from ..plugins.composition import Composition, compose, enumerate_solvers
+from ..plugins.composition import Composition, compose, solvers
 from ..plugins.finding import Finding
 from ..plugins.registry import Registered, Registry
 
@@ -22,8 +22,8 @@ def smallest_solver(entry: Registered, registry: Registry) -> Composition:
     Raises:
         NotTried: there is no such solver, or one of its options has no default.
     """
-    solvers = [solver for solver in enumerate_solvers(registry) if entry in solver.operations]
-    if not solvers:
+    candidates = [solver for solver in solvers(registry) if entry in solver.operations]
+    if not candidates:
         raise NotTried("no valid solver has it")
 
     def strangers(solver: Composition) -> tuple[int, int]:
@@ -31,7 +31,7 @@ def smallest_solver(entry: Registered, registry: Registry) -> Composition:
         return sum(not other.published for other in others), len(others)
 
     try:
-        return compose(registry, **min(solvers, key=strangers).as_config())
+        return compose(registry, **min(candidates, key=strangers).as_config())
     except OptionError as error:
         raise NotTried(str(error)) from None
 
@@ -78,6 +78,6 @@ def unclaimed_checks(entry: Registered, registry: Registry) -> Iterator[tuple[st
     claim = Claim(entry.name, chain=smallest_solver(entry, registry).as_config())
     for check in UNCLAIMED:
         yield check.__name__.removeprefix("check_").replace("_", " "), partial(check, claim, registry)
-    for solver in enumerate_solvers(registry):
+    for solver in solvers(registry):
         if entry in solver.operations:
             yield str(solver), partial(check_solver, solver, registry)

@@ -9,11 +9,10 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from boat_core import BoatError, Registry
+from boat_core import BoatError, Registry, installed
 from boat_core.cli import print_json
 from boat_core.testing import Finding, NotTried, conflicts, unclaimed_checks, uncompiled
 
-from ._interim import installed
 from .declarations import check_operation
 from .metadata import check_metadata
 from .packs import Pack, installed_packs, normalized

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from boat_core import installed
 from boat_core.cli import print_facts, print_json
 
-from ._interim import installed
 from .scaffold import STAGES, write_pack
 
 

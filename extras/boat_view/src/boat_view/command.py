@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from boat_core import RunError
+from boat_core import Job, RunError, read_config
 from boat_core.cli import add_config_arguments, print_json
 
-from ._interim import Job, read_config
 from .drawing.picture import draw
 from .drawing.sheet import check_place
 
