@@ -35,6 +35,11 @@ _HOMES = {
     "config.schema": "read_config",
     "config.build": "Job",
     "runs.run": "run",
+    "bilevel.settings": "SolverSettings",
+    "bilevel.state": "LowerState SolverState",
+    "bilevel.executor": "Executor Sequential",
+    "bilevel.outer_step": "Outcome OuterStep",
+    "bilevel.outer_iteration": "Batches OuterIteration Proposal",
     "bilevel.report": "HypergradientResult Report StepResult",
     "bilevel.graph": "HypergradientGraph",
     "bilevel.draw": "draw",
@@ -89,12 +94,17 @@ if TYPE_CHECKING:
     from .autodiff.modules import call, load, parameters
     from .autodiff.vectors import Vector, dot, gradient, gradients, norm
     from .bilevel.draw import draw
+    from .bilevel.executor import Executor, Sequential
     from .bilevel.graph import HypergradientGraph
     from .bilevel.objectives import Bilevel
+    from .bilevel.outer_iteration import Batches, OuterIteration, Proposal
+    from .bilevel.outer_step import Outcome, OuterStep
     from .bilevel.problem import PerStep, Problem, Tasks
     from .bilevel.report import HypergradientResult, Report, StepResult
     from .bilevel.roles import Descent, FirstOrderStep, Iteration, MapStep
+    from .bilevel.settings import SolverSettings
     from .bilevel.solver import Solver
+    from .bilevel.state import LowerState, SolverState
     from .bilevel.trajectory import Hypergradient, Point, Trajectory
     from .config.build import Job
     from .config.schema import read_config

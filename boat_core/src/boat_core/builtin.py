@@ -29,6 +29,6 @@ def boat_executors() -> list[ExecutorDeclaration]:
 
 
 def _sequential(options: Any) -> Any:
-    from importlib import import_module
+    from .bilevel.executor import sequential
 
-    return import_module(".bilevel.executor", __package__).Sequential()
+    return sequential(options)

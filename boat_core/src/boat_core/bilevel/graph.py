@@ -1,32 +1,28 @@
-"""What there is to draw of one hypergradient: operations, lower steps, what is held of them. Plain and JSON-ready.
+"""What one hypergradient is made of: its operations, its lower steps and what is kept of them. Plain and JSON-ready.
 
-Nothing is taken from what operations declare of their work: a hypergradient is computed, and what it asks of the lower
-steps is written down.
-
-    direction, then advance     an iterate is computed again
-    direction, then adjoint     a step is pulled back, its graph built again
-    adjoint alone               a step is pulled back, its graph kept from the way forward
+Nothing is taken from what operations declare about their work. A hypergradient is computed, and a recorder notes which
+lower steps it pulled back, built again or computed again.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._util.atomic import plain
+from ..autodiff.derivatives import counting
+from ..autodiff.graph_operators import Operator, graph_operators
 from ..autodiff.memory import Held
+from ..autodiff.vectors import Vector, gradients, norm
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..autodiff.unrolled import Unrolled
-    from ..autodiff.vectors import Vector
     from ..optimizers.base import Optimizer
     from ..plugins.composition import Composition
     from ..plugins.registry import Registered
-    from .outer_step import Outcome, OuterStep
-    from .trajectory import Trajectory
+    from .outer_step import OuterStep
 
 #: Numbers of steps or iterates as (first, last) stretches, both ends in them.
 Spans = tuple[tuple[int, int], ...]
@@ -117,16 +113,6 @@ class LowerSteps:
 
 
 @dataclass(frozen=True)
-class Operator:
-    """A node of Jittor's graph, before any are fused: its name, shapes and dtypes of what it gives, and how often."""
-
-    name: str
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[str, ...]
-    count: int
-
-
-@dataclass(frozen=True)
 class HypergradientGraph:
     """What one hypergradient is made of; `Solver.graph` makes it, `boat_core.draw` draws it.
 
@@ -186,40 +172,35 @@ def spans(numbers: Iterable[int]) -> Spans:
     return tuple(found)
 
 
-def graph_of(
-    step: OuterStep, solve: Callable[[OuterStep], Outcome], start: str, upper: Optimizer, task: str, tasks: int
-) -> HypergradientGraph:
-    """Solve one outer step, watched, and return what that was made of.
+def graph_of(step: OuterStep, start: str, upper: Optimizer, tasks: int) -> HypergradientGraph:
+    """Solve one outer step with a recorder, and return what that was made of.
 
     Args:
-        step: of one lower problem.
-        solve: what computes and checks its outcome; its errors are raised here.
+        step: of one lower problem; its errors are raised here.
         start: the rule by which y starts.
         upper: the upper optimizer.
-        task, tasks: the name of that lower problem, and how many there are.
+        tasks: how many lower problems there are.
     """
-    from ..autodiff.derivatives import counting
-    from ..autodiff.vectors import norm
-
-    watch = _Watch(step.composition)
-    with counting() as counted:
-        outcome = solve(replace(step, composition=watch.composition))
     composition = step.composition
-    operators, operators_of = _operators(step, watch.unrolled)
+    learns_start = next((entry.name for entry in composition.map if entry.operation.start == "learned"), "")
+    recorder = Recorder(after=learns_start)
+    with counting() as counted:
+        outcome = step.solve(recorder)
+    operators, operators_of = _operators(step, recorder.unrolled)
     return HypergradientGraph(
         problem=step.bilevel.problem.name,
         solver=str(composition),
         iteration=step.k,
-        task=task,
+        task=step.task,
         tasks=tasks,
         stages=tuple(_stage(composition, entry, outcome.reports) for entry in composition.operations),
         upper=_leaves(step.x),
         lower=_leaves(step.start),
         start=start,
-        lower_steps=step.bilevel.lower_steps,
+        lower_steps=step.settings.lower_steps,
         lower_optimizer=_optimizer(step.optimizer),
         upper_optimizer=_optimizer(upper),
-        trajectory=watch.lower_steps(step.learned is not None),
+        trajectory=_lower_steps(recorder, step.learned is not None),
         operators=operators,
         operators_of=operators_of,
         gradients=counted.gradients,
@@ -229,118 +210,44 @@ def graph_of(
     )
 
 
-class _Watch:
-    """Stands between the operations of the approximate stage and the lower steps, and writes down what is asked."""
-
-    def __init__(self, composition: Composition) -> None:
-        chain = tuple(self._watched(entry) for entry in composition.approximate)
-        #: The same operations, watched.
-        self.composition = replace(composition, approximate=chain)
-        self.unrolled: Unrolled | None = None
-        self._step: Any = None
-        self._view: Trajectory | None = None
-        self._at_work = next((o.name for o in composition.map if o.operation.start == "learned"), "")
-        self._after, self._built = self._at_work, -1
-        self._pulled: dict[int, None] = {}
-        self._pulled_by: dict[str, None] = {}
-        self._rebuilt: set[int] = set()
-        self._recomputed: set[int] = set()
-        self._again, self._end_point = 0, False
-
-    def _watched(self, entry: Registered) -> Registered:
-        apply = entry.operation.apply
-        assert apply is not None
-
-        def watched(trajectory: Trajectory, options: Any) -> Any:
-            if self.unrolled is None:
-                self.unrolled = trajectory.unrolled
-                self._step, trajectory.unrolled.step = trajectory.unrolled.step, self
-            self._view, self._at_work = trajectory, entry.name
-            try:
-                return apply(trajectory, options)
-            finally:
-                self._at_work, self._end_point = self._after, "end" in vars(trajectory)  # once asked for, it is kept
-
-        return replace(entry, operation=replace(entry.operation, apply=watched))
-
-    # What an `Unrolled` asks of its step
-
-    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        self._built = t
-        return self._step.direction(t, z, x)
-
-    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
-        self._built = -1
-        if self.unrolled is not None and x is self.unrolled.parameters:
-            self._recomputed.add(t + 1)
-        elif t == 0:
-            self._again += 1
-        return self._step.advance(t, z, x, d)
-
-    def adjoint(self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]) -> Any:
-        self._pulled[t] = self._pulled_by[self._at_work] = None
-        if self._built == t:
-            self._rebuilt.add(t)
-        self._built = -1
-        return self._step.adjoint(t, z, x, d, p)
-
-    def lower_steps(self, learned_optimizer: bool) -> LowerSteps | None:
-        """What was written down; None where no trajectory was estimated from."""
-        if self.unrolled is None or self._view is None:
-            return None
-        self.unrolled.step = self._step
-        steps, held, view = self.unrolled.steps, self.unrolled.held, self._view
-        return LowerSteps(
-            steps=steps,
-            end=view.steps,
-            kept=view.kept,
-            from_upper=view.from_upper,
-            learned_optimizer=learned_optimizer,
-            second_derivatives=not view.frozen,
-            kept_iterates=spans([*range(0, steps, held.every), steps]),
-            kept_graphs=spans(range(steps - held.graphs, steps)),
-            pulled=spans(self._pulled),
-            pulled_by=tuple(self._pulled_by),
-            rebuilt=spans(self._rebuilt),
-            recomputed=spans(self._recomputed),
-            end_point=self._end_point,
-            again=self._again,
-            every=held.every,
-            iterates=held.iterates,
-            graphs=held.graphs,
-            iterate_bytes=self.unrolled.iterate_bytes,
-            graph_bytes=self.unrolled.graph_bytes,
-        )
+def _lower_steps(recorder: Recorder, learned_optimizer: bool) -> LowerSteps | None:
+    """Return what was recorded of the lower steps; None where no trajectory was estimated from."""
+    unrolled, view = recorder.unrolled, recorder.view
+    if unrolled is None or view is None:
+        return None
+    steps, held = unrolled.steps, unrolled.held
+    return LowerSteps(
+        steps=steps,
+        end=view.steps,
+        kept=view.kept,
+        from_upper=view.from_upper,
+        learned_optimizer=learned_optimizer,
+        second_derivatives=not view.frozen,
+        kept_iterates=spans([*range(0, steps, held.every), steps]),
+        kept_graphs=spans(range(steps - held.graphs, steps)),
+        pulled=spans(recorder.pulled),
+        pulled_by=tuple(recorder.pulled_by),
+        rebuilt=spans(recorder.rebuilt),
+        recomputed=spans(recorder.recomputed),
+        end_point=recorder.end_point,
+        again=recorder.reruns,
+        every=held.every,
+        iterates=held.iterates,
+        graphs=held.graphs,
+        iterate_bytes=unrolled.iterate_bytes,
+        graph_bytes=unrolled.graph_bytes,
+    )
 
 
 def _operators(step: OuterStep, unrolled: Unrolled | None) -> tuple[tuple[Operator, ...] | None, str]:
-    """The operators of one direction, from a graph built for that and never computed, and which direction it is."""
-    from ..runtime import native
-
-    library = native.operators()
-    named = "∇f in x and y" if unrolled is None else "the direction of a lower step"
-    if library is None:
-        return None, named
+    """Build, but do not run, the graph of one lower-step direction; return its operators and a label."""
     if unrolled is None:
-        ends = _lower_gradients(step)
-    else:
-        ends = unrolled.step.direction(0, unrolled.iterate(0), unrolled.parameters)
-    lines = [line for line in library.graph_operators(list(ends)) if not line.startswith(_COPIES)]
-    return tuple(_operator(line, count) for line, count in Counter(lines).items()), named
-
-
-#: How x and y come in: the same values under another name.
-_COPIES = "clone|"
-
-
-def _operator(line: str, count: int) -> Operator:
-    name, shapes, dtypes = line.split("|")
-    return Operator(name, tuple(tuple(shape) for shape in json.loads(shapes)), tuple(dtypes.split()), count)
+        return graph_operators(_lower_gradients(step)), "∇f in x and y"
+    direction = unrolled.step.direction(0, unrolled.iterate(0), unrolled.parameters)
+    return graph_operators(direction), "the direction of a lower step"
 
 
 def _lower_gradients(step: OuterStep) -> Sequence[Any]:
-    from ..autodiff.vectors import gradients
-
     x, y = step.x.detach().sync(), step.start.detach().sync()
     of_x, of_y = gradients(step.bilevel.lower(x, y), x, y)
     return of_x.leaves + of_y.leaves

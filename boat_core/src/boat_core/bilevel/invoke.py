@@ -15,19 +15,16 @@ from ..autodiff import arrays
 from ..autodiff.vectors import Vector
 from ..errors import BoatError, OperationError, StructureError
 from ..plugins.registry import Call, Registered
-from . import objectives
-from .roles import Descent
+from .trajectory import Hypergradient
+from .user_code import is_user_code
 
 T = TypeVar("T")
 
-#: What an operation calls that is not its own: errors that come through these are the user's, or another pack's.
-_FOREIGN = (objectives._evaluate.__code__, objectives.project.__code__, Descent.__call__.__code__)
-
 _tally: ContextVar[dict[Call, int] | None] = ContextVar("boat_tally", default=None)
-_watched: ContextVar[Inputs | None] = ContextVar("boat_watched_inputs", default=None)
+_watched: ContextVar[InputGuard | None] = ContextVar("boat_watched_inputs", default=None)
 
 
-class Inputs:
+class InputGuard:
     """The arrays that operations are given, and what they held."""
 
     def __init__(self, *trees: Any) -> None:
@@ -55,23 +52,23 @@ class Inputs:
             _watched.reset(token)
 
 
-def applied(entry: Registered, *arguments: Any) -> Any:
+def apply_operation(entry: Registered, *arguments: Any) -> Any:
     """What an operation makes of its arguments.
 
     Raises:
         OperationError: it raised, or (where inputs are watched) changed one.
     """
     assert entry.operation.apply is not None  # only modifiers of the start have none
-    result = called(entry, entry.operation.apply, *arguments)
+    result = call_operation(entry, entry.operation.apply, *arguments)
     if (tally := _tally.get()) is not None:
         call = Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}")
         tally[call] = tally.get(call, 0) + 1
     if (inputs := _watched.get()) and inputs.changed:
-        blame(entry, "changed an array that it was given")
+        raise_operation_error(entry, "changed an array that it was given")
     return result
 
 
-def called(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:
+def call_operation(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of an operation's (`apply`, `init` …) returns; raises `OperationError` where it raises."""
     try:
         return function(*arguments)
@@ -79,7 +76,7 @@ def called(entry: Registered, function: Callable[..., Any], *arguments: Any) -> 
         raise
     except Exception as error:
         frames = list(traceback.walk_tb(error.__traceback__))
-        if any(frame.f_code in _FOREIGN for frame, _ in frames):
+        if any(is_user_code(frame.f_code) for frame, _ in frames):
             raise
         frame, line = frames[-1]
         where = f"{frame.f_code.co_filename}:{line}"
@@ -96,7 +93,7 @@ def tallied(tally: dict[Call, int]) -> Iterator[None]:
         _tally.reset(token)
 
 
-def blame(entry: Registered, what: str) -> NoReturn:
+def raise_operation_error(entry: Registered, what: str) -> NoReturn:
     """Raise `OperationError`: this operation did that."""
     raise OperationError(_text(entry, what))
 
@@ -104,30 +101,41 @@ def blame(entry: Registered, what: str) -> NoReturn:
 def expect(entry: Registered, value: Any, kind: type[T]) -> T:
     """Return a value if an operation returned what its role does, else blame it."""
     if not isinstance(value, kind):
-        blame(entry, f"returned {type(value).__name__}, expected {kind.__name__}")
+        raise_operation_error(entry, f"returned {type(value).__name__}, expected {kind.__name__}")
     return value
 
 
 def expect_like(entry: Registered, value: Any, like: Vector, what: str) -> Vector:
     """Return a vector if it lies in the space that it must, else blame the operation."""
     if not isinstance(value, Vector):
-        blame(entry, f"returned {type(value).__name__} for {what}, expected Vector")
+        raise_operation_error(entry, f"returned {type(value).__name__} for {what}, expected Vector")
     try:
         value.check_like(like, what)
     except StructureError as error:
-        blame(entry, f"returned a vector of another space: {error}")
+        raise_operation_error(entry, f"returned a vector of another space: {error}")
     return value
 
 
 def expect_report(entry: Registered, report: Any, concerns: Any) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Return a report and its concerns, the operation's name before each, or blame it."""
     if not isinstance(report, Mapping):
-        blame(entry, f"returned {type(report).__name__} for its report, expected a dict of figures")
+        raise_operation_error(entry, f"returned {type(report).__name__} for its report, expected a dict of figures")
     if isinstance(concerns, str) or not isinstance(concerns, Sequence):
-        blame(entry, f"returned {concerns!r} for its concerns, expected a tuple of sentences")
+        raise_operation_error(entry, f"returned {concerns!r} for its concerns, expected a tuple of sentences")
     return ({entry.name: report} if report else {}), tuple(f"{entry.name}: {concern}" for concern in concerns)
 
 
 def _text(entry: Registered, what: str) -> str:
     remedy = f"`boat ops check {entry.distribution}` says more; tell its author, or compose a solver without it"
     return f"operation {entry.origin} {what}. {remedy}"
+
+
+def expect_hypergradient(
+    entry: Registered, h: Any, x: Vector, y0: Vector
+) -> tuple[Mapping[str, Mapping[str, Any]], tuple[str, ...]]:
+    """Return the report and the concerns of a hypergradient. Raise `OperationError` if it is something else."""
+    h = expect(entry, h, Hypergradient)
+    expect_like(entry, h.x, x, "hypergradient")
+    if h.y0 is not None:
+        expect_like(entry, h.y0, y0, "cotangent of y_0")
+    return expect_report(entry, h.report, h.concerns)

@@ -75,6 +75,6 @@ class LowerOptimizer:
             what = f"{blind[0]} reads the end point" if blind else f"{composition} takes no derivative of the steps"
             raise CompositionError(
                 f"lower_optimizer: as a function of x its hyperparameters are upper variables, but {what}, so they "
-                "would never move; RAD sees them"
+                "would never move; an estimator that pulls back through the lower steps, such as RAD, sees them"
             )
         return composition.with_rates(None, None)

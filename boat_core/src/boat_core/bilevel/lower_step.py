@@ -10,7 +10,24 @@ from ..autodiff import arrays, derivatives
 from ..autodiff.kernels import FusedStep, differentiated
 from ..autodiff.unrolled import cut, float_leaves
 from ..autodiff.vectors import Vector
+from ..optimizers import RULES
 from ..optimizers.base import Optimizer, apply_updates
+
+
+def fused_step(steps: Mapping[Any, FusedStep], optimizer: Optimizer) -> FusedStep | None:
+    """Return the fused step that does what this optimizer does, or None.
+
+    The optimizer's rule decides, never its name: another rule may have the same one. A name among the keys stands for
+    the rule of that name in `boat_core`.
+    """
+    rule = optimizer.rule
+    if rule is None or optimizer.options is None:  # hyperparameters that vary are not the kernels' business
+        return None
+    own = rule.name if rule in RULES else None
+    for key, fused in steps.items():
+        if (key is rule or (own is not None and key == own)) and fused.serves(optimizer.options):
+            return fused
+    return None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..optimizers.base import Optimizer, apply_updates
 from .objectives import project
 from .problem import Projection
 from .trajectory import Hypergradient, Point
+from .user_code import runs_user_code
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Descent:
         self._optimizer, self._projection = optimizer, projection
         self.state = state
 
+    @runs_user_code
     def __call__(self, y: Vector, direction: Vector) -> Vector:
         updates, self.state = self._optimizer.update(direction.tree, self.state, y.tree)
         moved = y.like_tree(apply_updates(y.tree, updates))

@@ -212,7 +212,8 @@ class Operation:
         lower_steps: the only number of lower steps with which it works.
         claims: options of other operations that it sets itself: name -> names of options.
         init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
-        optimizer_steps: for a base map, by name of the lower optimizer, steps that do what it does by kernels.
+        optimizer_steps: for a base map, steps that do by kernels what a lower optimizer does. The key is the rule of
+            that optimizer, such as `boat_core.sgd`; the name of a rule of `boat_core` does too.
         kernels: the pack's own kernels that it can use, see `boat_core.Kernel`.
 
     Raises:
@@ -241,7 +242,7 @@ class Operation:
     lower_steps: int | None = None
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     init: Callable[..., Any] | None = None
-    optimizer_steps: Mapping[str, FusedStep] = field(default_factory=dict)
+    optimizer_steps: Mapping[Any, FusedStep] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
 
     def __post_init__(self) -> None:

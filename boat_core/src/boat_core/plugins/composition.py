@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, pairwise
 from typing import Any, TypeVar
 
-from ..autodiff.kernels import Kernel
+from ..autodiff.kernels import FusedStep, Kernel
 from ..declare.operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from ..declare.options import fill_rates, read_options, unfilled_rates
 from ..errors import BoatError, CompositionError, OptionError, nearest
@@ -111,11 +111,11 @@ class Composition:
         """Which operation does its work: a base map with an adjoint of its own does the estimator's."""
         return self.map[-1].name if self.own_adjoint and entry in self.approximate else entry.name
 
-    def kernels(self, lower_optimizer: str) -> list[Kernel]:
-        """The packs' kernels that it can use with that lower optimizer."""
+    def kernels(self, fused: FusedStep | None) -> list[Kernel]:
+        """Return the packs' kernels that it can use; `fused` is the step of its lower optimizer, if there is one."""
         operations = [entry.operation for entry in self.operations]
-        steps = [(name, step) for o in operations for name, step in o.optimizer_steps.items()]
-        others = {id(kernel) for name, step in steps if name != lower_optimizer for kernel in step.kernels}
+        steps = [step for o in operations for step in o.optimizer_steps.values()]
+        others = {id(kernel) for step in steps if step is not fused for kernel in step.kernels}
         return [kernel for o in operations for kernel in o.kernels if id(kernel) not in others]
 
     def as_config(self) -> dict[str, Any]:
