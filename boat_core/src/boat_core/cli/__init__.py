@@ -93,7 +93,8 @@ def _print_traceback() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = make_parser()
+    # The version is there without a look at packs, so also if one of them hangs.
+    parser = _core_parser() if arguments[:1] == ["--version"] else make_parser()
     parsed, rest = parser.parse_known_args(arguments)
     verb = getattr(parsed, "parser", parser)
     if rest:
