@@ -72,6 +72,16 @@ def detach(array: Any) -> Any:
     return array.detach()
 
 
+def attached(array: Any) -> Any:
+    """Return an array of which derivatives can be taken: the very same, or a copy if it was made in `jt.no_grad()`.
+
+    Jittor marks what is made there, and takes every derivative with respect to it as zero, also later. Such an array
+    has no history, so the copy loses nothing. It is made where `no_grad` is off (`boat_core.autodiff.evaluation`), or
+    it is marked as well.
+    """
+    return array.detach() if array.is_stop_grad() else array
+
+
 def sync(arrays: Iterable[Any]) -> None:
     """Compute arrays now, so that errors surface here and their graph is freed."""
     jt.sync(list(arrays))

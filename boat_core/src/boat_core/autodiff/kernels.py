@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def kernels_allowed(allowed: bool) -> Any:
-    """Stand in for `evaluating(kernels=allowed)` until its last caller has moved there."""
+    """Stand in for `evaluating(kernels=allowed, differentiated=False)` until its last caller has moved there."""
     from .evaluation import evaluating
 
-    return evaluating(kernels=allowed)
+    return evaluating(kernels=allowed, differentiated=False)
 
 
 class Kernel:

@@ -26,10 +26,10 @@ from .switches import MODE
 
 
 def inside_objective(native: bool = True) -> Any:
-    """Stand in for `evaluating(native=native)` until its last caller has moved there."""
+    """Stand in for `evaluating(native=native, differentiated=True)` until its last caller has moved there."""
     from .evaluation import evaluating
 
-    return evaluating(native=native)
+    return evaluating(native=native, differentiated=True)
 
 
 @cache
