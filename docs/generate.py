@@ -22,7 +22,7 @@ from boat_core import cli
 from boat_core.config import schema as config
 from boat_core.declare.options import describe_options
 from boat_core.plugins import hookspecs
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 
 ROOT = Path(__file__).parent.parent
 README, REFERENCE = ROOT / "README.md", ROOT / "docs" / "reference.md"
@@ -39,7 +39,7 @@ VARIABLES = {
 def operations_table() -> str:
     """One Markdown row for each installed operation."""
     rows = ["| operation | stage | what it is | source | distribution |", "|---|---|---|---|---|"]
-    for entry in registry().operations():
+    for entry in installed().operations():
         o = entry.operation
         rows.append(f"| {o.name} | {o.stage}, {o.role} | {o.summary} | {o.source} | {entry.distribution} |")
     return "\n".join(rows)
@@ -114,7 +114,7 @@ def _configuration() -> Iterator[str]:
 
 
 def _declared() -> Iterator[str]:
-    packs = registry()
+    packs = installed()
     yield from ("## Optimizers, observers, problems", "")
     for declared in packs.declared:
         yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)

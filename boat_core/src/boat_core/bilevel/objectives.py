@@ -14,6 +14,7 @@ from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector, dot, gradient, gradients, path_text
 from ..errors import ObjectiveError, StructureError
 from .problem import PerStep, Problem, Projection
+from .user_code import runs_user_code
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Bilevel:
         return project(y, self.problem.project_lower, "project_lower")
 
 
+@runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
     with evaluating(native=native, differentiated=True):
         value = function(x.tree, y.tree, batch)
@@ -105,6 +107,7 @@ def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, bat
     return value
 
 
+@runs_user_code
 def project(vector: Vector, projection: Projection | None, where: str) -> Vector:
     """Return the vector inside the set that `projection` describes.
 

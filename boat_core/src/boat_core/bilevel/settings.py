@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
 from ..declare.options import option
@@ -41,3 +44,18 @@ class SolverSettings:
 
     def __post_init__(self) -> None:
         Memory(self.segment, self.memory)
+
+
+def with_settings(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a method that takes `**settings`, with the settings written out in their place."""
+    (_, *arguments, _) = inspect.signature(function).parameters.values()
+    settings = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=field.type,
+        )
+        for field in fields(SolverSettings)
+    ]
+    return inspect.Signature([*arguments, *settings])

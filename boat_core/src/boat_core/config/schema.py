@@ -97,6 +97,15 @@ class RunConfig:
                     f"folder: curves}}] (got {entry!r})"
                 )
 
+        if not _is_named(self.executor):
+            raise OptionError(
+                f"executor: expected a name beside its options, such as {{name: sequential}} (got {self.executor!r})"
+            )
+
+    def named_executor(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The key, name and options of the executor."""
+        return _named_parts("run.executor", self.executor)
+
     def named_observers(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The key, name and options of each observer."""
         return _named_parts("run.observers", self.observers)

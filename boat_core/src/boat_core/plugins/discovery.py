@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import importlib_metadata
@@ -77,6 +77,30 @@ def limited_imports() -> Iterator[None]:
         yield
     finally:
         _import_seconds.reset(token)
+
+
+_installed_as: ContextVar[Registry | None] = ContextVar("boat_installed_as", default=None)
+
+
+def installed() -> Registry:
+    """The registry of this process, built at the first call; inside `installed_as` the one given there."""
+    registry = _installed_as.get()
+    return _load_once() if registry is None else registry
+
+
+@cache
+def _load_once() -> Registry:
+    return load_registry()
+
+
+@contextlib.contextmanager
+def installed_as(registry: Registry) -> Iterator[Registry]:
+    """Inside this block that registry stands for what is installed: for tests."""
+    token = _installed_as.set(registry)
+    try:
+        yield registry
+    finally:
+        _installed_as.reset(token)
 
 
 def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:

@@ -311,9 +311,8 @@ def published_operations() -> dict[str, list[str]]:
     return {distribution: names for distribution, *names in rows}
 
 
-@lru_cache(maxsize=1)
 def registry() -> Registry:
-    """The registry of this process, built at the first call."""
-    from .discovery import load_registry
+    """Deprecated name of `discovery.installed`."""
+    from .discovery import installed
 
-    return load_registry()
+    return installed()
