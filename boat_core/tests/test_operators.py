@@ -12,7 +12,7 @@ from jittor import nn
 from boat_core.autodiff import derivatives
 from boat_core.autodiff import routing as routes
 from boat_core.autodiff.evaluation import evaluating
-from boat_core.runtime import native
+from boat_core.autodiff.operators import library
 from boat_core.testing import assert_close
 
 CLASSES = np.array([1, 3, 0], "int32")
@@ -109,7 +109,7 @@ class Spy:
     """The operators, and which of them were called."""
 
     def __init__(self):
-        self.ops, self.used = native.operators(), set()
+        self.ops, self.used = library.operators(), set()
         assert self.ops is not None, "the operators did not compile"
 
     def __getattr__(self, name):
@@ -187,7 +187,7 @@ SHAPES = [(1, 1, 1), (1, 7, 3), (17, 1, 5), (5, 33, 1), (64, 65, 66), (130, 257,
 
 @pytest.mark.parametrize(("m", "k", "n"), SHAPES)
 def test_products_of_odd_shapes(m, k, n):
-    ops, rng = native.operators(), np.random.default_rng(0)
+    ops, rng = library.operators(), np.random.default_rng(0)
     for dtype, rtol in (("float64", 1e-12), ("float32", 1e-4)):
         a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
         for flip_a in (False, True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .. import runtime
 from ..errors import StructureError
 from ..runtime.errors import RuntimeSetupError
 from ..runtime.float64 import is_sound
 from .backend import jt
+from .operators import library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,7 @@ def bytes_of(arrays: Iterable[Any]) -> int:
 
 def graph_bytes(arrays: Iterable[Any]) -> int:
     """Return the bytes that the graph behind computed arrays holds, its leaves not counted; 0 where nobody can tell."""
-    operators = runtime.native.operators()
+    operators = library.operators()
     return int(operators.graph_bytes(list(arrays))) if operators is not None else 0
 
 

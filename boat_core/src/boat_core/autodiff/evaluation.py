@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .. import runtime
 from ..errors import OptionError, nearest
 from . import guard as second_order
 from . import routing
 from .backend import jt
+from .operators import library
 from .switches import MODE, Mode
 
 
@@ -62,7 +62,7 @@ class evaluating:
         if native is not None:
             # Routing puts its wrappers into Jittor at the first need; the first need may be here.
             routing.install()
-            exact, operators = True, runtime.native.operators() if native else None
+            exact, operators = True, library.operators() if native else None
         if guard is None:
             guard = guard_before
         elif guard != "off":

@@ -36,7 +36,8 @@ def _twin(entry: Any, kind: str) -> Finding:
 
 def uncompiled(packs: Registry) -> Iterator[Finding]:
     """Kernels whose source did not compile on this machine: plain operators do their work."""
-    from ..runtime import built_core, native
+    from ..autodiff.operators import library
+    from ..runtime import built_core
 
     core = built_core()
     sources: dict[Path, list[Any]] = {}
@@ -44,7 +45,7 @@ def uncompiled(packs: Registry) -> Iterator[Finding]:
         for kernel in entry.operation.kernels:
             sources.setdefault(kernel.source, []).append((entry, kernel))
     for source, users in sources.items():
-        if core is not None and (why := native.failure(core, source)):
+        if core is not None and (why := library.failure(core, source)):
             entry = users[0][0]
             names = ", ".join(dict.fromkeys(kernel.name for _, kernel in users))
             yield Finding(
