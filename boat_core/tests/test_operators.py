@@ -10,7 +10,6 @@ import pytest
 from jittor import nn
 
 from boat_core.autodiff import derivatives
-from boat_core.autodiff import routing as routes
 from boat_core.autodiff.evaluation import evaluating
 from boat_core.autodiff.operators import library
 from boat_core.testing import assert_close
@@ -126,12 +125,8 @@ def arrays(shapes, dtype="float64", seed=0):
 def evaluate(case, inputs):
     """The value inside an objective, by our operators alone."""
     spy = Spy()
-    with evaluating(native=True, guard="error"):
-        token = routes._operators.set(spy)
-        try:
-            value = case.call(*inputs)
-        finally:
-            routes._operators.reset(token)
+    with evaluating(native=spy, guard="error"):
+        value = case.call(*inputs)
     assert spy.used == case.uses
     return value
 
@@ -239,11 +234,8 @@ def test_outside_and_switched_off_everything_is_jittors_own():
     with evaluating(native=False):
         for call, graph in zip(calls, graphs):
             np.testing.assert_array_equal(call().numpy(), graph)
-    token = routes._operators.set(spy)
-    try:
+    with evaluating(native=spy):
         a @ b
-    finally:
-        routes._operators.reset(token)
     assert spy.used == {"matmul"}  # else the spy would see nothing above either
 
 
@@ -271,14 +263,10 @@ def test_errors_are_jittors_own(call):
 def test_what_the_operators_do_not_serve_stays_jittors():
     half, whole = jt.ones((2, 3)).float16(), jt.ones((2, 3), dtype="int32")
     spy = Spy()
-    with evaluating(native=True):
-        token = routes._operators.set(spy)
-        try:
-            (half @ half.transpose(1, 0)).sync()
-            (whole + whole[0]).sync()
-            nn.softmax(jt.ones((2, 3)), dim=0).sync()
-        finally:
-            routes._operators.reset(token)
+    with evaluating(native=spy):
+        (half @ half.transpose(1, 0)).sync()
+        (whole + whole[0]).sync()
+        nn.softmax(jt.ones((2, 3)), dim=0).sync()
     assert not spy.used
 
 
