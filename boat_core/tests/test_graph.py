@@ -111,7 +111,7 @@ def test_errors_of_the_hypergradient_are_those_of_the_graph(toys):
 
 
 def test_without_a_compiler_there_are_no_operators(toys, monkeypatch):
-    monkeypatch.setattr("boat_core.runtime.native.operators", lambda: None)
+    monkeypatch.setattr("boat_core.autodiff.operators.library.operators", lambda: None)
     found = graph(toys)
     assert (found.operators, found.trajectory.graph_bytes) == (None, 0)
 

@@ -182,7 +182,13 @@ def _install_routes() -> None:
     install()  # before `from jittor.nn import …` can take a name as it was
 
 
-install_import_hook(then=_install_routes)
+def _start_operators() -> Any:
+    from .autodiff.operators.library import start_build
+
+    return start_build()
+
+
+install_import_hook(then=_install_routes, beside=_start_operators)
 
 
 def __getattr__(name: str) -> Any:

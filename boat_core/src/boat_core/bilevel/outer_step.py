@@ -153,7 +153,8 @@ class OuterStep(ABC):
             OperationError: an operation raised, or returned what its role does not.
         """
         try:
-            with evaluating(kernels=self.settings.kernels == "auto"):
+            # A caller may be inside a function that is differentiated. What comes out of here has no history.
+            with evaluating(kernels=self.settings.kernels == "auto", differentiated=False):
                 outcome = self._run_checking_inputs(recorder) if self.check_inputs else self._run(recorder)
         except NonFiniteError as error:  # an operation that cannot go on
             raise NonFiniteError(f"{self.place}{error}{self._given()}") from None

@@ -40,7 +40,8 @@ def _twin(entry: Any, kind: str) -> Finding:
 
 def uncompiled(registry: Registry) -> Iterator[Finding]:
     """Yield a finding for every kernel source that did not compile on this machine."""
-    from ..runtime import built_core, native
+    from ..autodiff.operators import library
+    from ..runtime import built_core
 
     core = built_core()
     sources: dict[Path, list[Any]] = {}
@@ -48,7 +49,7 @@ def uncompiled(registry: Registry) -> Iterator[Finding]:
         for kernel in entry.operation.kernels:
             sources.setdefault(kernel.source, []).append((entry, kernel))
     for source, users in sources.items():
-        if core is not None and (reason := native.failure(core, source)):
+        if core is not None and (reason := library.failure(core, source)):
             entry = users[0][0]
             names = ", ".join(dict.fromkeys(kernel.name for _, kernel in users))
             what = f"kernels {names} of {source} did not compile: {reason}"

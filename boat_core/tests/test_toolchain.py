@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from boat_core.runtime import native
+from boat_core.autodiff.operators import library
+from boat_core.runtime import toolchain
 
 COMPILER = """\
 #!/bin/sh
@@ -21,15 +22,14 @@ while [ $# -gt 0 ]; do if [ "$1" = -o ]; then echo made > "$2"; fi; shift; done
 
 
 @pytest.fixture
-def machine(tmp_path, monkeypatch):
+def machine(tmp_path):
     """A machine with nothing compiled: its Jittor's flags, its compiler, its copy of our sources."""
     compiler, core, sources = tmp_path / "g++", tmp_path / "core", tmp_path / "sources"
     compiler.write_text(COMPILER)
     compiler.chmod(0o755)
     core.mkdir()
     (core / "gen").mkdir()
-    shutil.copytree(native._SOURCES, sources)
-    monkeypatch.setattr(native, "_SOURCES", sources)
+    shutil.copytree(library.SOURCES, sources)
     flags = SimpleNamespace(cc_flags="-O1 -shared -lm", cc_path=str(compiler), cc_type="g++", use_cuda=0, cache_path="")
     fake = SimpleNamespace(
         flags=flags,
@@ -46,9 +46,17 @@ def commands(machine):
 
 
 def build(machine):
-    made = native._Build(machine.jittor)
-    made.operators  # noqa: B018 (waits for them)
-    return made
+    """The toolchain and the library of operators, both through."""
+    tools = toolchain.Toolchain(machine.jittor)
+    operators = library.OperatorLibrary(tools, machine.sources)
+    tools.ready(operators.build)
+    operators.operators  # noqa: B018 (waits for them)
+    return SimpleNamespace(folder=tools.folder, launcher=tools.launcher, operators=operators.operators)
+
+
+def state(machine):
+    found = toolchain.state(machine.core)
+    return found["headers"], library.built(machine.core), len(found["failed"])
 
 
 def test_everything_is_compiled_once(machine, capsys):
@@ -63,7 +71,7 @@ def test_everything_is_compiled_once(machine, capsys):
     machine.jittor.flags.cc_flags = plain
     build(machine)
     assert len(commands(machine)) == 4
-    assert native.state(machine.core) == {"wanted": True, "headers": 1, "operators": 1, "failed": []}
+    assert state(machine) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("changed", ["source", "compiler", "jittor", "flags"])
@@ -94,7 +102,7 @@ def test_a_compiler_that_fails_leaves_jittor_as_it_is_and_says_so_once(machine, 
     said = capsys.readouterr().err
     assert said.count("kernels are compiled the long way, their header did not compile: nonsense.h:1:2: error") == 1
     assert said.count("its operators did not compile, Jittor's own are used") == 1
-    failed = native.state(machine.core)["failed"]
+    failed = toolchain.state(machine.core)["failed"]
     assert len(failed) == 2
     assert all(f"remove {path}" in said for path in failed)
     # the next process does not try again, and says why
@@ -106,7 +114,7 @@ def test_a_compiler_that_fails_leaves_jittor_as_it_is_and_says_so_once(machine, 
     for path in failed:
         Path(path).unlink()
     build(machine)
-    assert native.state(machine.core) == {"wanted": True, "headers": 1, "operators": 1, "failed": []}
+    assert state(machine) == (1, 1, 0)
 
 
 def test_a_library_that_does_not_load_is_no_crash(machine, capsys):
@@ -120,16 +128,16 @@ def test_no_place_to_write_is_no_crash(machine, capsys, monkeypatch):
     machine.core.rmdir()
     machine.core.write_text("a file")
     monkeypatch.setitem(__import__("sys").modules, "jittor", machine.jittor)
-    assert native._build.__wrapped__() is None
+    assert toolchain.toolchain.__wrapped__() is None
     assert "operators and kernels stay Jittor's own" in capsys.readouterr().err
 
 
 def test_the_user_can_switch_it_off(machine, monkeypatch):
     monkeypatch.setenv("BOAT_NATIVE", "0")
     monkeypatch.setitem(__import__("sys").modules, "jittor", machine.jittor)
-    assert native._build.__wrapped__() is None
+    assert toolchain.toolchain.__wrapped__() is None
     assert not commands(machine)
-    assert native.state(machine.core)["wanted"] is False
+    assert toolchain.state(machine.core)["wanted"] is False
 
 
 def test_the_launcher_skips_the_script_that_has_nothing_to_do(machine, tmp_path):
