@@ -1,4 +1,4 @@
-"""BOAT's first-order operations: single-level surrogates."""
+"""BOAT's first-order operations. They replace the bilevel problem by a single-level one."""
 
 from .alto import ALTO
 from .gaffo import GAFFO

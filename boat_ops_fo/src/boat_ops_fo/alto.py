@@ -1,17 +1,21 @@
-"""ALTO: alternating descent; y takes T steps on f, then x one on F.
+"""ALTO: alternating descent. y takes T steps on f, then x takes one step on F.
 
     y ← y - η ∇_y f(x, y), T times        x along ∇_x F(x, y)
 
-The folklore baseline: x does not see how the lower solution moves with it, so where x enters F through y alone, it
-does not move at all.
+This is the folklore baseline. It ignores that the lower solution depends on x: if x enters F only through y, x never
+moves.
 """
 
 from __future__ import annotations
 
-from boat_core import Cost, FirstOrderStep, Operation
+from typing import Any
+
+from boat_core import Bilevel, Cost, Descent, FirstOrderStep, NoOptions, Operation, Vector
 
 
-def step(bilevel, x, y, state, descend, k, options):
+def step(
+    bilevel: Bilevel, x: Vector, y: Vector, state: Any, descend: Descent, k: int, options: NoOptions
+) -> FirstOrderStep:
     for t in range(bilevel.lower_steps):
         y = descend(y, bilevel.lower_gradient(x, y, t)).sync()
     return FirstOrderStep(y=y, direction=bilevel.upper_gradients(x, y)[0], report={"steps": bilevel.lower_steps})

@@ -1,33 +1,34 @@
-"""MESO: descent on the Moreau envelope reformulation, single loop and free of second derivatives.
+"""MESO: descends the Moreau envelope reformulation, in a single loop and without second derivatives.
 
     θ ← θ - η (∇_y f(x, θ) + (θ - y)/γ)
     y ← y - β ((1/c_k) ∇_y F + ∇_y f(x, y) - (y - θ)/γ)
     x along (1/c_k) ∇_x F + ∇_x f(x, y) - ∇_x f(x, θ)        with the new θ and y        c_k = c_0 (k+1)^p
 
-θ starts where y does and takes plain gradient steps; x and y go through their optimizers. One step each in an outer
-iteration, whatever the number of lower steps. Source: Liu et al. (MEHA), ICML 2024, arXiv 2405.09927, algorithm 1.
+θ starts where y starts and takes plain gradient steps; the optimizers step x and y. An outer iteration takes one step
+of each, whatever the number of lower steps. Source: Liu et al. (MEHA), ICML 2024, arXiv 2405.09927, algorithm 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Cost, FirstOrderStep, Operation, norm, option
+from boat_core import Alias, Bilevel, Cost, Descent, FirstOrderStep, Operation, Vector, norm, option
 
 from .kernels.combine import combination, weighted
 
 
 @dataclass(frozen=True)
 class Options:
-    eta: float | None = option(
-        None, gt=0, lower_rate="any", doc="η, step size of θ; the lower optimizer's rate if not given"
-    )
+    eta: float = option(None, gt=0, lower_rate="any", doc="η, step size of θ; the lower optimizer's rate if not given")
     gamma: float = option(1.0, gt=0, doc="γ, parameter of the Moreau envelope")
-    c0: float = option(1.0, gt=0, doc="c_0, penalty at first")
+    c0: float = option(1.0, gt=0, doc="c_0, the initial penalty")
     p: float = option(0.25, ge=0, lt=0.5, doc="growth of the penalty, c_k = c_0 (k+1)^p")
 
 
-def step(bilevel, x, y, state, descend, k, options):
+def step(
+    bilevel: Bilevel, x: Vector, y: Vector, state: Any, descend: Descent, k: int, options: Options
+) -> FirstOrderStep:
     last, c = bilevel.lower_steps - 1, options.c0 * (k + 1) ** options.p
     theta = y.like_tree(state)
 
@@ -58,7 +59,7 @@ MESO = Operation(
     options=Options,
     init=lambda x, y, options: y.tree,
     aliases=(Alias("MEHA", first_order="MESO"),),
-    # ∇f at θ; ∇F and ∇f at y; for x both again at the new y, and ∇f at the new θ.
+    # ∇f at θ; ∇F and ∇f at y; for x, both again at the new y, and ∇f at the new θ.
     cost=lambda options, work: Cost(gradients=6),
     kernels=(combination,),
 )

@@ -1,18 +1,19 @@
 """PGDO: penalty-based gradient descent.
 
     (x, y) along min(1, 1/γ_k) (∇F + γ_k ∇p)
-    p = f(x, y) - f(x, ω)  ("difference"; ω = T descent steps on f(x, ·) from where ω was, then held fixed)
-    p = ‖∇_y f(x, y)‖²     ("gradient"; its gradient takes one product with second derivatives)
+    p = f(x, y) - f(x, ω)  ("difference"; ω takes T more descent steps on f(x, ·), then is held fixed)
+    p = ‖∇_y f(x, y)‖²     ("gradient"; the gradient of p takes one product with second derivatives)
 
-γ_k rises evenly from γ_init to γ_max over `gamma_steps` outer steps. ω takes plain gradient steps; x and y go through
-their optimizers. Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023, arXiv 2302.05185, algorithm 1.
+γ_k rises linearly from γ_init to γ_max over `gamma_steps` outer steps. ω takes plain gradient steps; the optimizers
+step x and y. Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023, arXiv 2302.05185, algorithm 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Cost, FirstOrderStep, Operation, OptionError, option
+from boat_core import Alias, Bilevel, Cost, Descent, FirstOrderStep, Operation, OptionError, Vector, Work, option
 
 from .kernels.combine import combination, weighted
 
@@ -20,19 +21,21 @@ from .kernels.combine import combination, weighted
 @dataclass(frozen=True)
 class Options:
     penalty: str = option("difference", choices=("difference", "gradient"), doc="p, see the formula")
-    gamma_init: float = option(0.1, gt=0, doc="γ at first")
-    gamma_max: float = option(10.0, gt=0, doc="γ in the end")
+    gamma_init: float = option(0.1, gt=0, doc="the initial γ")
+    gamma_max: float = option(10.0, gt=0, doc="the final γ")
     gamma_steps: int = option(100, ge=1, doc="outer steps from γ_init to γ_max")
-    inner_rate: float | None = option(
+    inner_rate: float = option(
         None, gt=0, lower_rate="any", doc="step size of ω; the lower optimizer's rate if not given"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.gamma_max < self.gamma_init:
             raise OptionError(f"gamma_max: expected at least gamma_init={self.gamma_init} (got {self.gamma_max})")
 
 
-def step(bilevel, x, y, state, descend, k, options):
+def step(
+    bilevel: Bilevel, x: Vector, y: Vector, state: Any, descend: Descent, k: int, options: Options
+) -> FirstOrderStep:
     last = bilevel.lower_steps - 1
     gamma = options.gamma_init + (options.gamma_max - options.gamma_init) * min(1.0, k / options.gamma_steps)
     Fx, Fy = bilevel.upper_gradients(x, y)
@@ -55,8 +58,8 @@ def step(bilevel, x, y, state, descend, k, options):
     )
 
 
-def cost(options, work):
-    # ∇F; ∇_y f with one product, or T steps of ω and ∇f at y and ω.
+def cost(options: Options, work: Work) -> Cost:
+    # ∇F, and either ∇_y f with one product, or T steps of ω and ∇f at y and ω.
     return Cost(2, 1) if options.penalty == "gradient" else Cost(work.steps + 3)
 
 

@@ -1,18 +1,19 @@
-"""VFO: value-function descent with a dynamic barrier; first derivatives only.
+"""VFO: value-function descent with a dynamic barrier, by first derivatives alone.
 
     ŷ = T descent steps on f(x, ·) from y        q(x, y) = f(x, y) - f(x, ŷ), ŷ held fixed
     λ = max(0, (φ - ⟨∇F, ∇q⟩) / ‖∇q‖²)           φ = u₁ ‖∇q‖²  (control "gradient")  or  u₁ q  (control "value")
     (x, y) steps along ∇F + λ ∇q
 
-ŷ is found by plain gradient steps; x and y go through their optimizers. Source: Liu et al. (BOME), NeurIPS 2022,
+Plain gradient steps lead to ŷ; the optimizers step x and y. Source: Liu et al. (BOME), NeurIPS 2022,
 arXiv 2209.08709, algorithm 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Cost, FirstOrderStep, Operation, option
+from boat_core import Alias, Bilevel, Cost, Descent, FirstOrderStep, Operation, Vector, option
 
 from .kernels.combine import multiplier
 
@@ -21,12 +22,14 @@ from .kernels.combine import multiplier
 class Options:
     u1: float = option(0.5, gt=0, doc="how hard the barrier pulls y towards the lower solution")
     control: str = option("gradient", choices=("gradient", "value"), doc="φ from ‖∇q‖² or from q")
-    inner_rate: float | None = option(
+    inner_rate: float = option(
         None, gt=0, lower_rate="any", doc="step size towards ŷ; the lower optimizer's if not given"
     )
 
 
-def step(bilevel, x, y, state, descend, k, options):
+def step(
+    bilevel: Bilevel, x: Vector, y: Vector, state: Any, descend: Descent, k: int, options: Options
+) -> FirstOrderStep:
     target = bilevel.descend(x, y, options.inner_rate)
 
     last = bilevel.lower_steps - 1
@@ -55,7 +58,7 @@ VFO = Operation(
     apply=step,
     options=Options,
     aliases=(Alias("BOME", first_order="VFO"),),
-    # T steps to ŷ; then ∇F, ∇f at y, ∇f at ŷ.
+    # T steps to ŷ; then ∇F, ∇f at y, and ∇f at ŷ.
     cost=lambda options, work: Cost(gradients=work.steps + 3),
     kernels=(multiplier,),
 )

@@ -1,21 +1,23 @@
-"""VSO: the value function as a barrier, by sequential minimisation.
+"""VSO: treats the value function as a barrier, by sequential minimisation.
 
     z: T_z steps on f(x, z) + (μ/2)‖z‖²
     y: T steps from z on F(x, y) + (θ/2)‖y‖² - σ log(s), s = f(x, z) + (μ/2)‖z‖² - f(x, y) + slack
     x along the gradient of the same at (z, y) held fixed: ∇_x F - (σ/s)(∇_x f(x, z) - ∇_x f(x, y))
 
-μ, θ, σ and slack shrink by `decay` in every outer iteration. z goes on from where it was, by plain gradient steps; x
-and y go through their optimizers. As σ falls the barrier gets stiffer than a fixed step can follow: a step of y that
-would leave s > 0, or climb, is halved until it does not. Where that happens often y lags behind, and a concern says so.
-Source: Liu et al. (BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974, algorithm 1.
+μ, θ, σ and slack shrink by `decay` in every outer iteration. z continues from its last value by plain gradient steps;
+the optimizers step x and y. As σ falls, the barrier becomes too stiff for a fixed step size: if a step of y would leave
+s > 0 or increase the function that y descends, VSO halves the step until it does neither. If many steps are halved, y
+lags behind, and a concern reports it. Source: Liu et al. (BVFIM), ICML 2021, and (BVFSM) arXiv 2110.04974, algorithm 1.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Cost, FirstOrderStep, Operation, dot, option
+from boat_core import Alias, Bilevel, Cost, Descent, FirstOrderStep, Operation, Vector, dot, option
 
 from .kernels.combine import combination, weighted
 
@@ -26,17 +28,17 @@ ROUNDING = 1e-6
 @dataclass(frozen=True)
 class Options:
     z_steps: int | None = option(None, ge=1, doc="T_z; the lower steps if not given")
-    z_rate: float | None = option(
-        None, gt=0, lower_rate="any", doc="step size of z; the lower optimizer's rate if not given"
-    )
-    mu0: float = option(1e-3, ge=0, doc="μ at first, keeps z bounded")
-    theta0: float = option(1e-3, ge=0, doc="θ at first, keeps y bounded")
-    sigma0: float = option(1.0, gt=0, doc="σ at first, weight of the barrier")
-    slack0: float = option(1.0, gt=0, doc="slack at first, how far f(x, y) may lie above f(x, z)")
+    z_rate: float = option(None, gt=0, lower_rate="any", doc="step size of z; the lower optimizer's rate if not given")
+    mu0: float = option(1e-3, ge=0, doc="the initial μ, which keeps z bounded")
+    theta0: float = option(1e-3, ge=0, doc="the initial θ, which keeps y bounded")
+    sigma0: float = option(1.0, gt=0, doc="the initial σ, the weight of the barrier")
+    slack0: float = option(1.0, gt=0, doc="the initial slack: how far f(x, y) may exceed f(x, z)")
     decay: float = option(1 / 1.01, gt=0, le=1, doc="factor of all four from one outer step to the next")
 
 
-def step(bilevel, x, y, state, descend, k, options):
+def step(
+    bilevel: Bilevel, x: Vector, y: Vector, state: Any, descend: Descent, k: int, options: Options
+) -> FirstOrderStep:
     last, shrink = bilevel.lower_steps - 1, options.decay**k
     mu, theta, sigma, slack = (
         start * shrink for start in (options.mu0, options.theta0, options.sigma0, options.slack0)
@@ -44,8 +46,9 @@ def step(bilevel, x, y, state, descend, k, options):
     z = bilevel.descend(x, y.like_tree(state), options.z_rate, options.z_steps, ridge=mu)
     fz, room = bilevel.lower_value(x, z, last), 0.5 * mu * dot(z, z) + slack
 
-    def barrier(y):
-        """(what y descends, s); in this order a small slack beside a large f is not lost."""
+    def barrier(y: Vector) -> tuple[float, float]:
+        """Return the function that y descends, and s."""
+        # The difference of the two values of f comes first, so that a small slack beside a large f is not rounded away.
         s = (fz - bilevel.lower_value(x, y, last)) + room
         if s <= 0:
             return math.inf, s
@@ -71,23 +74,30 @@ def step(bilevel, x, y, state, descend, k, options):
     )
 
 
-def weight(sigma, s):
-    """σ/s, the weight of ∇_y f; 0 outside the barrier, where it means nothing and a concern says so."""
+def weight(sigma: float, s: float) -> float:
+    """Return σ/s, the weight of ∇_y f. Outside the barrier it means nothing: return 0, and let a concern report it."""
     return 0.0 if s <= 0 else sigma / s
 
 
-def shortened(barrier, y, value, s, moved):
-    """Halve the way from y to `moved` until the barrier's function does not rise; (point, value, s, halvings)."""
+def shortened(
+    barrier: Callable[[Vector], tuple[float, float]], y: Vector, value: float, s: float, moved: Vector
+) -> tuple[Vector, float, float, int]:
+    """Halve the step from y to `moved` until the function of the barrier does not increase.
+
+    Returns:
+        The new point, the function's value and s at it, and the number of halvings. If `HALVINGS` of them are not
+        enough, the point is y.
+    """
     allowed = value + ROUNDING * max(1.0, abs(value))
     for halvings in range(HALVINGS + 1):
         new, inside = barrier(moved)
-        if not new > allowed:  # so that a NaN goes on to where it is reported
+        if not new > allowed:  # not `new <= allowed`: a NaN must get through, so that the solver reports it
             return moved, new, inside, halvings
         moved = ((y + moved) / 2).detach().sync()
     return y, value, s, HALVINGS + 1
 
 
-def concerns(smallest, halvings, stopped, steps, sigma):
+def concerns(smallest: float, halvings: int, stopped: int, steps: int, sigma: float) -> tuple[str, ...]:
     if not smallest > 0:
         return (f"the inside of the barrier is {smallest:.3g}, not positive",)
     if stopped or halvings > steps:
@@ -109,7 +119,7 @@ VSO = Operation(
     options=Options,
     init=lambda x, y, options: y.tree,
     aliases=(Alias("BVFSM", first_order="VSO"), Alias("BVFIM", first_order="VSO")),
-    # T_z steps of z; ∇F and ∇f in each step of y; for x both again, and ∇f at z.
+    # T_z steps of z; ∇F and ∇f in each step of y; for x, both again, and ∇f at z.
     cost=lambda options, work: Cost(gradients=(options.z_steps or work.steps) + 2 * work.steps + 3),
     kernels=(combination,),
 )

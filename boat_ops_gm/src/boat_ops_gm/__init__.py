@@ -1,4 +1,4 @@
-"""BOAT's gradient mapping operations: how the lower trajectory is built."""
+"""BOAT's gradient mapping operations. They define how the lower trajectory is built."""
 
 from .di import DI
 from .dm import DM

@@ -1,9 +1,9 @@
-"""DI: the start of the lower trajectory becomes an upper variable too.
+"""DI: learns the start of the lower trajectory, as a second upper variable.
 
     y_0 ← y_0 - η_DI · p_0        p_0 = dF(x, y_T(x, y_0)) / dy_0, by the pullback through the whole trajectory
 
-The start is moved by a gradient descent of its own, apart from the upper optimizer. Source: Liu et al. (IAPTT-GM),
-NeurIPS 2021, arXiv 2110.00455, algorithm 1.
+Gradient descent with its own step size moves the start; the upper optimizer does not touch it. Source: Liu et al.
+(IAPTT-GM), NeurIPS 2021, arXiv 2110.00455, algorithm 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from boat_core import Cost, Operation, option, sgd
 
 @dataclass(frozen=True)
 class Options:
-    rate: float | None = option(None, gt=0, lower_rate="any", doc="η_DI; the lower optimizer's rate if not given")
+    rate: float = option(None, gt=0, lower_rate="any", doc="η_DI; the lower optimizer's rate if not given")
 
 
 DI = Operation(
@@ -29,6 +29,7 @@ DI = Operation(
     tags=("start",),
     start="learned",
     start_optimizer=lambda options: sgd(options.rate),
-    # An estimator that pulls back gives the start's cotangent for nothing; beside any other, ∇F is pulled back as well.
+    # An estimator that pulls back yields the start's cotangent at no extra cost. Beside any other estimator, the solver
+    # pulls ∇_y F back a second time.
     cost=lambda options, work: Cost() if "pullback" in work.words else work.pullback,
 )

@@ -1,28 +1,29 @@
-"""DM: the averaged method of multipliers; one step of y, of a multiplier v and of x in every outer iteration.
+"""DM: the averaged method of multipliers. Each outer iteration takes one step of y, of a multiplier v and of x.
 
     ψ_k = f, with GDA ψ_k = μ_k F + (1 - μ_k) f         μ_k = μ_0 (k+1)^(-1/p)
     y ← y - β ∇_y ψ_k        v ← v - η_k (∇²_yy ψ_k · v - ∇_y F)        hypergradient = ∇_x F - ∇²_xy ψ_k · v
 
-All derivatives are those at (x_k, y_k) with v_k as it was; v_0 = 0. y goes through the lower optimizer. Schedules:
+All derivatives are taken at (x_k, y_k), with the multiplier v_k from before the step; v_0 = 0. The lower optimizer
+steps y. The schedules are
 
     η_k = η_0 μ^a (k+1)^(-τ/2)        upper rate · μ^b (k+1)^(-3τ/2)        (a, b) = s1 (2, 7), s2 (1, 5), s3 (0, 3)
 
-and without GDA upper rate · (k+1)^(-τ). With CG in the approximation stage v takes the exact line search η_k =
-‖r‖² / ⟨r, ∇²_yy ψ r⟩ along r = ∇²_yy ψ v - ∇_y F. Source: Liu et al. (sl-BAMM), ICML 2023, arXiv 2302.03407.
+and, without GDA, upper rate · (k+1)^(-τ). If CG stands in the approximation stage, v takes the exact line search
+η_k = ‖r‖² / ⟨r, ∇²_yy ψ r⟩ along r = ∇²_yy ψ v - ∇_y F. Source: Liu et al. (sl-BAMM), ICML 2023, arXiv 2302.03407.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boat_core import Alias, Cost, Excludes, Hypergradient, MapStep, Operation, dot, option
+from boat_core import Alias, Cost, Excludes, Hypergradient, Iteration, MapStep, Operation, dot, option
 
 POWERS = {"s1": (2, 7), "s2": (1, 5), "s3": (0, 3)}
 
 
 @dataclass(frozen=True)
 class Options:
-    multiplier_rate: float | None = option(
+    multiplier_rate: float = option(
         None, gt=0, lower_rate="any", doc="η_0, step size of v; the lower optimizer's rate if not given"
     )
     tau: float = option(0.01, ge=0, lt=1, doc="τ, decay of the step sizes")
@@ -31,7 +32,7 @@ class Options:
     schedule: str = option("s1", choices=tuple(POWERS), doc="powers of μ in the step sizes of v and x")
 
 
-def step(iteration, options):
+def step(iteration: Iteration, options: Options) -> MapStep:
     k, aggregated = iteration.k, "GDA" in iteration.names
     mu = options.mu0 * (k + 1) ** (-1 / options.p) if aggregated else 1.0
     point = iteration.point({"GDA": {"alpha": mu, "decay": 1.0}} if aggregated else {})
@@ -41,15 +42,16 @@ def step(iteration, options):
     r = Hv - point.upper_gradient
     rr = dot(r, r)
     of_v, of_x = POWERS[options.schedule]
-    eta, concerns = options.multiplier_rate * mu**of_v * (k + 1) ** (-options.tau / 2), ()
+    eta = options.multiplier_rate * mu**of_v * (k + 1) ** (-options.tau / 2)
+    concerns: tuple[str, ...] = ()
     report = {"mu": mu, "norm_residual": rr**0.5}
     if "CG" in iteration.names and rr > 0:
         curvature = dot(r, point.hessian_product(r)) / rr
         report["curvature"] = curvature
-        # Asked in this way a NaN goes on to where it is reported.
+        # Not `if curvature > 0`: a NaN must reach η, so that the solver reports it.
         eta = 0.0 if curvature <= 0 else 1 / curvature
         if curvature <= 0:
-            concerns = (f"the line search met curvature {curvature:.3g} <= 0: no step of the multiplier",)
+            concerns = (f"the line search met curvature {curvature:.3g} <= 0, so the multiplier takes no step",)
 
     return MapStep(
         direction=point.lower_gradient,
@@ -72,13 +74,17 @@ DM = Operation(
     lower_steps=1,
     init=lambda x, y, options: y.zeros().tree,
     excludes=(
-        Excludes(("selector", "estimator"), "it carries its own adjoint, one step per iteration", unless=("RAD", "CG")),
+        Excludes(
+            ("selector", "estimator"),
+            "it carries its own adjoint, one step per iteration",
+            unless=("RAD", "CG"),
+        ),
     ),
     claims={
         "GDA": ("alpha", "decay"),
         "CG": ("max_iterations", "tolerance", "damping"),
     },
     aliases=(Alias("sl-BAMM", map=("GDA", "DM"), approximate=("RAD",)),),
-    # ∇F and ∇ψ; the products with v, and with r for the line search.
+    # ∇F and ∇ψ; the products with v, and one with r for the line search.
     cost=lambda options, work: Cost(gradients=2, hvps=2 if "CG" in work.words else 1),
 )

@@ -1,16 +1,20 @@
-"""GDA: descent on both objectives aggregated, for lower problems with more than one minimiser.
+"""GDA: descends a weighted sum of both objectives, for lower problems with more than one minimiser.
 
     ψ_t = α_t F + (1 - α_t) f        α_t = α_0 decay^t
 
-The objective itself is aggregated, so every derivative downstream (RAD's pullback, CG's Hessian …) is of ψ.
+GDA aggregates the objective itself, so every later derivative (RAD's pullback, CG's Hessian …) is a derivative of ψ.
 Source: Liu et al., TPAMI 2022 (BDA), arXiv 2102.07976, equation (6).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Operation, option, scaled
+from boat_core import Alias, Operation, Vector, option, scaled
+
+Objective = Callable[[Vector, Vector, int], Any]
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Options:
     decay: float = option(0.9, gt=0, le=1, doc="factor of α from one lower step to the next")
 
 
-def aggregate(upper, lower, options):
-    def psi(x, y, t):
+def aggregate(upper: Objective, lower: Objective, options: Options) -> Objective:
+    def psi(x: Vector, y: Vector, t: int) -> Any:
         alpha = options.alpha * options.decay**t
         return scaled(alpha, upper(x, y, t)) + scaled(1 - alpha, lower(x, y, t))
 

@@ -2,17 +2,22 @@
 
     d_t = ∇_y ψ_t(x, y_t)
 
-ψ is f, unless a modifier of the chain (GDA) aggregates. Source: Franceschi et al., ICML 2018, arXiv 1806.04910.
+ψ is f, unless a modifier in the chain (GDA) aggregates F and f. Source: Franceschi et al., ICML 2018, arXiv 1806.04910.
 """
 
 from __future__ import annotations
 
-from boat_core import Cost, Operation, gradient
+from collections.abc import Callable
+from typing import Any
+
+from boat_core import Cost, NoOptions, Operation, Vector, gradient
 
 from .kernels import KERNELS, STEPS
 
 
-def direction(objective, x, y, t, options):
+def direction(
+    objective: Callable[[Vector, Vector, int], Any], x: Vector, y: Vector, t: int, options: NoOptions
+) -> Vector:
     return gradient(objective(x, y, t), y)
 
 

@@ -1,16 +1,18 @@
-"""CG: hypergradient by implicit differentiation, its linear system solved by conjugate gradient.
+"""CG: implicit differentiation. Conjugate gradient solves the linear system.
 
     (∇²_yy ψ + δI) q = ∇_y F        hypergradient = ∇_x F - ∇²_xy ψ · q        at (x, y_T)
 
 Source: Pedregosa, ICML 2016 (HOAG), arXiv 1602.02355, algorithm 1. The method of Hestenes and Stiefel needs a
-positive definite matrix: zero or negative curvature ends the solve at the iterate of smallest residual.
+positive definite matrix. If it meets zero or negative curvature, it stops and returns the iterate of smallest residual.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Cost, Hypergradient, Operation, conjugate_gradient, option
+from boat_core import Alias, Cost, Hypergradient, LinearSolve, Operation, Trajectory, conjugate_gradient, option
 
 from .kernels.krylov import cg_step
 
@@ -22,8 +24,9 @@ class Options:
     damping: float = option(0.0, ge=0, doc="δ added to the Hessian's diagonal")
 
 
-def estimate(trajectory, options):
+def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
     end = trajectory.end
+    # The exact residual would cost one more product. The residual that the recursion carries is enough for the report.
     solver = conjugate_gradient(
         options.max_iterations, options.tolerance, ridge=options.damping, step=cg_step, check=False
     )
@@ -31,7 +34,7 @@ def estimate(trajectory, options):
     return Hypergradient(end.direct - end.mixed_product(q), report=report(solve), concerns=concerns(solve))
 
 
-def report(solve):
+def report(solve: LinearSolve) -> Mapping[str, Any]:
     return {
         "iterations": solve.iterations,
         "relative_residual": solve.residual,
@@ -40,7 +43,7 @@ def report(solve):
     }
 
 
-def concerns(solve):
+def concerns(solve: LinearSolve) -> tuple[str, ...]:
     return (solve.concern,) if solve.concern else ()
 
 
@@ -58,7 +61,7 @@ CG = Operation(
         Alias("HOAG", map=("NGD",), approximate=("CG",)),
         Alias("AID-CG", map=("NGD",), approximate=("CG",)),
     ),
-    # ∇F and ∇ψ at the end; one product a CG iteration at most, and the mixed one.
+    # ∇F and ∇ψ at the end; at most one product per CG iteration, and the mixed product.
     cost=lambda options, work: Cost(gradients=2, hvps=options.max_iterations + 1),
     kernels=(cg_step,),
 )

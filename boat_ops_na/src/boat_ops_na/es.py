@@ -1,19 +1,22 @@
-"""ES: the hypergradient from function values alone, that of F(x, y_T(x)) smoothed by a Gaussian (evolution strategies).
+"""ES (evolution strategies): the gradient of F(x, y_T(x)), smoothed by a Gaussian, from function values alone.
 
     φ(x) = F(x, y_T(x)),   u_i ~ N(0, I)        hypergradient = Σ_i (φ(x + σu_i) - φ(x - σu_i)) u_i / 2nσ
 
-and its other forms, see `boat_core.smoothed_gradient`. Each value of φ rolls the T lower steps once more; nothing of
-that is kept or differentiated. Unbiased for the gradient of the smoothed φ, and noisy: the relative standard error is
-√((d + 1)/n) for d upper variables where φ is close to linear. It averages out over outer steps if the upper rate is
-small; an estimate whose noise exceeds `tolerance` is a concern all the same, since by itself it says little.
+The other forms of the estimate are in `boat_core.smoothed_gradient`. Each value of φ runs the T lower steps once more;
+ES neither keeps nor differentiates them. The estimate is an unbiased one of the gradient of the smoothed φ, but it is
+noisy: if φ is close to linear in its d variables, the relative standard error is √((d + 1)/n). A small upper rate
+averages the noise out over the outer steps. An estimate whose noise exceeds `tolerance` is nevertheless reported as a
+concern, because a single such estimate says little.
 
 Sources: Nesterov and Spokoiny, Found. Comput. Math. 17, 2017; Salimans et al. 2017, arXiv 1703.03864. With x as the
-start: Song et al. (ES-MAML), ICLR 2020, arXiv 1910.01215, here with gradient descent as the adaptation.
+start: Song et al. (ES-MAML), ICLR 2020, arXiv 1910.01215; here gradient descent is the adaptation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from boat_core import (
     Alias,
@@ -23,6 +26,8 @@ from boat_core import (
     NonFiniteError,
     Operation,
     OptionError,
+    Trajectory,
+    Work,
     option,
     smoothed_gradient,
 )
@@ -42,13 +47,13 @@ class Options:
         1.0, gt=0, doc="relative standard error above which the estimate is a concern; nothing: it never is"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.method == "baseline" and self.samples < 2:
             raise OptionError(f"samples: expected at least 2 with method 'baseline' (got {self.samples})")
 
 
-def estimate(trajectory, options):
-    import numpy as np  # late: operations are listed without it
+def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
+    import numpy as np  # here, so that listing the operations does not import numpy
 
     try:
         gradient, report = smoothed_gradient(
@@ -65,19 +70,19 @@ def estimate(trajectory, options):
     return Hypergradient(gradient, report=report, concerns=concerns(report, options.tolerance))
 
 
-def concerns(report, tolerance):
+def concerns(report: Mapping[str, Any], tolerance: float | None) -> tuple[str, ...]:
     error, samples = report["standard_error"], report["samples"]
     if tolerance is None or (error is not None and error <= tolerance):
         return ()
     if samples == 1:
-        return ("one sample does not say how far off it is",)
+        return ("one sample does not say how far off the estimate is",)
     noise = "hides the gradient" if error is None else f"is {error:.3g} times the gradient"
     return (f"the noise of the estimate {noise}: more than {samples} samples help",)
 
 
-def cost(options, work):
+def cost(options: Options, work: Work) -> Cost:
     rolls = 2 * options.samples if options.method == "antithetic" else options.samples
-    # A learned start takes ∇F at the end, which other estimators have taken before.
+    # A learned start needs ∇F at the end. Other estimators have computed it already, ES has not.
     return Cost(gradients=rolls * work.steps + ("DI" in work.words))
 
 

@@ -1,19 +1,21 @@
-"""FOA: pullbacks without second derivatives, ∇²ψ taken as zero.
+"""FOA: takes ∇²ψ as zero in every pullback.
 
-    hypergradient = ∇_x F + p_0        p_0 = ∇_y F, as far as the optimizer itself is the identity in y
+    hypergradient = ∇_x F + p_0        p_0 = ∇_y F if the optimizer itself is the identity in y
 
-What is linear in the optimizer itself, such as its weight decay or momentum, stays. Source: Nichol et al., arXiv
-1803.02999, section 2 (first-order MAML).
+Linear parts of the optimizer itself, such as weight decay and momentum, keep their derivatives. Source: Nichol et al.,
+arXiv 1803.02999, section 2 (first-order MAML).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from boat_core import Alias, Needs, Operation
+from boat_core import Alias, Needs, NoOptions, Operation, Trajectory
 
 
-def select(trajectory, options):
+def select(trajectory: Trajectory, options: NoOptions) -> tuple[Trajectory, Mapping[str, Any]]:
     return trajectory.without_second_derivatives(), {"second_derivatives": "taken as zero"}
 
 

@@ -2,16 +2,19 @@
 
     hypergradient = ∇_x F + Σ_t dx_t + p_0        p_0 = cotangent of y_0
 
-The first two are zero where x enters neither F nor f but as the start. Source: Finn et al. (MAML), ICML 2017,
+If x enters F and f only as the start, the first two terms are zero. Source: Finn et al. (MAML), ICML 2017,
 arXiv 1703.03400, equation (1).
 """
 
 from __future__ import annotations
 
-from boat_core import Alias, Excludes, Operation
+from collections.abc import Mapping
+from typing import Any
+
+from boat_core import Alias, Excludes, NoOptions, Operation, Trajectory
 
 
-def select(trajectory, options):
+def select(trajectory: Trajectory, options: NoOptions) -> tuple[Trajectory, Mapping[str, Any]]:
     return trajectory.started_at_upper(), {}
 
 

@@ -1,17 +1,17 @@
-"""IGA: the inverse Hessian replaced by the outer product of the lower gradient with itself.
+"""IGA: replaces the inverse Hessian by the outer product of the lower gradient with itself.
 
     hypergradient = ∇_x F - (⟨∇_y F, ∇_y ψ⟩ / ‖∇_y ψ‖²) ∇_x ψ        at (x, y_T);  ∇_y ψ = 0 gives ∇_x F
 
-The ratio grows without bound as ∇_y ψ vanishes, so it is reported. Source: Liu et al. (LwCL), IEEE TPAMI 2024, arXiv
+The ratio grows without bound as ∇_y ψ vanishes, so IGA reports it. Source: Liu et al. (LwCL), IEEE TPAMI 2024, arXiv
 2307.15257.
 """
 
 from __future__ import annotations
 
-from boat_core import Cost, Hypergradient, Operation, dot
+from boat_core import Cost, Hypergradient, NoOptions, Operation, Trajectory, dot
 
 
-def estimate(trajectory, options):
+def estimate(trajectory: Trajectory, options: NoOptions) -> Hypergradient:
     end = trajectory.end
     g, d = end.upper_gradient, end.lower_gradient
     dd = dot(d, d)
@@ -32,6 +32,6 @@ IGA = Operation(
     source="Liu et al. (LwCL), IEEE TPAMI 2024, arXiv 2307.15257",
     apply=estimate,
     tags=("end-point",),
-    # ∇F and ∇ψ, each in x and y at once.
+    # ∇F and ∇ψ; each is taken in x and y at once.
     cost=lambda options, work: Cost(gradients=2),
 )

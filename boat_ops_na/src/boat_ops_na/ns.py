@@ -1,16 +1,18 @@
-"""NS: implicit differentiation with the inverse Hessian as a truncated Neumann series.
+"""NS: implicit differentiation. A truncated Neumann series approximates the inverse Hessian.
 
     q = η Σ_{k < K} (I - η(∇²_yy ψ + δI))^k ∇_y F        hypergradient = ∇_x F - ∇²_xy ψ · q        at (x, y_T)
 
-The series converges where the damped Hessian's eigenvalues lie in (0, 2/η); a term that grows proves that they do not.
-Source: Lorraine et al., AISTATS 2020, arXiv 1911.02590, algorithm 3.
+The series converges if all eigenvalues of the damped Hessian lie in (0, 2/η). A term that grows proves that some do
+not. Source: Lorraine et al., AISTATS 2020, arXiv 1911.02590, algorithm 3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Alias, Cost, Hypergradient, Operation, neumann, option
+from boat_core import Alias, Cost, Hypergradient, LinearSolve, Operation, Trajectory, neumann, option
 
 from .kernels.krylov import neumann_term
 
@@ -18,13 +20,13 @@ from .kernels.krylov import neumann_term
 @dataclass(frozen=True)
 class Options:
     terms: int = option(20, ge=1, doc="K, terms of the series; one HVP each after the first")
-    step_size: float | None = option(
+    step_size: float = option(
         None, gt=0, lower_rate="plain", doc="η; the lower optimizer's rate where that is plain SGD"
     )
     damping: float = option(0.0, ge=0, doc="δ added to the Hessian's diagonal")
 
 
-def estimate(trajectory, options):
+def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
     end, eta = trajectory.end, options.step_size
     series = neumann(options.terms, eta, tolerance=None, ridge=options.damping, step=neumann_term, check=False)
     q, solve = series(end.hessian_product, end.upper_gradient)
@@ -33,12 +35,12 @@ def estimate(trajectory, options):
     )
 
 
-def report(solve, options):
+def report(solve: LinearSolve, options: Options) -> Mapping[str, Any]:
     growth = solve.growth or 0.0
     return {"terms": options.terms, "step_size": options.step_size, "last_term": solve.residual, "growth": growth}
 
 
-def concerns(solve, options):
+def concerns(solve: LinearSolve, options: Options) -> tuple[str, ...]:
     if not solve.concern:
         return ()
     return (
@@ -58,7 +60,7 @@ NS = Operation(
     options=Options,
     tags=("end-point",),
     aliases=(Alias("Neumann", map=("NGD",), approximate=("NS",)), Alias("AID-NS", map=("NGD",), approximate=("NS",))),
-    # ∇F and ∇ψ at the end; one product for each term after the first, and the mixed one.
+    # ∇F and ∇ψ at the end; one product for each term after the first, and the mixed product.
     cost=lambda options, work: Cost(gradients=2, hvps=options.terms),
     kernels=(neumann_term,),
 )

@@ -1,4 +1,4 @@
-"""What this pack brings: BOAT finds it through the entry point of group "boat"."""
+"""The hooks of this pack. BOAT finds this module through the entry point of group "boat"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RAD: reverse-mode differentiation through the whole lower trajectory, the exact derivative of F(x, y_T(x)).
+"""RAD: reverse-mode differentiation through the whole lower trajectory. It is the exact derivative of F(x, y_T(x)).
 
     p_T = ∇_y F(x, y_T)        (p_t, dx_t) = pullback of Φ_t at p_{t+1}        hypergradient = ∇_x F + Σ_t dx_t
 
@@ -7,10 +7,10 @@ Source: Franceschi et al., ICML 2017 and 2018, arXiv 1703.01785, equation (9).
 
 from __future__ import annotations
 
-from boat_core import Alias, Cost, Hypergradient, Operation
+from boat_core import Alias, Cost, Hypergradient, NoOptions, Operation, Trajectory
 
 
-def estimate(trajectory, options):
+def estimate(trajectory: Trajectory, options: NoOptions) -> Hypergradient:
     end = trajectory.end
     p, dx = trajectory.pullback(end.upper_gradient)
     return Hypergradient(end.direct + dx, y0=p, report={"steps": trajectory.kept})

@@ -1,16 +1,18 @@
-"""RGT: reverse mode through the last K of the T lower steps only.
+"""RGT: reverse-mode differentiation through only the last K of the T lower steps.
 
     (p_t, dx_t) = pullback of Φ_t at p_{t+1}, for t = T-1 … T-K        hypergradient = ∇_x F + Σ_{t >= T-K} dx_t
 
-K = T is RAD. Where the lower steps contract, what is left out falls off geometrically with K. Source: Shaban et al.,
-AISTATS 2019, arXiv 1810.10667, section 2.
+With K = T this is RAD. If the lower steps contract, the error of the truncation falls geometrically with K. Source:
+Shaban et al., AISTATS 2019, arXiv 1810.10667, section 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from boat_core import Alias, Excludes, Operation, OptionError, option
+from boat_core import Alias, Excludes, Operation, OptionError, Trajectory, Work, option
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,17 @@ class Options:
     )
 
 
-def kept(options, steps):
+def kept(options: Options, steps: int) -> int:
     return options.last_steps or (steps + 1) // 2
 
 
-def select(trajectory, options):
-    # After PTT, T̄ of the T steps are left, and K stays what it was.
+def select(trajectory: Trajectory, options: Options) -> tuple[Trajectory, Mapping[str, Any]]:
+    # The default K is half of T also after PTT, which leaves only T̄ of the T steps.
     shorter = trajectory.last(kept(options, trajectory.bilevel.lower_steps))
     return shorter, {"truncation": shorter.kept, "steps": shorter.steps}
 
 
-def view(options, work):
+def view(options: Options, work: Work) -> Work:
     if kept(options, work.steps) > work.steps:
         raise OptionError(
             f"options.RGT.last_steps: expected at most the {work.steps} lower steps (got {options.last_steps})"

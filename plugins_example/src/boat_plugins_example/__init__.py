@@ -1,4 +1,4 @@
-"""An operation pack as a third party publishes it: it uses nothing of the core but its public names."""
+"""An operation pack as a third party would publish it. It uses only public names of the core."""
 
 from __future__ import annotations
 

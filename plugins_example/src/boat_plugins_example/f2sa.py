@@ -1,34 +1,38 @@
-"""F2SA: the hypergradient from two lower problems, one of them drawn a little towards F; first derivatives only.
+"""F2SA: estimates the hypergradient from two lower problems, f and f + F/λ, by first derivatives alone.
 
     z ← z - γ ∇_y f(x, z)                                    T times
     y ← y - η (∇_y f(x, y) + ∇_y F(x, y)/λ_k)                T times
     x along ∇_x F(x, y) + λ_k (∇_x f(x, y) - ∇_x f(x, z))    λ_k = λ_0 (k+1)^p
 
-The paper's step of y is α (∇_y F + λ ∇_y f); here η = αλ is the lower optimizer's rate, so that the step stays bounded
-as λ grows. z takes plain steps and lasts from one outer step to the next. The direction is the hypergradient up to
-O(1/λ) where y and z are solved well enough; λ_0 is to be so large that F/λ_0 + f is convex in y where f is strongly so.
-Source: Kwon et al., ICML 2023, arXiv 2301.10945, algorithm 1; λ_k of order k^(1/3) is its choice without noise.
+The paper's step of y is α (∇_y F + λ ∇_y f). Here η = αλ is the lower optimizer's rate, so that the step stays bounded
+as λ grows. z takes plain steps and is kept from one outer step to the next. If y and z are solved well enough, the
+direction is the hypergradient up to O(1/λ). Choose λ_0 so large that F/λ_0 + f is convex in y if f is strongly convex
+in y. Source: Kwon et al., ICML 2023, arXiv 2301.10945, algorithm 1; without noise the paper chooses λ_k of order
+k^(1/3).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from boat_core import Cost, FirstOrderStep, Operation, norm, option
+from boat_core import Bilevel, Cost, Descent, FirstOrderStep, Operation, Vector, norm, option
 
 from .kernels.lowrank import plus, plus_columns
 
 
 @dataclass(frozen=True)
 class Options:
-    lambda0: float = option(1.0, gt=0, doc="λ_0, the multiplier of the lower level at first")
+    lambda0: float = option(1.0, gt=0, doc="λ_0, the initial multiplier of the lower level")
     growth: float = option(1 / 3, ge=0, lt=1, doc="p, growth of the multiplier, λ_k = λ_0 (k+1)^p")
-    inner_rate: float | None = option(
+    inner_rate: float = option(
         None, gt=0, lower_rate="any", doc="γ, step size of z; the lower optimizer's rate if not given"
     )
 
 
-def step(bilevel, x, y, state, descend, k, options):
+def step(
+    bilevel: Bilevel, x: Vector, y: Vector, state: Any, descend: Descent, k: int, options: Options
+) -> FirstOrderStep:
     last, multiplier = bilevel.lower_steps - 1, options.lambda0 * (k + 1) ** options.growth
     z = bilevel.descend(x, y.like_tree(state), options.inner_rate)
     for t in range(bilevel.lower_steps):
@@ -54,7 +58,7 @@ F2SA = Operation(
     apply=step,
     options=Options,
     init=lambda x, y, options: y.tree,
-    # ∇f for z, ∇F and ∇f for y, T times; for x ∇F and ∇f at y, ∇f at z.
+    # T times ∇f for z, and ∇F and ∇f for y; for x, ∇F and ∇f at y, and ∇f at z.
     cost=lambda options, work: Cost(gradients=3 * work.steps + 3),
     kernels=(plus_columns,),
 )

@@ -1,41 +1,46 @@
-"""NYSTROM: hypergradient by implicit differentiation, the Hessian replaced by a matrix of low rank.
+"""NYSTROM: implicit differentiation with a matrix of low rank in place of the Hessian.
 
     H = ∇²_yy ψ, C = HΩ, W = ΩᵀC        H_k = C W⁺ Cᵀ        at (x, y_T)
     (H_k + ρI) q = ∇_y F                hypergradient = ∇_x F - ∇²_xy ψ · q
 
-Ω has k orthonormal columns, drawn anew in every outer step: unit vectors, so that C is k columns of H, or a Gaussian
-sketch. With W = VΛVᵀ and B = C V Λ^(-1/2), H_k = BBᵀ, and by Woodbury
+Ω has k orthonormal columns, drawn anew in every outer step. They are unit vectors, so that C consists of k columns of
+H, or a Gaussian sketch. With W = VΛVᵀ and B = C V Λ^(-1/2), H_k = BBᵀ, and Woodbury's identity gives
 
     q = (g - B (ρI + BᵀB)⁻¹ Bᵀg) / ρ        g = ∇_y F
 
-to a relative error of ε‖H‖/ρ; written with C and W instead it would be ε(‖H‖/ρ)².
+to a relative error of ε‖H‖/ρ. The same formula written with C and W would have a relative error of ε(‖H‖/ρ)².
 
-Sources: Hataya and Yamada, AISTATS 2023, arXiv 2302.09726; the sketch: Frangella, Tropp and Udell, 2023,
+Sources: Hataya and Yamada, AISTATS 2023, arXiv 2302.09726; for the sketch Frangella, Tropp and Udell, 2023,
 arXiv 2110.02820.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from boat_core import Cost, Hypergradient, Operation, norm, option
+from boat_core import Cost, Hypergradient, Operation, Trajectory, Vector, norm, option
 
 from .kernels.lowrank import plus, plus_columns, products
+
+if TYPE_CHECKING:
+    from numpy import ndarray as Array
 
 
 @dataclass(frozen=True)
 class Options:
-    rank: int = option(10, ge=1, doc="k, columns of Ω, one HVP each; at most the number of entries of y is used")
+    rank: int = option(10, ge=1, doc="k, columns of Ω, one HVP each; no more than y has entries")
     damping: float = option(0.01, gt=0, doc="ρ added to the Hessian's diagonal")
     sampling: str = option(
         "uniform", choices=("uniform", "gaussian"), doc="Ω: unit vectors drawn without replacement, or a sketch"
     )
-    seed: int = option(0, ge=0, doc="seed of Ω, which depends on the outer step as well")
+    seed: int = option(0, ge=0, doc="seed of Ω; Ω also depends on the outer step")
 
 
-def sketch(size, rank, sampling, seed):
-    """Ωᵀ, its min(rank, size) rows orthonormal."""
+def sketch(size: int, rank: int, sampling: str, seed: Sequence[int]) -> Array:
+    """Return Ωᵀ. Its min(rank, size) rows are orthonormal."""
     import numpy as np  # here, because `boat` imports this file whenever it starts
 
     rng, rank = np.random.default_rng(seed), min(rank, size)
@@ -46,8 +51,11 @@ def sketch(size, rank, sampling, seed):
     return rows
 
 
-def whitened(C, omega):
-    """B of H_k = BBᵀ, the eigenvalues of W, and what rounding makes of one that is 0; B is None for a NaN in C."""
+def whitened(C: list[Vector], omega: list[Vector]) -> tuple[list[Vector] | None, Array, float]:
+    """Return B of H_k = BBᵀ, the eigenvalues of W, and the size that rounding may give an eigenvalue that is 0.
+
+    B is None if C contains a NaN.
+    """
     import numpy as np
 
     W = np.array([products(column, omega) for column in C])
@@ -56,13 +64,13 @@ def whitened(C, omega):
     if not np.isfinite([*W.ravel(), noise]).all():
         return None, W, noise
     eigenvalues, V = np.linalg.eigh(0.5 * W + 0.5 * W.T)
-    # An eigenvalue that may be 0 has a zero column: the number of columns does not depend on the numbers in them.
+    # An eigenvalue that may be 0 gets a zero column, so that the number of columns never depends on numerical values.
     kept = eigenvalues > noise
     weights = V * (kept / np.sqrt(np.where(kept, eigenvalues, 1.0)))
     return [plus(C[0].zeros(), C, column) for column in weights.T], eigenvalues, noise
 
 
-def estimate(trajectory, options):
+def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
     import numpy as np
 
     end, g, rho = trajectory.end, trajectory.end.upper_gradient, options.damping
@@ -70,7 +78,7 @@ def estimate(trajectory, options):
     omega = [g.like_flat(row) for row in rows]
     C = [end.hessian_product(column) for column in omega]
     B, eigenvalues, noise = whitened(C, omega)
-    if B is None:  # on to where a NaN is reported
+    if B is None:  # return NaN, so that the solver reports it
         return Hypergradient(end.direct - end.mixed_product(plus(g, C, [math.nan] * len(C))))
 
     # (ρI + BᵀB) z = Bᵀg        q = (g - Bz) / ρ
@@ -88,8 +96,8 @@ def estimate(trajectory, options):
     return Hypergradient(end.direct - mixed, report=report, concerns=concerns(eigenvalues, noise))
 
 
-def concerns(eigenvalues, noise):
-    # The residual is none: at a low rank it is large by design, and the directions that H_k has are right all the same.
+def concerns(eigenvalues: Array, noise: float) -> tuple[str, ...]:
+    # A large residual is no concern: a low rank makes it large by design, and H_k is right in the directions it has.
     negative = int((eigenvalues < -noise).sum())
     if not negative:
         return ()

@@ -105,6 +105,11 @@ def check_option(cls: type, name: str, value: Any, where: str, scheduled: bool =
 @cache
 def _fields(cls: type) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        # None stands for the lower optimizer's rate. `fill_rates` replaces it before `apply` reads the option, so an
+        # operation may annotate such an option as `float`.
+        if f.metadata.get("lower_rate"):
+            hints[f.name] = hints[f.name] | None
     return {f.name: (f, hints[f.name]) for f in dataclasses.fields(cls)}
 
 

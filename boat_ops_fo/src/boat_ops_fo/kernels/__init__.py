@@ -1,1 +1,1 @@
-"""What the methods make of gradients, over all leaves at once: by kernels, and by plain operators."""
+"""Combinations of gradients, over all leaves at once: as compiled kernels and as plain operators."""

@@ -1,4 +1,7 @@
-"""Steps of the lower optimizers over all leaves at once, and their adjoints: by kernels, and by plain operators."""
+"""Steps of the lower optimizers and their adjoints, over all leaves at once.
+
+Each exists twice: as a compiled kernel, and as the plain operators that define what the kernel computes.
+"""
 
 import boat_core as boat
 

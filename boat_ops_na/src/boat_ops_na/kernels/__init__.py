@@ -1,1 +1,1 @@
-"""The vector work of the estimators, over all leaves at once: by kernels, and by plain operators."""
+"""The vector work of the estimators, over all leaves at once: as compiled kernels and as plain operators."""

@@ -1,5 +1,7 @@
-"""One iteration of conjugate gradient, and one term of the Neumann series, but for their products with the Hessian: the
-core's formulas, fused."""
+"""One iteration of conjugate gradient and one term of the Neumann series, each fused into one kernel.
+
+The core's formulas define them. The products with the Hessian are not part of them.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The vector work of the operations, over all leaves at once: by a kernel, and by plain operators."""
+"""The vector work of the operations, over all leaves at once: as a compiled kernel and as plain operators."""
