@@ -129,7 +129,7 @@ def test_noise_is_reported_and_beyond_the_tolerance_an_error_under_strict():
     assert h.report.concerns[0].startswith("ES: the noise of the estimate ")
     with pytest.raises(boat.DoubtfulError, match=r"ES: the noise of the estimate .*: more than 5 samples help"):
         solver(case.problem, strict=True).hypergradient()
-    with pytest.raises(boat.DoubtfulError, match="ES: one sample does not say how far off it is"):
+    with pytest.raises(boat.DoubtfulError, match="ES: one sample does not say how far off the estimate is"):
         solver(case.problem, strict=True, es={"samples": 1}).hypergradient()
     solver(case.problem, strict=True, es={"tolerance": None}).hypergradient()
     few = solver(QuadraticCase().problem, strict=True, es={"samples": 200}).hypergradient()

@@ -1,4 +1,4 @@
-"""Functional, differentiable optimizers, one file each; configurations find them by name through the core's plugin."""
+"""Functional, differentiable optimizers, one file each. Configurations find them by name through the core's plugin."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Adadelta: steps as large as the last ones were, without a step size.
+"""Adadelta: scales each step by the size of the previous steps, without a step size.
 
     v ← ρ v + (1-ρ) g²        d = g √(a + ε) / √(v + ε)        a ← ρ a + (1-ρ) d²        y ← y - η d
 
-Source: Zeiler 2012, arXiv 1212.5701, algorithm 1, whose η is 1 and whose ρ = 0.95, ε = 1e-6 are the defaults. PyTorch
-and optax have ρ = 0.9.
+Source: Zeiler 2012, arXiv 1212.5701, algorithm 1. The defaults are the paper's: η = 1, ρ = 0.95 and ε = 1e-6. PyTorch
+and optax use ρ = 0.9.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .base import UpdateRule
 class Options:
     rate: float = option(1.0, gt=0, varies=True, doc="η, a factor of every step")
     decay: float = option(0.95, ge=0, lt=1, varies=True, doc="ρ, decay of both means of squares")
-    epsilon: float = option(1e-6, gt=0, varies=True, doc="ε, added to the means of squares; it makes the first step")
+    epsilon: float = option(1e-6, gt=0, varies=True, doc="ε, added to the means of squares; it sizes the first step")
 
 
 def slots(o: Any) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""Adagrad: steps divided by the root of the sum of all squares.
+"""Adagrad: divides each step by the root of the sum of all squared gradients so far.
 
     v ← v + g²   (v₀ = `initial`)        y ← y - η g / (√v + ε)
 
-Source: Duchi, Hazan and Singer, JMLR 12, 2011, figure 1, with diagonal matrices; their δ is ε. PyTorch adds ε to the
-root as well, optax to v, with v₀ = 0.1 by default. The paper names no step size: η = 0.01 is PyTorch's. At v = 0 the
-derivative of √ is taken as 0.
+Source: Duchi, Hazan and Singer, JMLR 12, 2011, figure 1, with diagonal matrices; their δ is our ε. PyTorch also adds ε
+to the root. optax adds ε to v, and v₀ = 0.1 is its default. The paper gives no step size; η = 0.01 is PyTorch's. At v =
+0 the derivative of √ is taken as 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .base import UpdateRule
 class Options:
     rate: float = option(1e-2, gt=0, varies=True, doc="step size η")
     epsilon: float = option(1e-10, gt=0, varies=True, doc="ε, added to the root of the sum")
-    initial: float = option(0.0, ge=0, varies=True, doc="v₀, what the sum starts with")
+    initial: float = option(0.0, ge=0, varies=True, doc="v₀, the initial value of the sum")
 
 
 def slots(o: Any) -> tuple[str, ...]:

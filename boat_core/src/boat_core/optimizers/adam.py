@@ -1,9 +1,9 @@
-"""Adam.
+"""Adam: adaptive step sizes from the first two moments of the gradient.
 
     m ← β₁ m + (1-β₁) g        v ← β₂ v + (1-β₂) g²        y ← y - η m̂ / (√v̂ + ε),   m̂ = m/(1-β₁ᵗ),  v̂ = v/(1-β₂ᵗ)
 
-Source: Kingma and Ba, ICLR 2015, arXiv 1412.6980, algorithm 1. At v = 0 the derivative of √ is taken as 0: a zero
-gradient then has the finite derivative of g / ε instead of NaN.
+Source: Kingma and Ba, ICLR 2015, arXiv 1412.6980, algorithm 1. At v = 0 the derivative of √ is taken as 0, so that the
+step at a zero gradient has the finite derivative of g / ε instead of NaN.
 """
 
 from __future__ import annotations

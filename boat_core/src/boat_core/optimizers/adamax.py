@@ -1,10 +1,10 @@
-"""Adamax: Adam by the largest gradient instead of the root of the mean square.
+"""Adamax: Adam with the largest recent gradient in place of the root of the mean square.
 
     m ← β₁ m + (1-β₁) g        u ← max(β₂ u, |g| + ε)        y ← y - η/(1-β₁ᵗ) m / u
 
-Source: Kingma and Ba, ICLR 2015, arXiv 1412.6980, algorithm 2. The paper has no ε, and divides by 0 where every
-gradient was 0; it stands where PyTorch and optax have it. The derivative of |g| at 0 is taken as 0; where both sides of
-the maximum are equal, it is the right one.
+Source: Kingma and Ba, ICLR 2015, arXiv 1412.6980, algorithm 2. The paper has no ε, and divides by 0 if every
+gradient was 0. Our ε stands where PyTorch and optax have it. The derivative of |g| at 0 is taken as 0. If both sides of
+the maximum are equal, the derivative is that of the right side.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""AdamW: Adam with weight decay beside the gradient's moments, not in them.
+"""AdamW: Adam with a weight decay that does not enter the moments of the gradient.
 
     y ← y - η (m̂ / (√v̂ + ε) + λ y),   m̂ and v̂ as in `adam`
 
-Source: Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101, algorithm 2, whose λ is our η λ: PyTorch and optax multiply
-the decay by the step size, and so does this. λ = 0.01 by default as in PyTorch (optax: 1e-4). At v = 0 the derivative
-of √ is taken as 0.
+Source: Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101, algorithm 2, whose λ is our η λ: like PyTorch and optax, we
+multiply the decay by the step size. The default λ = 0.01 is PyTorch's (optax: 1e-4). At v = 0 the derivative of √ is
+taken as 0.
 """
 
 from __future__ import annotations

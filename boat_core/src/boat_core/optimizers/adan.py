@@ -1,13 +1,13 @@
-"""Adan: adaptive moments with Nesterov's momentum, from differences of gradients.
+"""Adan: adaptive moments with Nesterov's momentum, estimated from differences of gradients.
 
     δ = g - gₗ   (0 at the first step)
     m ← β₁ m + (1-β₁) g        d ← β₂ d + (1-β₂) δ        n ← β₃ n + (1-β₃) (g + β₂ δ)²
     y ← (y - η (m̂ + β₂ d̂) / (√n̂ + ε)) / (1 + λη),   m̂ = m/(1-β₁ᵗ),  d̂ = d/(1-β₂ᵗ),  n̂ = n/(1-β₃ᵗ)
 
-Source: Xie et al., IEEE TPAMI 2024, arXiv 2208.06677, algorithm 1; its β are our 1 - β, as in the authors' code, from
-which the correction of the bias is (the paper starts m and n at the first gradient). optax has 1 - β₂ where β₂
-multiplies δ and d, another decay, y - ηλ y, and another ε inside the root. PyTorch has none. At n = 0 the derivative
-of √ is taken as 0.
+Source: Xie et al., IEEE TPAMI 2024, arXiv 2208.06677, algorithm 1; its β are our 1 - β, as in the authors' code. The
+bias correction also comes from that code; the paper starts m and n at the first gradient instead. optax differs: δ and
+d have the factor 1 - β₂, the decay is y - ηλ y, and there is a second ε inside the root. PyTorch has no Adan. At n = 0
+the derivative of √ is taken as 0.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""ASGD: gradient descent with a falling step size, and the average of the iterates beside it.
+"""ASGD: gradient descent with a falling step size, and an average of its iterates.
 
     ηₜ = η / (1 + λη(t-1))^α        y ← y - ηₜ (g + λ y)        ȳ ← ȳ + (y - ȳ) / max(1, t - start + 1)
 
 Source: Polyak and Juditsky, SIAM J. Control Optim. 30, 1992 (the average); Xu 2011, arXiv 1107.2490, and Bottou 2012
-(the step sizes). ȳ is `state["average"]`: the mean of the iterates from step `start` on, the last iterate before that.
-PyTorch's is the same with start = t0 + 2, where t0 is 10⁶ by default; it rounds ηₜ to float32. optax has none.
+(the step sizes). ȳ is `state["average"]`: the mean of the iterates from step `start` on, and before `start` the last
+iterate. PyTorch's ASGD is the same with start = t0 + 2, where t0 is 10⁶ by default, but rounds ηₜ to float32. optax has
+no ASGD.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def slots(o: Any) -> tuple[str, ...]:
 
 
 def step(o: Any, t: float, g: Any, y: Any, s: Any) -> tuple[Any, dict[str, Any]]:
-    slowed = constant(1.0, g) + o.weight_decay * o.rate * (t - 1)  # an array: a power of a number would be float32
+    # `slowed` is an array even for plain options, because Jittor takes the power of a number in float32.
+    slowed = constant(1.0, g) + o.weight_decay * o.rate * (t - 1)
     move = -o.rate / slowed**o.exponent * (g + o.weight_decay * y)
     weight = 1 / max(1.0, t - o.start + 1)
     return move, {"average": s.average + weight * (y + move - s.average)}

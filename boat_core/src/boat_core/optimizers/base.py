@@ -1,4 +1,4 @@
-"""What an optimizer is: two pure functions, as in optax; and how one is made from the formula of a single entry."""
+"""Optimizers: two pure functions, as in optax, and `UpdateRule`, which makes them from the formula for one array."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class Optimizer:
     """A functional optimizer.
 
     Args:
-        name: as configurations name it.
-        init: `(parameters) -> state`, a pytree of arrays and integers.
-        update: `(gradient, state, parameters) -> (updates, state)`; the updates are *added* to the parameters.
-            Pure and differentiable, so the very same function serves both levels.
-        plain_rate: η where one update is exactly -η · gradient, else None. Estimators that take the step to be
-            y - η∇ψ rely on it.
-        rate: its step size where it has one that is a number; operations whose own is not given take it.
-        options: what it was made with, for kernels that do the same step; without them it is stepped as `update` says.
-        by_sign: it knows gradients by their signs alone, through which no derivative passes.
-        rule: the `UpdateRule` that made it, set by that alone; kernels that do the same step are found by it.
+        name: The name that configurations use.
+        init: A function `(parameters) -> state`. The state is a pytree of arrays and integers.
+        update: A function `(gradient, state, parameters) -> (updates, state)`. The caller *adds* the updates to the
+            parameters. The function is pure and differentiable, so the same one serves both levels.
+        plain_rate: η if one update is exactly -η · gradient, else None. Estimators whose formula assumes the step
+            y - η∇ψ take η from here.
+        rate: The step size if it is a number, else None. Operations without a step size of their own use it.
+        options: The options it was made with. A kernel that computes the same step needs them; without them the solver
+            calls `update`.
+        by_sign: Whether it uses only the signs of gradients. No derivative passes through a sign.
+        rule: The `UpdateRule` that made it. Only the rule sets it. The solver finds the kernel of the step by it.
     """
 
     name: str
@@ -50,12 +51,12 @@ def apply_updates(parameters: Any, updates: Any) -> Any:
     return optree.tree_map(lambda p, u: p + u, parameters, updates)
 
 
-#: Keeps the count of steps; the first is 1.
+#: The slot that holds the number of steps taken.
 COUNT = "count"
 
 
 class UpdateRule:
-    """An optimizer written as a formula for one array; call it with its options to make one.
+    """An optimizer written as a formula for one array. Call the rule with options to make an `Optimizer`.
 
         @dataclass(frozen=True)
         class Options:
@@ -69,19 +70,21 @@ class UpdateRule:
         heavy_ball = UpdateRule("heavy_ball", "momentum", "Polyak 1964", Options, lambda o: ("m",), step)
 
     Args:
-        name, summary, source: what `OptimizerDeclaration` takes.
-        options: a dataclass of `option` fields. Those that vary may be arrays that broadcast against every leaf,
-            pytrees of arrays like the parameters, or functions of the step (0, 1, …) that give one of these.
-        slots: `(options) -> names` of what the state keeps for each array, zeros like it at the start. `"count"` among
-            them numbers the steps.
-        step: `(o, t, g, y, s) -> (update, kept)` for one array: o the options as they are for it in this step, t the
-            number of the step from 1 as a float (0 without a count), g the gradient, y the parameters, s what is kept,
-            by name; the update is added to y. Numbers in it are exact beside float64 arrays.
-        plain: `(options) -> bool`, whether one update is exactly -rate · g.
-        by_sign: see `Optimizer`.
+        name, summary, source: These go to `OptimizerDeclaration`.
+        options: A dataclass of `option` fields. A field that varies accepts a number, an array that broadcasts against
+            every leaf, a pytree of arrays like the parameters, or a function of the step (0, 1, …) that returns one of
+            these.
+        slots: A function `(options) -> names`. The state holds one array per name for each array of the parameters, and
+            all start at zero. The name `"count"` adds a count of the steps instead.
+        step: A function `(o, t, g, y, s) -> (update, kept)` for one array. `o` holds the values of the options for this
+            array in this step. `t` is the number of the step as a float, from 1; without a count it is 0. `g` is the
+            gradient, `y` the parameters, and `s` the arrays of the state by name. The caller adds the update to y and
+            puts `kept` in place of `s`. Numbers in the formula are exact beside float64 arrays.
+        plain: A function `(options) -> bool` that tells whether one update is exactly -rate · g.
+        by_sign: See `Optimizer`.
 
-    Calling it raises `OptionError` on values out of range; the optimizer's `update` raises `StructureError` on a state
-    that is not its own.
+    Calling the rule raises `OptionError` if a value is out of range. The `update` of the optimizer raises
+    `StructureError` if the state belongs to another optimizer, or to parameters of another structure.
     """
 
     def __init__(
@@ -115,11 +118,12 @@ class UpdateRule:
         return given | named
 
     def build(self, o: Any) -> Optimizer:
-        """Return the optimizer with these options, which have been read."""
+        """Return the optimizer with these options. The caller has checked them."""
         values = {field.name: getattr(o, field.name) for field in dataclasses.fields(o)}
         varies = [key for key, value in values.items() if not isinstance(value, (int, float, str, type(None)))]
         scheduled = any(_is_schedule(values[key]) for key in varies)
         kept = tuple(self._slots(o))
+        # A schedule is a function of the step, so the state must count steps even if the formula does not use t.
         names = (COUNT, *kept) if scheduled and COUNT not in kept else kept
         arrays_kept = [key for key in names if key != COUNT]
 
@@ -130,8 +134,8 @@ class UpdateRule:
         def update(g: Any, state: Any, y: Any) -> tuple[Any, Any]:
             leaves, structure = optree.tree_flatten(g)
             if optree.tree_structure(y) != structure:
-                found = optree.tree_structure(y)
-                raise StructureError(f"{self.name}: expected parameters like the gradient, {structure} (got {found})")
+                actual = optree.tree_structure(y)
+                raise StructureError(f"{self.name}: expected parameters like the gradient, {structure} (got {actual})")
             _check_state(self.name, names, state, structure, leaves)
             t = state[COUNT] + 1 if COUNT in names else 0
             now = {key: self._at(key, value, t - 1) for key, value in values.items()}
@@ -139,7 +143,7 @@ class UpdateRule:
             columns = {key: structure.flatten_up_to(state[key]) for key in arrays_kept}
             updates: list[Any] = []
             after: dict[str, list[Any]] = {key: [] for key in arrays_kept}
-            step = float(t)  # beside an integer Jittor differentiates powers of arrays in float32
+            step = float(t)  # With an integer exponent, Jittor differentiates powers of arrays in float32.
             with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
                     for key in varies:
@@ -154,14 +158,16 @@ class UpdateRule:
 
         rate = values.get("rate") if "rate" not in varies else None
         plain = not varies and self._plain(o)
+        # The kernels take numbers only. An optimizer whose options vary does without `options`, and so without kernels.
         options = None if varies else o
         optimizer = Optimizer(self.name, init, update, rate if plain else None, rate, options, self._by_sign)
-        # Not an argument, so that `dataclasses.replace` drops it: with another update it is no longer this rule's.
+        # `rule` is not an argument, so that `dataclasses.replace` drops it: a copy with another `update` does not step
+        # by this rule, and must not get its kernels.
         object.__setattr__(optimizer, "rule", self)
         return optimizer
 
     def _at(self, key: str, value: Any, count: int) -> Any:
-        """What an option is at a step: a schedule's value must be in the range of the option."""
+        """Return the value of an option at a step. A value from a schedule must be in the range of the option."""
         if not _is_schedule(value):
             return value
         where = f"{self.name}.{key}: its schedule at step {count}"
@@ -172,7 +178,8 @@ class UpdateRule:
 
 
 def power(beta: Any, t: float) -> Any:
-    """βᵗ for a number or an array; its second derivative is finite at β = 0 too."""
+    """Return βᵗ for a number or an array, with a second derivative that is finite at β = 0 too."""
+    # The second derivative of the general power is t (t - 1) β^(t-2): for t = 1 and β = 0 that is 0 · ∞.
     return beta if t == 1 else beta**t
 
 
@@ -181,13 +188,13 @@ def _is_schedule(value: Any) -> bool:
 
 
 def _for_leaf(value: Any, place: int, structure: Any, leaf: Any, where: str) -> Any:
-    """What a hyperparameter is for one array of the parameters, in its dtype."""
+    """Return the value of a hyperparameter for one array of the parameters, in the dtype of that array."""
     if isinstance(value, (int, float)):
         return value
     if not arrays.is_array(value):
-        found = optree.tree_structure(value)
-        if found != structure:
-            raise StructureError(f"{where}: expected a number, an array or a pytree {structure} (got {found})")
+        actual = optree.tree_structure(value)
+        if actual != structure:
+            raise StructureError(f"{where}: expected a number, an array or a pytree {structure} (got {actual})")
         value = optree.tree_leaves(value)[place]
     shape, own = list(leaf.shape), list(value.shape)
     fits = len(own) <= len(shape) and all(n in (1, m) for n, m in zip(own[::-1], shape[::-1]))
@@ -198,13 +205,13 @@ def _for_leaf(value: Any, place: int, structure: Any, leaf: Any, where: str) -> 
 
 
 def _check_state(name: str, names: tuple[str, ...], state: Any, structure: Any, leaves: list[Any]) -> None:
-    """Raise `StructureError` unless this state was made by such an optimizer for such parameters."""
+    """Raise `StructureError` unless the state fits these slots and these parameters."""
     if not isinstance(state, Mapping) or set(state) != set(names):
-        found = ", ".join(map(repr, sorted(state))) if isinstance(state, Mapping) else type(state).__name__
+        actual = ", ".join(map(repr, sorted(state))) if isinstance(state, Mapping) else type(state).__name__
         expected = ", ".join(map(repr, sorted(names))) or "nothing"
         raise StructureError(
-            f"{name}: expected a state that holds {expected} (got {found or 'nothing'}); "
-            "is it that of another optimizer, or of other options?"
+            f"{name}: expected a state that holds {expected} (got {actual or 'nothing'}); "
+            "does it belong to another optimizer, or to other options?"
         )
     for key in names:
         if key == COUNT:

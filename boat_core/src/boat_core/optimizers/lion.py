@@ -1,10 +1,10 @@
-"""Lion: the sign of a momentum.
+"""Lion: steps by the sign of a momentum.
 
     y ← y - η (sign(β₁ m + (1-β₁) g) + λ y)        m ← β₂ m + (1-β₂) g
 
-Source: Chen et al., NeurIPS 2023, arXiv 2302.06675, algorithm 2; the defaults are those of the authors' code (optax:
-λ = 1e-3; PyTorch has none). The derivative of sign is taken as 0: y depends on its start, η and λ, but nothing passes
-through the gradients, so what the lower objective knows of the upper variables is lost.
+Source: Chen et al., NeurIPS 2023, arXiv 2302.06675, algorithm 2; the defaults are those of the authors' code. In optax
+λ = 1e-3 by default; PyTorch has no Lion. The derivative of sign is taken as 0. So y depends on its start, η and λ, but
+no derivative passes through the gradients, and the dependence of the lower objective on the upper variables is lost.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""RAdam: Adam whose step size is rectified while its second moment knows few gradients.
+"""RAdam: Adam with a rectified step size while its second moment has seen few gradients.
 
     m, v as in `adam`        ρ∞ = 2/(1-β₂) - 1        ρ = ρ∞ - 2t β₂ᵗ/(1-β₂ᵗ)
     ρ > 5:   y ← y - η r m̂ √(1-β₂ᵗ) / (√v + ε),   r = √( (ρ-4)(ρ-2)ρ∞ / ((ρ∞-4)(ρ∞-2)ρ) )
     else:    y ← y - η m̂
 
-Source: Liu et al., ICLR 2020, arXiv 1908.03265, algorithm 2. There the threshold is 4; the authors' code, PyTorch and
-optax have 5. The paper has no ε; it stands where the authors and PyTorch have it (optax adds it to √v̂). Whether
-ρ > 5 depends on β₂, and jumps: its derivative is taken as 0. At v = 0 the derivative of √ is taken as 0.
+Source: Liu et al., ICLR 2020, arXiv 1908.03265, algorithm 2. The paper's threshold is 4; the authors' code, PyTorch and
+optax use 5. The paper has no ε. Our ε stands where the authors' code and PyTorch have it; optax adds ε to √v̂. Whether
+ρ > 5 depends on β₂ and changes in a jump; its derivative is taken as 0. At v = 0 the derivative of √ is taken as 0.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def step(o: Any, t: float, g: Any, y: Any, s: Any) -> tuple[Any, dict[str, Any]]
 
 
 def rectified(beta2: Any, t: float, threshold: float) -> tuple[Any, Any]:
-    """Return whether ρ > threshold, and r √(1-β₂ᵗ) there (any finite number elsewhere)."""
+    """Return whether ρ > threshold, and the factor r √(1-β₂ᵗ). If ρ <= threshold, the factor is some finite number."""
     if not isinstance(beta2, float):  # ρ is a small difference of large numbers: float32 would miss the threshold
         beta2 = as_array(beta2.cast("float64"), "radam.beta2")
     known = 1 - power(beta2, t)

@@ -1,12 +1,12 @@
-"""RMSprop, also centred and with momentum.
+"""RMSprop: divides each step by the root of the mean square. It has a centred form, and a form with momentum.
 
     v ← ρ v + (1-ρ) g²        d = η g / √(v + ε)        y ← y - d        (momentum: b ← μ b + d, y ← y - b)
-    centred, with m the mean gradient so far:   v ← ρ v + ρ(1-ρ) (g - m)²        m ← ρ m + (1-ρ) g
+    centred, where m is the mean gradient:   v ← ρ v + ρ(1-ρ) (g - m)²        m ← ρ m + (1-ρ) g
 
 Source: Hinton, lecture 6e of Neural Networks for Machine Learning, 2012 (its ρ and η are the defaults); Graves 2013,
-arXiv 1308.0850, equations 38 to 45 (centred, momentum, ε inside the root; his difference of the mean square and m² is
-our v, which cannot become negative by rounding). PyTorch adds ε to the root, multiplies b by η, and has ρ = 0.99 and
-η = 0.01 by default; optax does as we do.
+arXiv 1308.0850, equations 38 to 45 (centred, momentum, ε inside the root). Graves subtracts m² from the mean square.
+Our v is the same number, and rounding cannot make it negative. PyTorch adds ε to the root, multiplies b by η, and has
+the defaults ρ = 0.99 and η = 0.01. optax does the same as we do.
 """
 
 from __future__ import annotations

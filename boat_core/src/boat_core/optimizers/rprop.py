@@ -1,12 +1,13 @@
-"""Rprop: a step size for each entry, which grows while the gradient keeps its sign and shrinks when it turns.
+"""Rprop: a step size for each entry. It grows while the gradient keeps its sign, and shrinks when the sign turns.
 
     turn = sign(g gₗ)        Δ ← Δ · (grow | shrink | 1 as turn is 1 | -1 | 0), within [smallest, largest]
     g ← 0 where turn = -1        y ← y - Δ sign(g)        gₗ ← g
 
-Source: Riedmiller and Braun, ICNN 1993 (the numbers); Igel and Hüsken, Neurocomputing 50, 2003, as iRprop⁻: no step
-back where the sign turns. PyTorch does the same, from 0.01 by default instead of the paper's 0.1; optax 0.2.8 moves by
-the step of the iteration before. Only signs of gradients are kept, and the derivative of a sign is taken as 0: y
-depends on its start directly, and on the first step size and the factors, but nothing passes through the gradients.
+Source: Riedmiller and Braun, ICNN 1993 (the numbers); Igel and Hüsken, Neurocomputing 50, 2003, as iRprop⁻: an entry
+whose sign turns does not step back. PyTorch does the same, with a first step size of 0.01 by default instead of the
+paper's 0.1. optax 0.2.8 moves by the step size of the previous iteration. Rprop keeps only the signs of gradients, and
+the derivative of a sign is taken as 0. So y depends on its start, the first step size and the factors, but no
+derivative passes through the gradients.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from .base import UpdateRule
 @dataclass(frozen=True)
 class Options:
     rate: float = option(0.1, gt=0, varies=True, doc="first step size of every entry")
-    grow: float = option(1.2, ge=1, varies=True, doc="factor of a step size where the sign stays")
-    shrink: float = option(0.5, gt=0, le=1, varies=True, doc="factor where the sign turns")
-    smallest: float = option(1e-6, gt=0, varies=True, doc="no step size becomes smaller")
-    largest: float = option(50.0, gt=0, varies=True, doc="no step size becomes larger")
+    grow: float = option(1.2, ge=1, varies=True, doc="factor of the step size if the sign stays")
+    shrink: float = option(0.5, gt=0, le=1, varies=True, doc="factor of the step size if the sign turns")
+    smallest: float = option(1e-6, gt=0, varies=True, doc="the smallest step size")
+    largest: float = option(50.0, gt=0, varies=True, doc="the largest step size")
 
     def __post_init__(self) -> None:
         known = isinstance(self.smallest, float) and isinstance(self.largest, float)

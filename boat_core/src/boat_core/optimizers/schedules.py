@@ -1,14 +1,14 @@
-"""Schedules: functions of the step, counted from 0, that a hyperparameter may be.
+"""Schedules: functions of the step, counted from 0. A hyperparameter that varies accepts one.
 
     constant       v
     polynomial     e + (v - e) (1 - τ)^p                τ = min(max(t - begin, 0), steps) / steps
-    exponential    v · d^((t - begin) / steps)          before `begin` v; staircase: the exponent rounded down
+    exponential    v · d^((t - begin) / steps)          v before step `begin`; staircase: the exponent is rounded down
     cosine         e + (v - e) (1 + cos πτ) / 2         τ = min(t, steps) / steps
-    warmup         from `start` to `then` at 0, in equal parts over `steps`; after them `then` at t - steps
-    piecewise      v · the factors of all boundaries b <= t
+    warmup         a line from `start` to `then` at 0 over `steps` steps; afterwards `then` at t - steps
+    piecewise      v · the product of the factors of all boundaries b <= t
 
-Values may be arrays, upper variables say: a schedule is differentiable in them. Sources: optax's schedules of these
-names; cosine: Loshchilov and Hutter, ICLR 2017, arXiv 1608.03983; warm-up: Goyal et al. 2017, arXiv 1706.02677.
+Values may be arrays, such as upper variables, and a schedule is differentiable in them. Sources: optax's schedules of
+these names; cosine: Loshchilov and Hutter, ICLR 2017, arXiv 1608.03983; warm-up: Goyal et al. 2017, arXiv 1706.02677.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ..errors import OptionError, nearest
 
 
 class Schedule(Protocol):
-    """A function of the step."""
+    """A function from the number of a step to the value of a hyperparameter."""
 
     def __call__(self, count: int) -> Any:
-        """The value at step `count` >= 0: a number, or an array where it was made of one."""
+        """Return the value at step `count` >= 0. It is an array if the schedule was made from one, else a number."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Constant:
 
 @dataclass(frozen=True)
 class Polynomial:
-    initial: float = option(varies=True, doc="v, the value at first")
-    end: float = option(varies=True, doc="e, the value in the end")
-    steps: int = option(ge=1, doc="steps from the one to the other")
-    power: float = option(1.0, gt=0, doc="p, 1 for a line")
-    begin: int = option(0, ge=0, doc="steps before it begins to change")
+    initial: float = option(varies=True, doc="v, the initial value")
+    end: float = option(varies=True, doc="e, the final value")
+    steps: int = option(ge=1, doc="steps from the initial to the final value")
+    power: float = option(1.0, gt=0, doc="p; 1 is a line")
+    begin: int = option(0, ge=0, doc="steps before the value begins to change")
 
     def at(self, t: int) -> Any:
         tau = min(max(t - self.begin, 0), self.steps) / self.steps
@@ -54,11 +54,11 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Exponential:
-    initial: float = option(varies=True, doc="v, the value at first")
-    decay: float = option(gt=0, varies=True, doc="d, the factor of `steps` steps")
-    steps: int = option(1, ge=1, doc="steps of one factor")
-    begin: int = option(0, ge=0, doc="steps before it begins to change")
-    staircase: bool = option(False, doc="change every `steps` steps only")
+    initial: float = option(varies=True, doc="v, the initial value")
+    decay: float = option(gt=0, varies=True, doc="d, the factor over `steps` steps")
+    steps: int = option(1, ge=1, doc="steps in which the value changes by one factor")
+    begin: int = option(0, ge=0, doc="steps before the value begins to change")
+    staircase: bool = option(False, doc="change the value only every `steps` steps")
 
     def at(self, t: int) -> Any:
         exponent = max(t - self.begin, 0) / self.steps
@@ -67,9 +67,9 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Cosine:
-    initial: float = option(varies=True, doc="v, the value at first")
-    steps: int = option(ge=1, doc="steps to the end")
-    end: float = option(0.0, varies=True, doc="e, the value in the end")
+    initial: float = option(varies=True, doc="v, the initial value")
+    steps: int = option(ge=1, doc="steps to the final value")
+    end: float = option(0.0, varies=True, doc="e, the final value")
 
     def at(self, t: int) -> Any:
         return self.end + (self.initial - self.end) * (0.5 * (1 + math.cos(math.pi * min(t, self.steps) / self.steps)))
@@ -78,8 +78,8 @@ class Cosine:
 @dataclass(frozen=True)
 class Warmup:
     steps: int = option(ge=1, doc="steps of the warm-up")
-    then: float = option(varies=True, doc="what follows it: a value or another schedule")
-    start: float = option(0.0, varies=True, doc="the value at first")
+    then: float = option(varies=True, doc="the value or the schedule after the warm-up")
+    start: float = option(0.0, varies=True, doc="the initial value")
 
     def at(self, t: int) -> Any:
         then = self.then if callable(self.then) else lambda t: self.then
@@ -88,8 +88,8 @@ class Warmup:
 
 @dataclass(frozen=True)
 class Piecewise:
-    initial: float = option(varies=True, doc="v, the value at first")
-    factors: dict[Any, Any] = option(doc="step -> factor from that step on")
+    initial: float = option(varies=True, doc="v, the initial value")
+    factors: dict[Any, Any] = option(doc="a mapping from a step to the factor from that step on")
 
     def __post_init__(self) -> None:
         for step, factor in self.factors.items():
@@ -134,20 +134,20 @@ def read_schedule(name: str, options: Mapping[str, Any], where: str) -> Schedule
     for key, value in options.items():
         if key != "then" and callable(value) and not hasattr(value, "dtype"):
             raise OptionError(f"{where}.{key}: expected a number or an array (got a function)")
-    found: Any = read_options(_KINDS[name], options, where)
+    curve: Any = read_options(_KINDS[name], options, where)
 
     def schedule(count: int) -> Any:
         if not isinstance(count, int) or count < 0:
             raise OptionError(f"{where}: expected a step >= 0 (got {count!r})")
         with exact_numbers():
-            return found.at(count)
+            return curve.at(count)
 
     schedule.__name__ = schedule.__qualname__ = where
     return schedule
 
 
 def describe_schedules() -> list[tuple[str, type]]:
-    """Name and options of every schedule."""
+    """Return the name and the options of every schedule."""
     return list(_KINDS.items())
 
 

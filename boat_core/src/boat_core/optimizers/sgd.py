@@ -1,8 +1,8 @@
-"""SGD, with momentum, Nesterov's momentum and weight decay.
+"""SGD: gradient descent, optionally with momentum, Nesterov's momentum and weight decay.
 
     g ← g + λ y        m ← μ m + g        y ← y - η m              (Nesterov: y ← y - η (g + μ m))
 
-Source: Sutskever et al., ICML 2013, in the form without dampening that PyTorch and optax share.
+Source: Sutskever et al., ICML 2013, in the form that PyTorch and optax share, without dampening.
 """
 
 from __future__ import annotations

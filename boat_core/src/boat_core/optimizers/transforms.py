@@ -1,16 +1,16 @@
-"""Transforms: optimizers whose updates are gradients again, or that wrap another; `chain` puts one after another.
+"""Transforms: optimizers that return gradients instead of steps, or that wrap another optimizer; `chain` composes them.
 
-    clip_by_norm(c)        g · min(1, c / ‖g‖)                     ‖g‖ over all leaves
+    clip_by_norm(c)        g · min(1, c / ‖g‖)                     ‖g‖ is the norm over all leaves
     clip_by_value(c)       min(max(g, -c), c)
     add_weight_decay(λ)    g + λ y
     scale(a)               a g                                     a may be a schedule
-    masked(part, mask)     part for the chosen leaves alone
-    accumulate(part, n)    part on the mean of n gradients, every n-th step; 0 between
+    masked(part, mask)     applies part to the chosen leaves alone
+    accumulate(part, n)    applies part to the mean of n gradients at every n-th step; 0 at the steps between
 
     boat.chain(boat.clip_by_norm(1.0), boat.add_weight_decay(1e-4), boat.adam(boat.cosine_schedule(1e-3, 1000)))
 
-What a chain ends with makes steps of gradients, which are added to the parameters. The derivative of the norm at g = 0
-is taken as 0. Source of clipping by the norm: Pascanu et al., ICML 2013, arXiv 1211.5063.
+The last part of a chain turns gradients into steps, which the caller adds to the parameters. The derivative of the norm
+at g = 0 is taken as 0. Source of clipping by the norm: Pascanu et al., ICML 2013, arXiv 1211.5063.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .base import Optimizer, UpdateRule
 
 @dataclass(frozen=True)
 class NormOptions:
-    norm: float = option(gt=0, doc="c, the norm of all leaves together at most")
+    norm: float = option(gt=0, doc="c, the largest norm of all leaves together")
 
 
 @dataclass(frozen=True)
 class ValueOptions:
-    value: float = option(gt=0, varies=True, doc="c, the size of an entry at most")
+    value: float = option(gt=0, varies=True, doc="c, the largest absolute value of an entry")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ scale = UpdateRule("scale", "the gradient times a number or a schedule", "by def
 
 
 def clip_by_norm(norm: float) -> Optimizer:
-    """The gradient scaled down where its norm over all leaves exceeds `norm` > 0. Raises `OptionError`."""
+    """Scale the gradient down if its norm over all leaves exceeds `norm` > 0. Raises `OptionError`."""
     return _clip_by_norm(read_options(NormOptions, {"norm": norm}, "clip_by_norm"))
 
 
@@ -101,7 +101,11 @@ def _clip_by_norm(o: NormOptions) -> Optimizer:
 
 
 def chain(*parts: Optimizer) -> Optimizer:
-    """Each part makes of the gradient what the next one gets. Raises `OptionError` where a part is no optimizer."""
+    """Apply the parts in order; each receives the output of the one before it.
+
+    Raises:
+        OptionError: There is no part, or a part is not an optimizer or a transform.
+    """
     for place, part in enumerate(parts):
         _expect(part, f"chain: part {place}")
     if not parts:
@@ -124,16 +128,18 @@ def chain(*parts: Optimizer) -> Optimizer:
 
 
 def masked(part: Optimizer, mask: Any, *, others: str) -> Optimizer:
-    """Let `part` work on some leaves alone.
+    """Apply `part` to some leaves alone.
 
     Args:
-        part: an optimizer or a transform.
-        mask: a pytree like the parameters with True for those leaves, or a function of the parameters that gives one.
-        others: what becomes of the other leaves: "pass" leaves their gradient as it is, for what follows in a chain;
-            "zero" makes it 0, so that an optimizer's other parameters stay where they are.
+        part: An optimizer or a transform.
+        mask: A pytree like the parameters that is True at the chosen leaves, or a function of the parameters that
+            returns one.
+        others: The treatment of the other leaves. "pass" leaves their gradient as it is, for the next part of a chain.
+            "zero" sets it to 0, so that these parameters stay where they are.
 
     Raises:
-        OptionError: no such choice; StructureError (when used): the mask is not like the parameters.
+        OptionError: `part` is not an optimizer or a transform, or `others` is neither "pass" nor "zero".
+        StructureError: The mask does not have the structure of the parameters. The optimizer raises it in use.
     """
     _expect(part, "masked")
     if others not in ("pass", "zero"):
@@ -166,7 +172,7 @@ def _select(leaves: list[Any], chosen: list[bool]) -> list[Any]:
 
 
 def accumulate(part: Optimizer, steps: int) -> Optimizer:
-    """`part` on the mean of `steps` gradients, at every steps-th; the updates between are 0. Raises `OptionError`."""
+    """Collect `steps` gradients, then apply `part` to their mean; the updates between are 0. Raises `OptionError`."""
     _expect(part, "accumulate")
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise OptionError(f"accumulate: steps: expected an integer >= 1 (got {steps!r})")
