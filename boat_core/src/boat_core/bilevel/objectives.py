@@ -1,4 +1,4 @@
-"""A problem bound to the batches of one outer iteration: what operations evaluate."""
+"""A problem bound to the batches of one outer iteration. Operations evaluate the objectives through it."""
 
 from __future__ import annotations
 
@@ -19,59 +19,60 @@ from .user_code import runs_user_code
 
 @dataclass(frozen=True)
 class Bilevel:
-    """F and f with their batches in place, and the derivatives that first-order methods take.
+    """F and f on the batches of one outer iteration, and the derivatives that first-order methods take.
 
-    x and y are `Vector`s everywhere. `t` counts lower steps; it matters where each has a batch of its own.
+    x and y are `Vector`s everywhere. `t` is the number of a lower step. It matters only if each lower step has its own
+    batch.
     """
 
     problem: Problem
     lower_batch: Any
     upper_batch: Any
     lower_steps: int
-    #: What an operator leads to that Jittor gets wrong in second derivatives: "warn", "error", or "off", as where none
-    #: are taken.
+    #: How to treat operators whose second derivative Jittor computes wrongly: "warn" or "error". It is "off" if the
+    #: solver takes no second derivative.
     guard: str = "error"
-    #: Whether the usual spellings go to `boat_core.autodiff.operators` in F and f.
+    #: Whether F and f use the array operators of `boat_core.autodiff.operators` in place of Jittor's.
     native: bool = True
 
     def upper(self, x: Vector, y: Vector, t: int = 0) -> Any:
-        """F(x, y), an array that holds one number."""
+        """Return F(x, y), an array with one number."""
         return _evaluate(self.problem.upper_objective, "upper_objective", x, y, self.upper_batch, self.native)
 
     def lower(self, x: Vector, y: Vector, t: int = 0) -> Any:
-        """f(x, y) on the batch of lower step t (beyond the last they begin anew), an array that holds one number."""
+        """Return f(x, y) on the batch of lower step t, an array with one number. Beyond the last batch they repeat."""
         batch = self.lower_batch
         if isinstance(batch, PerStep):
             batch = batch.batches[t % len(batch.batches)]
         return _evaluate(self.problem.lower_objective, "lower_objective", x, y, batch, self.native)
 
     def upper_gradients(self, x: Vector, y: Vector) -> tuple[Vector, Vector]:
-        """(∇_x F, ∇_y F)."""
+        """Return (∇_x F, ∇_y F)."""
         x, y = x.detach(), y.detach()
         gx, gy = gradients(self.upper(x, y), x, y)
         return gx.detach(), gy.detach()
 
     def lower_gradients(self, x: Vector, y: Vector, t: int = 0) -> tuple[Vector, Vector]:
-        """(∇_x f, ∇_y f)."""
+        """Return (∇_x f, ∇_y f)."""
         x, y = x.detach(), y.detach()
         gx, gy = gradients(self.lower(x, y, t), x, y)
         return gx.detach(), gy.detach()
 
     def lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> Vector:
-        """∇_y f."""
+        """Return ∇_y f."""
         y = y.detach()
         return gradient(self.lower(x, y, t), y).detach()
 
     def upper_value(self, x: Vector, y: Vector) -> float:
-        """F(x, y), computed now."""
+        """Return F(x, y), computed now."""
         return arrays.scalar(self.upper(x, y))
 
     def lower_value(self, x: Vector, y: Vector, t: int = 0) -> float:
-        """f(x, y), computed now."""
+        """Return f(x, y), computed now."""
         return arrays.scalar(self.lower(x, y, t))
 
     def squared_lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> tuple[float, Vector, Vector]:
-        """‖∇_y f‖² and its gradients 2 ∇²_xy f · ∇_y f and 2 ∇²_yy f · ∇_y f: one product with second derivatives."""
+        """Return ‖∇_y f‖² and its gradients 2 ∇²_xy f · ∇_y f and 2 ∇²_yy f · ∇_y f, by one second-order product."""
         x, y = x.detach(), y.detach()
         with evaluating(guard=self.guard):
             g = gradient(self.lower(x, y, t), y)
@@ -79,7 +80,7 @@ class Bilevel:
         return dot(g, g), *Vector(pulled, None).split(x, y)
 
     def descend(self, x: Vector, y: Vector, rate: float, steps: int | None = None, ridge: float = 0.0) -> Vector:
-        """Plain gradient steps on f(x, ·) + ½ ridge ‖·‖² from y in the lower set, `lower_steps` by default."""
+        """Take `steps` plain gradient steps (by default T) on f(x, ·) + ½ ridge ‖·‖² from y, inside the lower set."""
         for t in range(self.lower_steps if steps is None else steps):
             direction = self.lower_gradient(x, y, t)
             if ridge:
@@ -88,7 +89,7 @@ class Bilevel:
         return y
 
     def project_lower(self, y: Vector) -> Vector:
-        """The point of the problem's lower set nearest to y."""
+        """Return the point of the problem's lower set that is nearest to y."""
         return project(y, self.problem.project_lower, "project_lower")
 
 
@@ -109,10 +110,10 @@ def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, bat
 
 @runs_user_code
 def project(vector: Vector, projection: Projection | None, where: str) -> Vector:
-    """Return the vector inside the set that `projection` describes.
+    """Project the vector onto the set that `projection` describes.
 
     Raises:
-        StructureError: a projection function returned another structure, shape or dtype.
+        StructureError: A projection function returned another structure, shape or dtype.
     """
     if projection is None:
         return vector
@@ -139,10 +140,10 @@ def prepare_batch(batch: Any, where: str, steps: int) -> Any:
 
 
 def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:
-    """Evaluate F and f twice and compare: a pullback evaluates them again and relies on getting the same numbers.
+    """Evaluate F and f twice and compare, because a pullback evaluates them again and needs the same numbers.
 
     Raises:
-        ObjectiveError: naming the objective and both numbers.
+        ObjectiveError: Two values differ. The message names the objective and both values.
     """
     for role, objective in (("upper_objective", bilevel.upper), ("lower_objective", bilevel.lower)):
         first, second = arrays.scalar(objective(x, y)), arrays.scalar(objective(x, y))
@@ -154,7 +155,7 @@ def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:
 
 
 def nonfinite_input(bilevel: Bilevel, x: Vector, y: Vector) -> str | None:
-    """Name the first leaf of x, y or a batch that holds a NaN or an infinity, or None."""
+    """Return the name of the first leaf of x, y or a batch that holds a NaN or an infinity, or None."""
     inputs = {"upper": x.tree, "lower": y.tree, "lower_batch": bilevel.lower_batch, "upper_batch": bilevel.upper_batch}
     if isinstance(bilevel.lower_batch, PerStep):
         inputs["lower_batch"] = list(bilevel.lower_batch.batches)

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ObjectiveError, StructureError
 
 Objective = Callable[[Any, Any, Any], Any]
-#: Bounds (low, high), either of them None, or a function of the pytree that returns the projected pytree.
+#: Bounds (low, high), where either may be None, or a function that takes a pytree and returns the projected pytree.
 Projection = tuple[Any, Any] | Callable[[Any], Any]
 
 
@@ -19,18 +19,20 @@ class Problem:
 
     Args:
         upper_objective: F, a pure function `(upper, lower, batch) -> scalar`.
-        lower_objective: f, likewise.
-        upper: x at the start, a pytree of numpy or Jittor floating-point arrays; dtypes are kept.
-        lower: y at the start, likewise.
-        batches: for `boat run`: `(k, rng) -> (lower_batch, upper_batch)` of outer step k, or `Tasks`; `rng` is a numpy
-            Generator that depends on the seed and k alone. Without it both batches are None.
-        evaluate: for `boat run`: `(upper, lower) -> dict` of numbers worth reporting; it gets Jittor arrays, `lower` as
-            `Solver.lower` gives it.
-        project_lower, project_upper: where y and x must stay, see `Projection`.
-        panels: for the picture of a run: title -> `(axes, upper, lower) -> None`; they get numpy arrays.
-        name: what reports call it.
+        lower_objective: f, a pure function with the same signature.
+        upper: The initial x, a pytree of floating-point arrays of numpy or Jittor. Dtypes are kept.
+        lower: The initial y, a pytree of the same kind.
+        batches: A function for `boat run`. `(k, rng)` returns the pair `(lower_batch, upper_batch)` of outer step k, or
+            `Tasks`. `rng` is a numpy Generator that depends on the seed and k alone. Without this function both batches
+            are None.
+        evaluate: A function for `boat run`. `(upper, lower)` returns a dict of numbers worth reporting. It receives
+            Jittor arrays, `lower` in the form of `Solver.lower`.
+        project_lower, project_upper: The sets in which y and x must stay, see `Projection`.
+        panels: Panels for the picture of a run: a mapping from a title to a function `(axes, upper, lower) -> None`.
+            The functions receive numpy arrays.
+        name: The name in reports.
 
-    Objectives are pure: dropout masks or noise come in with the batch, since a pullback evaluates them again.
+    Objectives must be pure, since a pullback evaluates them again. Dropout masks and noise come in with the batch.
     """
 
     upper_objective: Objective
@@ -52,16 +54,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class PerStep:
-    """One lower batch for each of the T lower steps, instead of one for all of them."""
+    """One lower batch for each of the T lower steps, in place of a single batch for all of them."""
 
     batches: Sequence[Any]
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """Several lower problems under one x: a `(lower_batch, upper_batch)` for each, by place or by name.
+    """Several lower problems under one x: a pair `(lower_batch, upper_batch)` for each, by place or by name.
 
-    `Problem.batches` may return it in place of one pair; `Solver.step(tasks=…)` takes it, or what it is made of.
+    `Problem.batches` may return `Tasks` in place of one pair. `Solver.step(tasks=…)` takes `Tasks`, or the sequence or
+    mapping of pairs itself.
     """
 
     pairs: Sequence[tuple[Any, Any]] | Mapping[Any, tuple[Any, Any]]
@@ -72,10 +75,10 @@ class Tasks:
         return tasks if isinstance(tasks, Tasks) else cls(tasks)
 
     def by_name(self) -> dict[str, tuple[Any, Any]]:
-        """The pairs by name, which is the place in a sequence.
+        """Return the pairs by name. In a sequence, the name of a pair is its place.
 
         Raises:
-            StructureError: there is no task, one is not a pair, or two have one name.
+            StructureError: There is no task, a task is not a pair, or two tasks have the same name.
         """
         if not isinstance(self.pairs, (Mapping, list, tuple)):
             raise StructureError(f"tasks: expected a list or a mapping of pairs (got {type(self.pairs).__name__})")

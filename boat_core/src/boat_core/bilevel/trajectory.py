@@ -1,7 +1,7 @@
-"""The lower trajectory y_0 → … → y_T, the point at its end, and the hypergradient made from them.
+"""The lower trajectory y_0 → … → y_T, the point at its end, and the hypergradient.
 
-This is what approximate operations see: selectors return a shorter view of a trajectory, estimators turn one into a
-`Hypergradient`.
+The operations of the stage "approximate" work on these. A selector takes a trajectory and returns a view of it, such as
+its last steps alone. An estimator takes a trajectory and returns a `Hypergradient`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LowerObjective = Callable[[Vector, Vector, int], Any]
 
 @dataclass(frozen=True)
 class Hypergradient:
-    """dF(x, y_T(x))/dx, as an estimator found it.
+    """An estimate of dF(x, y_T(x))/dx.
 
     Args:
-        x: the cotangent of x.
-        y0: the cotangent of the start, where an operation of the chain asks for it.
-        report: JSON-ready figures of what the estimator did (iterations, residual, why it stopped …).
-        concerns: what makes the number doubtful, one sentence each with the figure; errors under `strict`.
+        x: The estimate, a cotangent of x.
+        y0: The cotangent of the start y_0. Estimators that pull back provide it; a learned start needs it.
+        report: JSON-ready figures of the estimator's work, such as its iterations, residual and reason to stop.
+        concerns: Reasons to doubt the estimate. Each is a sentence with the figure. Under `strict` they are errors.
     """
 
     x: Vector
@@ -40,9 +40,9 @@ class Hypergradient:
 
 
 class Point:
-    """F and ψ at one (x, y): gradients, and products with ψ's second derivatives. Everything is computed on demand.
+    """The gradients of F and ψ at one (x, y), and products with the second derivatives of ψ.
 
-    All arguments and results are `Vector`s in the space of x or of y.
+    All of them are computed on demand. All arguments and results are `Vector`s in the space of x or of y.
     """
 
     def __init__(self, bilevel: Bilevel, objective: LowerObjective, x: Vector, y: Vector, t: int, watch: bool) -> None:
@@ -56,7 +56,7 @@ class Point:
 
     @cached_property
     def _lower(self) -> tuple[Vector, Vector]:
-        # Kept with its graph: every product differentiates it again.
+        # Not detached: every product with second derivatives differentiates this graph once more.
         with evaluating(differentiated=True):
             return gradients(self._objective(self.x, self.y, self.t), self.x, self.y)
 
@@ -81,23 +81,24 @@ class Point:
         return self._seen(self._lower[0].detach(), "∇_x ψ")
 
     def hessian_product(self, v: Vector) -> Vector:
-        """∇²_yy ψ · v, in the space of y."""
+        """Return ∇²_yy ψ · v, in the space of y."""
+        # (∇²_yy ψ)ᵀ v = ∇²_yy ψ · v, so one pullback of v through ∇_y ψ is the product.
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.y.leaves)
         return self._seen(self.y.like(pulled), "∇²_yy ψ · v")
 
     def mixed_product(self, v: Vector) -> Vector:
-        """∇²_xy ψ · v, in the space of x."""
+        """Return ∇²_xy ψ · v, in the space of x."""
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves)
         return self._seen(self.x.like(pulled), "∇²_xy ψ · v")
 
     def products(self, v: Vector) -> tuple[Vector, Vector]:
-        """(∇²_xy ψ · v, ∇²_yy ψ · v) in one pass."""
+        """Return (∇²_xy ψ · v, ∇²_yy ψ · v), computed in one pass."""
         pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves + self.y.leaves)
         mixed, hessian = Vector(pulled, None).split(self.x, self.y)
         return self._seen(mixed, "∇²_xy ψ · v"), self._seen(hessian, "∇²_yy ψ · v")
 
     def moved(self, y: Vector) -> Point:
-        """The same objectives at another y."""
+        """Return the point with the same objectives and x at another y."""
         return Point(self._bilevel, self._objective, self.x, y, self.t, self._watch)
 
     def _seen(self, vector: Vector, name: str) -> Vector:
@@ -108,21 +109,24 @@ class Point:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Iterates of the lower steps under x; `steps` of them count, and the last `kept` of those are pulled back.
+    """The iterates of the lower steps under x, as the operations of a chain see them.
+
+    A trajectory is a value. Its views share the iterates and differ in the fields `steps`, `kept`, `from_upper`,
+    `frozen` and `watch`.
 
     Args:
         bilevel: F and f with their batches.
-        objective: ψ, what the steps descend (the aggregated objective, where the map chain aggregates), on the batch
-            on which estimators take its derivatives at the end.
-        unrolled: the iterates z_t = (y_t, optimizer state) and their pullback; y comes first among the leaves of z.
-        x: the upper variables.
-        y0: where y started.
-        steps: T, or fewer in a selector's view.
-        kept: how many of the last steps the pullback goes through.
-        from_upper: y_0 is x.
-        frozen: the pullback takes second derivatives of ψ as zero.
-        watch: check every intermediate number and raise `NonFiniteError` at the first bad one.
-        k: outer iterations done before; with a seed, all that randomness may depend on.
+        objective: ψ, the function that the lower steps descend: f, or an aggregate of F and f. It is bound to the batch
+            on which estimators take derivatives at the end.
+        unrolled: The iterates z_t = (y_t, optimizer state) and their pullback. The leaves of y come first in z.
+        x: The upper variables.
+        y0: The start of y.
+        steps: The number of lower steps that count: T, or fewer in a view.
+        kept: The number of last steps that the pullback goes through.
+        from_upper: Whether y_0 is x.
+        frozen: Whether the pullback takes second derivatives of ψ as zero.
+        watch: Whether to check every intermediate number, and to raise `NonFiniteError` at the first bad one.
+        k: The number of outer iterations before this one. Randomness may depend on k and a seed, and on nothing else.
     """
 
     bilevel: Bilevel
@@ -138,22 +142,23 @@ class Trajectory:
     k: int = 0
 
     def iterate(self, t: int) -> Vector:
-        """y_t, for t = 0 … steps."""
+        """Return y_t, for t = 0 … steps."""
         return self.y0.like_tree(self.unrolled.iterate(t)[0])
 
     @cached_property
     def end(self) -> Point:
-        """The point (x, y_T), with ψ as the last step saw it."""
+        """The point (x, y_T), where ψ is that of the last step."""
+        # ψ may change with t. The last step, from y_(T-1) to y_T, descended the ψ of index T - 1.
         return Point(self.bilevel, self.objective, self.x, self.iterate(self.steps), self.steps - 1, self.watch)
 
     def upper_value(self, t: int) -> float:
-        """F(x, y_t), computed now."""
+        """Return F(x, y_t), computed now."""
         return arrays.scalar(self.bilevel.upper(self.x, self.iterate(t)))
 
     def value_from(self, x: Vector) -> float:
-        """F(x', y_steps(x')) at another x' by the same lower steps, computed now; nothing is kept.
+        """Run the same lower steps at another x' and return F(x', y_steps(x')). Keep no iterate and no graph.
 
-        y starts where it did, or at x' where y_0 is x.
+        y starts at the same y_0, or at x' if y_0 is x.
         """
         y0, state = self.unrolled.iterate(0)
         start = self.y0.like(x.leaves).tree if self.from_upper else y0
@@ -164,7 +169,8 @@ class Trajectory:
         """Pull a cotangent of y_T back through the kept steps.
 
         Returns:
-            The cotangents of the first kept y and of x, the latter Σ_t dx_t, and that of y_0 with it where x ≡ y_0.
+            The cotangent of the first kept y, and the cotangent Σ_t dx_t of x. If y_0 is x, the latter includes the
+            cotangent of y_0.
         """
         leaves, dx = self.unrolled.pullback(
             cotangent.leaves,
@@ -173,27 +179,28 @@ class Trajectory:
             frozen=self.frozen,
             watch=self._watch_pullback if self.watch else None,
         )
+        # The leaves of y come first. The cotangents of the optimizer's initial state after them are of no use.
         p, total = self.y0.like(leaves[: len(self.y0.leaves)]), self.x.like(dx)
         return p, total + self.x.like(p.leaves) if self.from_upper else total
 
     def until(self, steps: int) -> Trajectory:
-        """The view that ends at y_steps."""
+        """Return the view that ends at y_steps."""
         return replace(self, steps=steps, kept=min(self.kept, steps))
 
     def last(self, count: int) -> Trajectory:
-        """The view whose pullback goes through the last `count` steps only."""
+        """Return the view whose pullback goes through the last `count` steps only."""
         return replace(self, kept=min(count, self.steps))
 
     def started_at_upper(self) -> Trajectory:
-        """The view in which the start is x itself: the pullback's cotangent of x holds that of y_0."""
+        """Return the view in which the start is x itself, so that the cotangent of x includes that of y_0."""
         return replace(self, from_upper=True)
 
     def without_second_derivatives(self) -> Trajectory:
-        """The view whose pullback takes ∇²ψ as zero; what is linear in the optimizer itself stays."""
+        """Return the view whose pullback takes ∇²ψ as zero. Linear parts of the optimizer keep their derivatives."""
         return replace(self, frozen=True)
 
     def watched(self) -> Trajectory:
-        """The same, with every intermediate number checked."""
+        """Return the view that checks every intermediate number."""
         return replace(self, watch=True)
 
     def _watch_pullback(self, t: int, p: Any, dx: Any) -> None:

@@ -1,4 +1,4 @@
-"""What packs declare beside operations: optimizers, problems, observers, executors and verbs of the command `boat`."""
+"""The declarations of a pack besides operations: optimizers, problems, observers, executors and verbs of `boat`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .options import NoOptions, check_options_class
 
 @dataclass(frozen=True)
 class OptimizerDeclaration:
-    """An optimizer by name: `build(options) -> Optimizer`. `build` may import Jittor, the declaration may not.
+    """An optimizer by name. `build(options)` returns the `Optimizer`; only `build` may import Jittor.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: A field is missing or makes no sense.
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -32,10 +32,10 @@ class OptimizerDeclaration:
 
 @dataclass(frozen=True)
 class ProblemDeclaration:
-    """A bilevel problem by name: `build(options, seed) -> Problem`.
+    """A bilevel problem by name. `build(options, seed)` returns the `Problem`.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: A field is missing or makes no sense.
     """
 
     kind: ClassVar[str] = "problem"
@@ -51,13 +51,17 @@ class ProblemDeclaration:
 
 @dataclass(frozen=True)
 class ObserverDeclaration:
-    """An observer of runs by name: `build(options) -> object` with marked observer hooks.
+    """An observer of runs by name. `build(options)` returns an object with marked observer hooks.
 
     Args:
-        requires: what pip installs for it, where `build` imports what its pack does not depend on.
+        name: The name that configurations use.
+        summary: A summary of one line.
+        build: The function that makes the observer.
+        options: The dataclass of its options.
+        requires: The argument of `pip install`, if `build` imports something that the pack does not depend on.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: A field is missing or makes no sense.
     """
 
     kind: ClassVar[str] = "observer"
@@ -74,17 +78,17 @@ class ObserverDeclaration:
 
 @dataclass(frozen=True)
 class ExecutorDeclaration:
-    """An executor by name: `build(options) -> Executor`, see `boat_core.Executor`.
+    """An executor by name. `build(options)` returns the executor, see `boat_core.Executor`.
 
     Args:
-        name: the name that configurations use, as `run.executor`.
-        summary: one line.
-        build: called once for each run. It imports what the executor needs.
-        options: the dataclass of its options.
-        requires: what pip installs for it, where `build` imports something that the pack does not depend on.
+        name: The name that configurations use, as `run.executor`.
+        summary: A summary of one line.
+        build: The function that makes the executor. A run calls it once. It imports what the executor needs.
+        options: The dataclass of its options.
+        requires: The argument of `pip install`, if `build` imports something that the pack does not depend on.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: A field is missing or makes no sense.
     """
 
     kind: ClassVar[str] = "executor"
@@ -104,15 +108,17 @@ class CommandDeclaration:
     """A verb of the command `boat`, such as `boat draw`, or of its group `ops`, such as `boat ops new`.
 
     Args:
-        name: the verb, with its group before it where it has one: "draw", "ops new".
-        summary: one line, for `--help`.
-        configure: `(parser) -> None` adds the verb's arguments to an `argparse` parser. `--json` and `--debug` are
-            there already. It is called when the verb is used, or its `--help`.
-        run: `(arguments) -> int` does the work and returns the exit code: 0 done, 1 a finding.
-        function: the function by which scripts do the same. `boat_core.draw` calls the one of the command "draw".
+        name: The verb, after its group if it has one: "draw", "ops new".
+        summary: The line for `--help`.
+        configure: A function `(parser) -> None` that adds the verb's arguments to an `argparse` parser. The parser
+            already has `--json` and `--debug`. `boat` calls the function when a user calls the verb or asks for its
+            help.
+        run: A function `(arguments) -> int` that does the work and returns the exit code: 0 for success, 1 for a
+            finding.
+        function: The function by which scripts do the same. `boat_core.draw` calls that of the command "draw".
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: A field is missing or makes no sense.
     """
 
     kind: ClassVar[str] = "command"
@@ -136,7 +142,7 @@ class CommandDeclaration:
 
 
 def check_declaration(declaration: Any, *texts: str) -> None:
-    """Raise `DeclarationError` unless name, texts, options and build are what they must be."""
+    """Raise `DeclarationError` unless the name, the texts, the options and `build` are valid."""
     where = f"{declaration.kind} {declaration.name!r}"
     if not (isinstance(declaration.name, str) and declaration.name.replace("-", "_").isidentifier()):
         raise DeclarationError(f"{where}: name must be letters, digits, '-' or '_'")

@@ -1,9 +1,9 @@
-"""What an operation says of itself, before anything runs.
+"""The declaration of an operation, which the core reads before anything runs.
 
-An operation is one `Operation` value: who it is, what it computes, which options it takes, where it stands in a chain,
-what it needs and excludes, what it costs, and the function that does the work. The grammar (`composition.py`), the
-lists and the explanations are made from these declarations alone, so an operation of a third party takes part in
-everything without the core knowing its name.
+An operation is one `Operation` value. It holds the operation's name, formula and options, its place in a chain, the
+operations it needs and excludes, its cost, and the function that does the work. The grammar (`composition.py`), the
+lists and the explanations read these declarations alone. So an operation of a third party takes part in everything, and
+the core need not know its name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROLES = {
 }
 
 
-#: What `apply` is called with, by role; a base map with its own adjoint takes `(iteration, options)`.
+#: The arguments of `apply`, by role. A base map with its own adjoint takes `(iteration, options)` instead.
 ARGUMENTS = {
     "modifier": ("upper", "lower", "options"),
     "base": ("objective", "x", "y", "t", "options"),
@@ -44,10 +44,13 @@ ACTING = ("base", "estimator", "method")
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of one outer step.
+    """The derivatives that one outer step takes.
 
-    gradients: gradients taken of F, f or their aggregate (in x, in y, or in both at once).
-    hvps: products with second derivatives (∇²_yy v, ∇²_xy v, or both at once in a pullback), at most.
+    Args:
+        gradients: The number of gradients of F, f or their aggregate. A gradient in x, one in y, and one in both at
+            once each count as one.
+        hvps: The largest number of products with second derivatives. ∇²_yy v, ∇²_xy v, and both at once in a pullback
+            each count as one.
     """
 
     gradients: int = 0
@@ -59,12 +62,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Work:
-    """What one outer step is going to do, as far as the cost of an operation depends on it.
+    """The plan of one outer step, on which the cost of an operation may depend.
 
-    steps: lower steps T.
-    kept: how many of the last steps a pullback goes through.
-    frozen: pullbacks take second derivatives as zero.
-    words: names, roles and tags of the solver's operations.
+    Args:
+        steps: The number of lower steps, T.
+        kept: The number of last steps that a pullback goes through.
+        frozen: Whether pullbacks take second derivatives as zero.
+        words: The names, roles and tags of the solver's operations.
     """
 
     steps: int
@@ -74,7 +78,7 @@ class Work:
 
     @property
     def pullback(self) -> Cost:
-        """One pullback: the direction of each kept step is built again, and its graph is pulled through."""
+        """The cost of one pullback. Each kept step builds its direction again, and pulls back through its graph."""
         return Cost(gradients=self.kept, hvps=0 if self.frozen else self.kept)
 
 
@@ -91,9 +95,12 @@ class Needs:
 
 @dataclass(frozen=True)
 class Excludes:
-    """This operation cannot stand beside those in `what`: names of operations, roles, or tags that they declare.
+    """This operation cannot go with the operations in `what`.
 
-    `unless` names those that are welcome all the same.
+    Args:
+        what: Names, roles or tags of operations.
+        reason: The reason, as the end of the sentence "A cannot go with B: …".
+        unless: Names of operations that are allowed nevertheless.
     """
 
     what: tuple[str, ...]
@@ -107,7 +114,7 @@ class Excludes:
 
 @dataclass(frozen=True)
 class Alias:
-    """Another name in the field for a whole chain, such as RHG for NGD + RAD; `options` by operation."""
+    """Another name in the field for a whole chain, such as RHG for NGD + RAD. `options` holds options by operation."""
 
     name: str
     map: tuple[str, ...] = ()
@@ -122,7 +129,7 @@ class Alias:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The names of all that it stands for."""
+        """The names of all operations of the chain."""
         return (*self.map, *self.approximate, *((self.first_order,) if self.first_order else ()))
 
     def __str__(self) -> str:
@@ -134,7 +141,7 @@ def _check_names(where: str, names: Any) -> None:
         raise DeclarationError(f"{where}: expected a tuple of names (got {names!r})")
 
 
-#: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
+#: The rules for the start of y in an outer iteration, and the words for an operation that requires the rule.
 STARTS = {
     "warm": "goes on from where y is",
     "cold": "starts y anew",
@@ -144,7 +151,7 @@ STARTS = {
 
 
 def undeclared(options: Any, work: Work) -> Cost:
-    """The cost of an operation that says nothing of it."""
+    """Return the cost of an operation that declares none."""
     return Cost()
 
 
@@ -158,7 +165,7 @@ _TUPLES: dict[str, type] = {"tags": str, "needs": Needs, "excludes": Excludes, "
 
 
 def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
-    """Raise `DeclarationError` unless `function` is None or can be called with so many arguments."""
+    """Raise `DeclarationError` unless `function` is None or accepts these arguments."""
     if function is None:
         return
     if not callable(function):
@@ -178,13 +185,13 @@ class Operation:
     """The declaration of one operation.
 
     Args:
-        name: the name that configurations and scripts use, such as "CG".
+        name: The name that configurations and scripts use, such as "CG".
         stage: "map", "approximate" or "first-order".
-        role: one of `ROLES[stage]`.
-        summary: one line.
-        formula: what it computes, in the notation of the field.
-        source: paper and identifier.
-        apply: the function that does the work. Its signature depends on the role:
+        role: One of `ROLES[stage]`.
+        summary: A summary of one line.
+        formula: The result of the operation, in the notation of the field.
+        source: The paper and its identifier.
+        apply: The function that does the work. Its signature depends on the role:
 
             modifier   `(upper, lower, options) -> objective`, all three `(x, y, t) -> scalar`
             base       `(objective, x, y, t, options) -> direction`,
@@ -193,31 +200,33 @@ class Operation:
             estimator  `(trajectory, options) -> Hypergradient`
             method     `(bilevel, x, y, state, descend, k, options) -> FirstOrderStep`
 
-            A modifier of the start alone has none.
-        options: the dataclass of its options.
-        order: its place in a chain, low first; users may write the chain in any order.
-        default: it is the one meant where a chain names none of its role.
-        tags: words that other operations' `Excludes` may refer to, such as "end-point" (an estimator that reads the
-            last iterate only) or "pullback" (one that gives the cotangent of the start as well).
-        needs, excludes: what it requires and refuses in the same solver, with the reason.
-        aliases: other names in the field for chains that this operation completes.
-        cost: `(options, work) -> Cost` of one outer step. Where the costs of a solver hold no product with second
-            derivatives, it takes none, and its objectives may hold what Jittor differentiates only once.
-        view: for a selector, `(options, work) -> work`: what estimators after it will do. Raises `OptionError` where
-            the options do not fit the number of steps.
-        start: the rule of `STARTS` on which it insists; a method insists on "warm".
-        start_optimizer: for "learned", `options -> Optimizer` that moves the start along its cotangent.
-        own_adjoint: a base map that makes the hypergradient itself and replaces the estimators that it lets stand
-            beside it.
-        lower_steps: the only number of lower steps with which it works.
-        claims: options of other operations that it sets itself: name -> names of options.
-        init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
-        optimizer_steps: for a base map, steps that do by kernels what a lower optimizer does. The key is the rule of
-            that optimizer, such as `boat_core.sgd`; the name of a rule of `boat_core` does too.
-        kernels: the pack's own kernels that it can use, see `boat_core.Kernel`.
+            A modifier that only changes the start has no `apply`.
+        options: The dataclass of its options.
+        order: Its place in a chain; low numbers come first. Users may write the chain in any order.
+        default: Whether a chain that names no operation of this role gets this one.
+        tags: Words to which the `Excludes` of other operations may refer, such as "end-point" for an estimator that
+            reads the last iterate only, or "pullback" for one that also returns the cotangent of the start.
+        needs, excludes: The operations that it requires and refuses in the same solver, with the reason.
+        aliases: Other names in the field for chains that this operation completes.
+        cost: A function `(options, work) -> Cost` of one outer step. A solver whose costs contain no product with
+            second derivatives takes none; its objectives may then use operators that Jittor differentiates only once.
+        view: A function `(options, work) -> work` of a selector: the plan for the estimators after it. It raises
+            `OptionError` if the options do not fit the number of steps.
+        start: The rule of `STARTS` that it requires. A method requires "warm".
+        start_optimizer: A function `options -> Optimizer`, required with "learned". The optimizer moves the start along
+            its cotangent.
+        own_adjoint: Whether this base map computes the hypergradient itself. It then replaces the estimators that its
+            `excludes` allow beside it.
+        lower_steps: The only number of lower steps with which it works.
+        claims: The options of other operations that it sets itself: a mapping from an operation to names of options.
+        init: A function `(x, y, options) -> pytree` that returns the initial state, for a method or a map with its own
+            adjoint that keeps state between outer steps.
+        optimizer_steps: For a base map, kernels that compute the step of a lower optimizer. The key is the rule of that
+            optimizer, such as `boat_core.sgd`; the name of a rule of `boat_core` does too.
+        kernels: The kernels of the pack that it can use, see `boat_core.Kernel`.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: A field is missing or makes no sense.
     """
 
     name: str
@@ -289,15 +298,15 @@ class Operation:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """What `apply` is called with."""
+        """The names of the arguments of `apply`."""
         return ("iteration", "options") if self.own_adjoint else ARGUMENTS[self.role]
 
     @property
     def start_rule(self) -> str | None:
-        """The rule for the start of y on which it insists, or None."""
+        """The rule that the operation requires for the start of y, or None."""
         return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
 
     @property
     def words(self) -> frozenset[str]:
-        """All that another operation's `needs` and `excludes` can refer to."""
+        """The words to which the `needs` and `excludes` of other operations can refer."""
         return frozenset({self.name, self.role, *self.tags})

@@ -1,12 +1,12 @@
-"""Options: dataclasses whose fields know their range and their meaning.
+"""Options: dataclasses whose fields declare their range and their meaning.
 
-Operations, optimizers, named problems and the sections of a configuration all declare their options in the same way
+Operations, optimizers, named problems and the sections of a configuration all declare their options in the same way:
 
     @dataclass(frozen=True)
     class Options:
         max_iterations: int = option(20, ge=1, doc="Krylov iterations at most")
 
-and all of them are read by `read_options`, so a wrong value gets the same clear error wherever it stands.
+`read_options` reads all of them, so a wrong value gets the same clear error everywhere.
 """
 
 from __future__ import annotations
@@ -43,11 +43,17 @@ def option(
 ) -> Any:
     """Declare one field of an options dataclass.
 
-    `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the values allowed, `doc` says what the option means.
-    Without a default the option is required. An operation's step size with the default None is that of the lower
-    optimizer: `lower_rate="any"` whichever optimizer it is, "plain" only where that is plain SGD (elsewhere the option
-    is required). A number that `varies` may also be an array, or a pytree of them, or a function of the step (a
-    schedule): optimizers have such hyperparameters, see `boat_core.UpdateRule`.
+    Args:
+        default: The default value. Without it, the option is required.
+        ge, gt, le, lt: Bounds of a number.
+        choices: The allowed values.
+        lower_rate: For a step size with the default None, which stands for the rate of the lower optimizer. "any"
+            accepts every lower optimizer that has a rate. "plain" accepts only plain SGD; beside another optimizer the
+            option is required. The solver replaces None by the rate before it calls the operation, so annotate the
+            field as `float`.
+        varies: Whether the number may also be an array, a pytree of arrays, or a function of the step (a schedule).
+            Hyperparameters of optimizers vary, see `boat_core.UpdateRule`.
+        doc: The meaning of the option.
     """
     bounds = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     return dataclasses.field(
@@ -58,11 +64,11 @@ def option(
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of an operation that has none."""
+    """The options class of an operation without options."""
 
 
 def check_options_class(cls: Any, where: str) -> None:
-    """Raise `DeclarationError` unless `cls` is a dataclass whose options can be listed, read and written as JSON."""
+    """Raise `DeclarationError` unless `cls` is a dataclass whose options JSON can describe."""
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise DeclarationError(f"{where}: options must be a dataclass (got {cls!r})")
     if not dataclasses.fields(cls):
@@ -92,7 +98,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 def check_option(cls: type, name: str, value: Any, where: str, scheduled: bool = False) -> Any:
     """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`.
 
-    What a schedule gives may be 0 where the option must be above it: rates begin and end there.
+    A value from a schedule may be 0 even if the option must be positive, because rates often begin or end at 0.
     """
     field, hint = _fields(cls)[name]
     bounds = field.metadata.get("bounds", {})
@@ -114,7 +120,7 @@ def _fields(cls: type) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
 
 
 def unfilled_rates(options: Any) -> dict[str, str]:
-    """Return the step sizes that are left to the lower optimizer: name -> its `lower_rate`."""
+    """Return the step sizes that the lower optimizer will determine: a mapping from the name to its `lower_rate`."""
     rates = {f.name: f.metadata.get("lower_rate") for f in dataclasses.fields(options)}
     return {name: kind for name, kind in rates.items() if kind and getattr(options, name) is None}
 
@@ -153,7 +159,7 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> 
 
 
 def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
-    """An array, or a pytree of them, in its range; or a function of the step, whose numbers are looked at later."""
+    """Return arrays after a check of their range, or a function of the step. Its values are checked at each step."""
     if callable(value) and not hasattr(value, "dtype"):
         return value
     import optree
@@ -176,7 +182,7 @@ _unchecked: ContextVar[bool] = ContextVar("boat_unchecked", default=False)
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Inside this block the values of arrays are not looked at, which would compute them: they have been before."""
+    """Skip the checks of array values inside this block. A check would compute the arrays, and has been made before."""
     token = _unchecked.set(True)
     try:
         yield
@@ -189,7 +195,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: str) -> Any:
-    """Return `value` if it is of an allowed type; an int is a float, `1e-3` (a string to YAML) is one as well."""
+    """Return `value` if its type is allowed. An int passes as a float, and so does `1e-3`, a string to YAML."""
     for kind in allowed:
         plain = typing.get_origin(kind) or kind
         if plain is Any or (value is None and plain in (None, type(None))):
@@ -207,7 +213,7 @@ def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any]
 
 
 def expected_text(hint: Any, field: dataclasses.Field[Any]) -> str:
-    """Say what an option takes: "an integer >= 1", "one of 'cold', 'warm'"."""
+    """Return the text for the values that an option accepts: "an integer >= 1", "one of 'cold', 'warm'"."""
     return _expected(_alternatives(hint), field)
 
 
@@ -229,7 +235,7 @@ def _expected(allowed: tuple[Any, ...], field: dataclasses.Field[Any]) -> str:
 
 
 def describe_options(cls: type) -> list[dict[str, Any]]:
-    """Return one JSON-ready row per option: name, what it takes, default (absent where required), doc."""
+    """Return one JSON-ready row per option: its name, accepted values, default (absent if required) and doc."""
     rows = []
     for field, hint in _fields(cls).values():
         takes = expected_text(hint, field) + (", may vary" if field.metadata.get("varies") else "")

@@ -1,11 +1,11 @@
-"""Problems with known answers, the truth to hold an operation to, and the conformance kit. For the tests of any pack.
+"""For the tests of any pack: problems with known answers, the expected values of operations, and the conformance kit.
 
 case = QuadraticCase(seed=0)
 solver = boat.Solver(case.problem, approximate=["MINE"], lower_steps=5, lower_optimizer=boat.sgd(0.1), …)
 assert_close(solver.hypergradient().upper, case.unrolled_hypergradient(steps=5, rate=0.1))
 
-An author's whole test is a class that inherits `OperationSuite`, with one `Claim` for each operation. The kit needs
-pytest; the problems do not. The names load on first use: those that only look at packs import no Jittor.
+To test a pack, inherit `OperationSuite` and write one `Claim` for each operation. The kit needs pytest; the problems do
+not. The names load on first use, so that the names which only inspect packs do not import Jittor.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HOMES = {
     "uncompiled": "..plugins.conflicts",
     "upper_value": ".differences",
 }
-#: The files with assertions that pytest explains, and those that import them. They need pytest.
+#: The files that need pytest: those with assertions that pytest explains, and those that import such a file.
 _OF_PYTEST = (".conformance", ".optimizers", ".suite")
 
 __all__ = [
@@ -82,7 +82,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] in _OF_PYTEST:  # before one of them is imported
+    if _HOMES[name] in _OF_PYTEST:  # pytest must know them before the import
         import pytest
 
         pytest.register_assert_rewrite(f"{__name__}.conformance", f"{__name__}.optimizers")

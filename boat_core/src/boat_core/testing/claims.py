@@ -1,4 +1,4 @@
-"""What an author claims of an operation, and the solvers and problems on which it is tried."""
+"""What the author of an operation claims about it, and the solvers and problems that test the claim."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .network import network_problem
 from .quadratic import QuadraticCase
 
 STEPS, RATE = 4, 0.1
-#: (n, m, nested, dtype) of the quadratic problems. Each new rank, structure or dtype is a set of kernels to compile.
+#: (n, m, nested, dtype) of the quadratic problems. Each new rank, structure or dtype adds a set of kernels to compile.
 PROBLEMS = (
     *((n, m, False, "float64") for n, m in ((4, 3), (1, 1), (3, 6))),
     (4, 3, True, "float64"),
@@ -35,12 +35,12 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
 
 @dataclass(frozen=True)
 class KernelClaim:
-    """A kernel computes what its plain operators do, for vectors of leaves of several sizes.
+    """The claim that a kernel computes the same as its plain operators, on vectors with leaves of several sizes.
 
     Args:
-        numbers: the numbers with which it is tried, after the vectors.
-        vectors: how many vectors it takes; by default all of its parameters but the numbers.
-        nonnegative: names of the parameters that hold no negative entries.
+        numbers: The numbers that the kernel receives after the vectors.
+        vectors: How many vectors the kernel takes. By default it takes one for each parameter that is not a number.
+        nonnegative: The names of the parameters that must not have negative entries.
     """
 
     numbers: Sequence[float] = ()
@@ -50,18 +50,20 @@ class KernelClaim:
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of the table: an operation and what its author claims of it.
+    """One row of the table: an operation and what its author claims about it.
 
     Args:
-        operation: its name.
-        options: options in these tests, by operation.
-        chain: what stands around it, as `Solver` takes it (`map`, `approximate`); by default its own stage alone.
-        truth: `(case, steps, rate) -> array`: the hypergradient (of a first-order method the direction for x) on a
-            `QuadraticCase` with plain SGD, flat. Where y starts at x, it starts at `case.x`.
-        lower_truth: likewise y after the step.
-        exact: the hypergradient is the derivative of F(x, y_T(x)); for a selector that cuts the trajectory, of
-            F(x, y_T̄(x)), where `exact` is a function that finds T̄ in its report.
-        kernels: each kernel that the operation declares, by name.
+        operation: The name of the operation.
+        options: The options that the tests use, by operation.
+        chain: The operations of the solver, as `Solver` takes them (`map`, `approximate`). By default the operation
+            stands alone in its stage.
+        truth: A function `(case, steps, rate) -> array` that returns the expected hypergradient on a `QuadraticCase`
+            with plain SGD, as a flat array. For a first-order method this is the direction for x. If the operation
+            starts y at x, y starts at `case.x`.
+        lower_truth: A function like `truth` that returns the expected y after the step.
+        exact: Whether the hypergradient is the derivative of F(x, y_T(x)). For a selector that cuts the trajectory at
+            T̄, give a function that reads T̄ from its report; the claim is then about F(x, y_T̄(x)).
+        kernels: The claim for each kernel that the operation declares, by its name.
     """
 
     operation: str
@@ -72,15 +74,15 @@ class Claim:
     exact: bool | Callable[[Mapping[str, Any]], int] = False
     kernels: Mapping[str, KernelClaim] = field(default_factory=dict)
 
-    def composition(self, packs: Registry) -> Composition:
-        """The solver in which the operation is tried."""
-        stage = packs.find(self.operation).operation.stage
+    def composition(self, registry: Registry) -> Composition:
+        """Return the composition that the tests use."""
+        stage = registry.find(self.operation).operation.stage
         alone = {"first_order": self.operation} if stage == "first-order" else {stage: [self.operation]}
-        return compose(packs, **(alone if self.chain is None else dict(self.chain)), options=self.options)
+        return compose(registry, **(alone if self.chain is None else dict(self.chain)), options=self.options)
 
-    def solver(self, problem: Problem, packs: Registry, **more: Any) -> Solver:
-        """That solver of a problem, with plain SGD on both levels."""
-        return make_solver(self.composition(packs), problem, packs, options=self.options, **more)
+    def solver(self, problem: Problem, registry: Registry, **more: Any) -> Solver:
+        """Return a solver of the problem with this composition and plain SGD on both levels."""
+        return make_solver(self.composition(registry), problem, registry, options=self.options, **more)
 
     def __str__(self) -> str:
         return self.operation + "".join(
@@ -89,29 +91,29 @@ class Claim:
 
 
 def lower_steps(composition: Composition) -> int:
-    """A few, or as many as the solver insists on."""
+    """Return the number of lower steps that the composition requires, or `STEPS`."""
     only = [o.operation.lower_steps for o in composition.operations if o.operation.lower_steps]
     return only[0] if only else STEPS
 
 
-def make_solver(composition: Composition, problem: Problem, packs: Registry, **more: Any) -> Solver:
-    """A solver of that composition with plain SGD on both levels."""
+def make_solver(composition: Composition, problem: Problem, registry: Registry, **more: Any) -> Solver:
+    """Return a solver of the problem with this composition and plain SGD on both levels."""
     settings: dict[str, Any] = {
         "lower_optimizer": sgd(RATE),
         "upper_optimizer": sgd(RATE),
         "lower_steps": lower_steps(composition),
-        "segment": 1,  # nothing kept: all of the way back is computed there
+        "segment": 1,  # keep no graph between steps, so that the pullback computes every step anew
     }
-    return Solver(problem, **composition.as_config(), registry=packs, **(settings | more))
+    return Solver(problem, **composition.as_config(), registry=registry, **(settings | more))
 
 
 def quadratic_for(composition: Composition, n: int, m: int, dtype: str, nested: bool = False) -> QuadraticCase:
-    """A random quadratic problem; square where y starts at x."""
+    """Return a random quadratic problem. If y starts at x, both have m entries."""
     return QuadraticCase(seed=n, n=m if composition.start_rule(None) == "upper" else n, m=m, dtype=dtype, nested=nested)
 
 
 def network_for(composition: Composition) -> tuple[Problem, tuple[Any, Any]]:
-    """The small network problem that suits where y starts, and its batches."""
+    """Return the small network problem that suits the composition's start of y, and its batches."""
     problem = network_problem(upper="start" if composition.start_rule(None) == "upper" else "weights")
     assert problem.batches is not None
     batches: Any = problem.batches(0, None)

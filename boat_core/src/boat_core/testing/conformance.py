@@ -1,4 +1,4 @@
-"""What every operation has to hold, of whichever pack: one function for each property."""
+"""The properties that every operation must have, whichever pack it belongs to: one function per property."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .differences import central_differences, upper_value
 from .values import assert_close, flat
 
 
-def check_closed_form(claim: Claim, packs: Registry, n: int, m: int, dtype: str, nested: bool) -> None:
-    """Hypergradient and new y are those of the closed form."""
-    composition = claim.composition(packs)
+def check_closed_form(claim: Claim, registry: Registry, n: int, m: int, dtype: str, nested: bool) -> None:
+    """Check the hypergradient and the new y against the closed forms of the claim."""
+    composition = claim.composition(registry)
     case = quadratic_for(composition, n, m, dtype, nested)
-    solver, tolerance = claim.solver(case.problem, packs), TOLERANCE[dtype]
+    solver, tolerance = claim.solver(case.problem, registry), TOLERANCE[dtype]
     if claim.truth:
         assert_close(solver.hypergradient().upper, claim.truth(case, solver.lower_steps, RATE), tolerance)
     if claim.lower_truth:
@@ -44,16 +44,16 @@ def check_closed_form(claim: Claim, packs: Registry, n: int, m: int, dtype: str,
         assert_close(solver.lower, claim.lower_truth(case, solver.lower_steps, RATE), tolerance)
 
 
-def check_central_differences(claim: Claim, packs: Registry, optimizer: Optimizer) -> None:
-    """The hypergradient is the derivative of what runs, on a small network."""
-    composition = claim.composition(packs)
+def check_central_differences(claim: Claim, registry: Registry, optimizer: Optimizer) -> None:
+    """Check the hypergradient against central differences of the whole solver, on a small network."""
+    composition = claim.composition(registry)
     problem, batches = network_for(composition)
-    solver = claim.solver(problem, packs, lower_optimizer=optimizer)
+    solver = claim.solver(problem, registry, lower_optimizer=optimizer)
     steps = solver.lower_steps
     if callable(claim.exact):
         steps = claim.exact(solver.hypergradient(*batches).report.operations[claim.operation])
 
-    # Selectors are left out: what they leave of the trajectory is all that there is.
+    # The reference solver has no selectors: its trajectory is exactly the part that the selectors leave.
     names = [o.name for o in composition.map]
     start = composition.start_rule(None)
     settings: dict[str, Any] = {
@@ -63,23 +63,30 @@ def check_central_differences(claim: Claim, packs: Registry, optimizer: Optimize
         "lower_steps": steps,
         "lower_optimizer": optimizer,
         "upper_optimizer": sgd(RATE),
-        "registry": packs,
+        "registry": registry,
     }
     truth = central_differences(lambda x: upper_value(problem, x, batches, **settings), problem.upper)
     assert_close(solver.hypergradient(*batches).upper, truth, TOLERANCE["float64"])
 
 
 def check_solver(
-    composition: Composition, packs: Registry, options: Mapping[str, Mapping[str, Any]] | None = None
+    composition: Composition, registry: Registry, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> tuple[Cost, Cost]:
-    """It runs two steps on a network at the declared cost at most, reports in JSON, and leaves no graph behind.
+    """Check that a solver runs two steps within its declared cost, reports in JSON, and leaves no graph behind.
 
-    `options` are those of its operations, by name.
+    Args:
+        composition: The operations of the solver.
+        registry: The registry that holds them.
+        options: The options of the operations, by name.
 
-    Returns the cost of the two steps and the cost declared for one.
+    Returns:
+        The cost of the two steps, and the cost declared for one step.
+
+    Raises:
+        AssertionError: The solver breaks one of these rules.
     """
     problem, batches = network_for(composition)
-    solver = make_solver(composition, problem, packs, options=options)
+    solver = make_solver(composition, problem, registry, options=options)
     solver.hypergradient(*batches)
     alive = jt.liveness_info()["lived_ops"]
     with counting() as counter:
@@ -98,27 +105,27 @@ def check_solver(
     return Cost(counter.gradients, counter.hvps), declared
 
 
-def check_purity(claim: Claim, packs: Registry) -> None:
-    """Arrays given are never changed: variables and batches, numpy's and Jittor's."""
-    problem, batches = network_for(claim.composition(packs))
+def check_purity(claim: Claim, registry: Registry) -> None:
+    """Check that a step changes none of the arrays that it receives: variables and batches, of numpy and of Jittor."""
+    problem, batches = network_for(claim.composition(registry))
     for convert in (np.array, arrays.as_array):
-        upper, lower, given = (_map(convert, tree) for tree in (problem.upper, problem.lower, batches))
-        before = [arrays.to_numpy(leaf).copy() for leaf in _leaves((upper, lower, given))]
-        solver = claim.solver(replace(problem, upper=upper, lower=lower), packs)
+        upper, lower, own_batches = (_map(convert, tree) for tree in (problem.upper, problem.lower, batches))
+        before = [arrays.to_numpy(leaf).copy() for leaf in _leaves((upper, lower, own_batches))]
+        solver = claim.solver(replace(problem, upper=upper, lower=lower), registry)
         try:
-            solver.step(*given), solver.step(*given)
-        except OperationError as error:  # the solver looks at the first step itself, and says who
+            solver.step(*own_batches), solver.step(*own_batches)
+        except OperationError as error:  # the solver itself checks the first step, and names the culprit
             raise AssertionError(str(error)) from None
-        after = _leaves((upper, lower, given))
-        assert all(np.array_equal(a, arrays.to_numpy(b)) for a, b in zip(before, after)), "an array given was changed"
+        after = _leaves((upper, lower, own_batches))
+        assert all(np.array_equal(a, arrays.to_numpy(b)) for a, b in zip(before, after)), "a step changed its input"
 
 
-def check_determinism(claim: Claim, packs: Registry) -> None:
-    """The same steps give the same bits, and a hypergradient that was only looked at changes nothing."""
-    problem, batches = network_for(claim.composition(packs))
+def check_determinism(claim: Claim, registry: Registry) -> None:
+    """Check that equal steps give equal bits, and that computing a hypergradient between steps changes nothing."""
+    problem, batches = network_for(claim.composition(registry))
     ends = []
     for looks in (False, True):
-        solver = claim.solver(problem, packs)
+        solver = claim.solver(problem, registry)
         for _ in range(2):
             if looks:
                 solver.hypergradient(*batches)
@@ -127,10 +134,10 @@ def check_determinism(claim: Claim, packs: Registry) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(*ends)), "two runs of the same steps differ"
 
 
-def check_nan(claim: Claim, packs: Registry) -> None:
-    """A NaN that comes in is an error, and so is one that arises inside; after either the solver is as it was."""
-    problem, (lower, upper) = network_for(claim.composition(packs))
-    solver = claim.solver(problem, packs)
+def check_nan(claim: Claim, registry: Registry) -> None:
+    """Check that a NaN in the input and a NaN from the computation are errors that leave the solver unchanged."""
+    problem, (lower, upper) = network_for(claim.composition(registry))
+    solver = claim.solver(problem, registry)
     before = _leaves(solver.state)
     bad = {**upper, "targets": np.full_like(upper["targets"], np.nan)}
     with pytest.raises(NonFiniteError, match="upper_batch"):
@@ -142,13 +149,13 @@ def check_nan(claim: Claim, packs: Registry) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, after)), "a step that failed changed the solver"
 
 
-def check_options(claim: Claim, packs: Registry) -> None:
-    """Values out of a declared range, of a wrong type and of an unknown name are refused by name."""
-    operation = packs.find(claim.operation).operation
+def check_options(claim: Claim, registry: Registry) -> None:
+    """Check that the error about an unknown option, a wrong type or a value out of range names the option."""
+    operation = registry.find(claim.operation).operation
     for name, value in _wrong_values(operation.options):
         options = {**claim.options, claim.operation: {**claim.options.get(claim.operation, {}), name: value}}
         with pytest.raises(OptionError, match=rf"options\.{claim.operation}.*{name}"):
-            replace(claim, options=options).composition(packs)
+            replace(claim, options=options).composition(registry)
 
 
 def _wrong_values(options: type) -> Iterator[tuple[str, Any]]:
@@ -164,23 +171,23 @@ def _wrong_values(options: type) -> Iterator[tuple[str, Any]]:
             yield f.name, "no such choice"
 
 
-def check_recompilation(claim: Claim, packs: Registry) -> None:
-    """The second outer step compiles nothing, nor does another solver with other numbers and more lower steps."""
-    composition = claim.composition(packs)
+def check_recompilation(claim: Claim, registry: Registry) -> None:
+    """Check that later outer steps compile no kernel, nor does a solver with other numbers and more lower steps."""
+    composition = claim.composition(registry)
     problem, batches = network_for(composition)
-    solver = claim.solver(problem, packs)
+    solver = claim.solver(problem, registry)
     solver.step(*batches), solver.step(*batches)
     watch = KernelWatch()
     solver.step(*batches)
     fixed = any(entry.operation.lower_steps for entry in composition.operations)
-    longer = claim.solver(problem, packs, lower_steps=solver.lower_steps + (0 if fixed else 3))
+    longer = claim.solver(problem, registry, lower_steps=solver.lower_steps + (0 if fixed else 3))
     longer.step(*_map(lambda a: a + 1, batches))
     watch.poll()
     assert watch.names == [], f"compiled again: {watch.names}"
 
 
 def poisoned(problem: Problem) -> Problem:
-    """The same problem, all of whose second derivatives are NaN: |u|^1.5 has none at u = 0, where u always is."""
+    """Return the problem with a term added whose second derivative is NaN: |u|^1.5 at u = 0, where u always is."""
 
     def poison(x: Any, y: Any) -> Any:
         total = sum(leaf.sum() for leaf in _leaves((x, y)))
@@ -193,10 +200,10 @@ def poisoned(problem: Problem) -> Problem:
     )
 
 
-def check_first_order(claim: Claim, packs: Registry) -> None:
-    """Where no product with second derivatives is declared none is taken; where one is declared, one is."""
-    problem, batches = network_for(claim.composition(packs))
-    solver = claim.solver(poisoned(problem), packs)
+def check_first_order(claim: Claim, registry: Registry) -> None:
+    """Check that the operation takes second derivatives if, and only if, its cost declares them."""
+    problem, batches = network_for(claim.composition(registry))
+    solver = claim.solver(poisoned(problem), registry)
     if solver.composition.second_order(solver.lower_steps):
         with pytest.raises(NonFiniteError):
             solver.step(*batches), solver.step(*batches)
@@ -207,7 +214,7 @@ def check_first_order(claim: Claim, packs: Registry) -> None:
         raise AssertionError(f"a second derivative is taken, and none is declared: {error}") from None
 
 
-#: What is asked of an operation whatever its author claims.
+#: The checks that need no claim of the author.
 UNCLAIMED = (
     check_purity,
     check_determinism,
@@ -217,13 +224,13 @@ UNCLAIMED = (
     check_first_order,
 )
 
-#: Sizes of leaves: several threads' work, a number that no width divides, one.
+#: Sizes of leaves: enough for several threads, one that no vector width divides, and a single entry.
 LEAVES = ((40_003,), (3, 5), (1,))
 
 
-def check_kernels(claim: Claim, packs: Registry, device: str) -> None:
-    """Each kernel declared is claimed, and computes on that device what plain operators do."""
-    declared = {kernel.name: kernel for kernel in packs.find(claim.operation).operation.kernels}
+def check_kernels(claim: Claim, registry: Registry, device: str) -> None:
+    """Check that the author claims each declared kernel, and that it agrees with its plain operators on the device."""
+    declared = {kernel.name: kernel for kernel in registry.find(claim.operation).operation.kernels}
     assert set(claim.kernels) == set(declared), f"kernels declared {list(declared)}, claimed {list(claim.kernels)}"
     if device == "cuda" and not jt.has_cuda:
         pytest.skip("no CUDA device here")
@@ -234,10 +241,10 @@ def check_kernels(claim: Claim, packs: Registry, device: str) -> None:
 
 
 def check_kernel(kernel: Kernel, claim: KernelClaim, dtype: str, tolerance: float) -> None:
-    """A kernel does what its plain operators do; some entries are zero."""
+    """Check a kernel against its plain operators, on vectors with some zero entries."""
     if library.operators() is None:
-        pytest.skip("nothing is compiled here")
-    assert kernel.available, f"kernel {kernel.name} of {kernel.source} cannot be had"
+        pytest.skip("there are no compiled kernels here")
+    assert kernel.available, f"kernel {kernel.name} of {kernel.source} is not available"
     rng = np.random.default_rng(0)
     vectors = []
     count = len(kernel.parameters) - len(claim.numbers) if claim.vectors is None else claim.vectors
@@ -248,12 +255,12 @@ def check_kernel(kernel: Kernel, claim: KernelClaim, dtype: str, tolerance: floa
         vectors.append(Vector.of([leaf.astype(dtype) for leaf in leaves], kernel.name))
     plain = kernel.reference(*vectors, *claim.numbers)
     ours = kernel(*vectors, *claim.numbers)
-    assert len(ours) == len(plain), f"{kernel.name}: another number of results"
+    assert len(ours) == len(plain), f"{kernel.name}: expected {len(plain)} results (got {len(ours)})"
     for a, b in zip(ours, plain):
         if isinstance(b, Vector):
             a.check_like(b, kernel.name)
-            for found, expected in zip(a.leaves, b.leaves):
-                assert_close(arrays.to_numpy(found), arrays.to_numpy(expected), tolerance)
+            for leaf, expected in zip(a.leaves, b.leaves):
+                assert_close(arrays.to_numpy(leaf), arrays.to_numpy(expected), tolerance)
         else:
             assert_close(np.array([a]), np.array([float(b)]), tolerance)
 

@@ -1,4 +1,4 @@
-"""The derivative of last resort: central differences of F(x, y_T(x)), the solver taken as a black box."""
+"""An independent derivative: central differences of F(x, y_T(x)), which treat the solver as a black box."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..bilevel.solver import Solver
 
 
 def upper_value(problem: Problem, x: Any, batches: tuple[Any, Any] = (None, None), **solver: Any) -> float:
-    """F(x, y_T(x)) for x given as pytree, with y_T as `Solver(problem, **solver)` reaches it in one outer step."""
+    """Return F(x, y_T(x)) for a pytree x. One outer step of `Solver(problem, **solver)` computes y_T."""
     return Solver(replace(problem, upper=x), **solver).step(*batches).upper_loss
 
 
 def central_differences(value: Callable[[Any], float], x: Any, h: float = 1e-5) -> np.ndarray:
-    """Differentiate `value(pytree)` at the float64 pytree x entry by entry; return one flat vector."""
+    """Differentiate `value(pytree)` entry by entry at the float64 pytree x, and return one flat vector."""
     vector = Vector.of(x, "x")
     result = []
     for i, leaf in enumerate(vector.leaves):

@@ -1,4 +1,7 @@
-"""Small network problems: a tanh network is trained below, on rows whose weights, or from a start that, lie above."""
+"""Small network problems. The lower level trains a tanh network.
+
+The upper variables are either the weights of the rows, or the initial parameters of the network.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ from ..bilevel.problem import Problem
 
 
 def network_problem(seed: int = 0, dtype: str = "float64", upper: str = "weights") -> Problem:
-    """Six rows, two features, one hidden layer of three, squared losses; the network lies below.
+    """Return a problem with six rows of two features, one hidden layer of three units, and squared losses.
 
-    `upper` says what lies above: "weights" of the rows, or a "start", a network too: where y starts for operations that
-    take x for that, and the centre to which a proximal term draws y.
+    Args:
+        seed: The seed of the data and of the initial parameters.
+        dtype: "float64" or "float32".
+        upper: The upper variables. "weights" are weights of the six rows. "start" is a network like the lower one:
+            operations that start y at x start there, and a proximal term draws y towards it.
     """
     rng = np.random.default_rng(seed)
     rows, targets, held_out, wanted = (

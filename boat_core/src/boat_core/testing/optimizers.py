@@ -1,4 +1,4 @@
-"""What is asked of every optimizer that solvers step and differentiate."""
+"""The properties that solvers require of an optimizer which they step and differentiate."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ WEIGHTS = {"a": np.array([1.0, 0.3, -0.8]), "b": np.array([2.0])}
 
 
 def check_optimizer(optimizer: Optimizer, steps: int = 4, tolerance: float = 1e-6) -> None:
-    """Hold an optimizer to what solvers rely on, over some steps with a gradient that is not linear.
+    """Check that an optimizer has the properties on which solvers rely, over some steps with a nonlinear gradient.
 
-    - The derivative of its iterates with respect to the start is that of central differences, through its state too.
+    - The derivative of its iterates with respect to the start agrees with central differences, also through its state.
     - Derivatives at a gradient of zero are finite.
-    - The same step gives the same bits, and changes nothing that it is given.
-    - Updates and state keep structure, shapes and dtypes, in float32 as in float64.
-    - A gradient that is NaN leaves a trace.
+    - Equal steps give equal bits, and a step does not change its inputs.
+    - Updates and state keep structure, shapes and dtypes, in float32 and in float64.
+    - A NaN in the gradient reaches the updates or the state.
+
+    Args:
+        optimizer: The optimizer to check.
+        steps: How many steps the iterates take.
+        tolerance: The largest relative error of the derivative.
 
     Raises:
-        AssertionError: with what is wrong.
+        AssertionError: The optimizer lacks one of these properties. The message says which.
     """
 
     def end(start: Any) -> Any:
@@ -39,9 +44,9 @@ def check_optimizer(optimizer: Optimizer, steps: int = 4, tolerance: float = 1e-
         start = _read(start, "float64")
         return unroll(step, (start, optimizer.init(start)), None, steps, second_order_guard="off")
 
-    found = end(START)
-    cotangent = (_read(WEIGHTS, "float64"), optree.tree_map(_zeros, found.end[1]))
-    (of_y, _), _ = found.pullback(cotangent)
+    unrolling = end(START)
+    cotangent = (_read(WEIGHTS, "float64"), optree.tree_map(_zeros, unrolling.end[1]))
+    (of_y, _), _ = unrolling.pullback(cotangent)
     truth = central_differences(lambda start: float(flat(WEIGHTS) @ flat(end(start).end[0])), START)
     assert_close(of_y, truth, tolerance)
     _check_zero_gradient(optimizer)
@@ -50,7 +55,7 @@ def check_optimizer(optimizer: Optimizer, steps: int = 4, tolerance: float = 1e-
 
 
 def _gradient(y: Any, t: int) -> Any:
-    """Of both signs, and never small."""
+    """Return a gradient whose entries have both signs and are never small."""
     return optree.tree_map(lambda a: a + a * a * arrays.constant(0.1, a) + arrays.constant(0.5 * (-1) ** t, a), y)
 
 
@@ -69,24 +74,24 @@ def _check_zero_gradient(optimizer: Optimizer) -> None:
     out = float_leaves(optimizer.update(g, state, y))
     first = derivatives.gradient(derivatives.inner(out, [one + arrays.constant(1.0, one) for one in out]), inputs)
     second = derivatives.gradient(derivatives.inner(first, first), inputs)
-    for name, found in (("first", first), ("second", second)):
-        assert np.isfinite(flat(found)).all(), f"{optimizer.name}: {name} derivatives at a zero gradient: {flat(found)}"
+    for name, values in (("first", flat(first)), ("second", flat(second))):
+        assert np.isfinite(values).all(), f"{optimizer.name}: {name} derivatives at a zero gradient: {values}"
 
 
 def _check_one_step(optimizer: Optimizer, dtype: str) -> None:
     y = _read(START, dtype)
-    given = (_gradient(y, 0), optimizer.init(y), y)
-    before = [arrays.to_numpy(leaf) for leaf in float_leaves(given)]
-    once, again = (optimizer.update(*given) for _ in range(2))
-    after = [arrays.to_numpy(leaf) for leaf in float_leaves(given)]
-    assert all(map(np.array_equal, before, after)), f"{optimizer.name}: update changed what it was given"
+    inputs = (_gradient(y, 0), optimizer.init(y), y)
+    before = [arrays.to_numpy(leaf) for leaf in float_leaves(inputs)]
+    once, again = (optimizer.update(*inputs) for _ in range(2))
+    after = [arrays.to_numpy(leaf) for leaf in float_leaves(inputs)]
+    assert all(map(np.array_equal, before, after)), f"{optimizer.name}: update changed its inputs"
     assert np.array_equal(flat(float_leaves(once)), flat(float_leaves(again))), f"{optimizer.name}: two updates differ"
-    for what, found, like in (("updates", once[0], y), ("state", once[1], given[1])):
-        kinds = [optree.tree_structure(tree) for tree in (found, like)]
-        assert kinds[0] == kinds[1], f"{optimizer.name}: {what} of structure {kinds[0]}, expected {kinds[1]}"
-        for one, want in zip(float_leaves(found), float_leaves(like)):
-            said = [f"{list(a.shape)} {a.dtype}" for a in (one, want)]
-            assert said[0] == said[1], f"{optimizer.name}: {what} of {said[0]}, expected {said[1]}"
-    nan = {**given[0], "b": given[0]["b"] * arrays.constant(float("nan"), given[0]["b"])}
-    traces = float_leaves(optimizer.update(nan, given[1], y))
+    for name, result, like in (("updates", once[0], y), ("state", once[1], inputs[1])):
+        structure, expected = optree.tree_structure(result), optree.tree_structure(like)
+        assert structure == expected, f"{optimizer.name}: {name} of structure {structure}, expected {expected}"
+        for leaf, want in zip(float_leaves(result), float_leaves(like)):
+            kinds = [f"{list(array.shape)} {array.dtype}" for array in (leaf, want)]
+            assert kinds[0] == kinds[1], f"{optimizer.name}: {name} of {kinds[0]}, expected {kinds[1]}"
+    nan = {**inputs[0], "b": inputs[0]["b"] * arrays.constant(float("nan"), inputs[0]["b"])}
+    traces = float_leaves(optimizer.update(nan, inputs[1], y))
     assert np.isnan(flat(traces)).any(), f"{optimizer.name}: a gradient that is NaN is lost"

@@ -15,13 +15,14 @@ from ..bilevel.problem import Problem
 
 
 class QuadraticCase:
-    """One such problem, and the truth about it in numpy.
+    """One such problem, and its exact solution and hypergradients in numpy.
 
     Args:
-        seed: of the random matrices.
-        n, m: sizes of x and y.
+        seed: The seed of the random matrices.
+        n, m: The sizes of x and y.
         dtype: "float64" or "float32".
-        nested: give x and y as nested pytrees instead of flat arrays; leaf order is the order of the flat vector.
+        nested: Whether x and y are nested pytrees instead of flat arrays. The order of the leaves is the order of the
+            flat vector.
     """
 
     rho = 0.25
@@ -50,26 +51,26 @@ class QuadraticCase:
     # The truth, in numpy
 
     def iterates(self, steps: int, rate: float, start: np.ndarray | None = None) -> list[np.ndarray]:
-        """y_0 … y_T of plain gradient descent from `start`, the given y if there is none."""
+        """Return y_0 … y_T of plain gradient descent from `start`, by default from the problem's y."""
         ys = [self.y if start is None else start]
         for _ in range(steps):
             ys.append(ys[-1] - rate * self.lower_gradient(ys[-1]))
         return ys
 
     def lower_value(self, y: np.ndarray) -> float:
-        """f(x, y)."""
+        """Return f(x, y)."""
         return float(0.5 * y @ self.A @ y - y @ (self.B @ self.x + self.b))
 
     def upper_value(self, y: np.ndarray) -> float:
-        """F(x, y)."""
+        """Return F(x, y)."""
         return float(0.5 * np.sum((y - self.c) ** 2) + 0.5 * self.rho * np.sum(self.x**2))
 
     def solution(self, x: np.ndarray) -> np.ndarray:
-        """The lower solution y*(x)."""
+        """Return the lower solution y*(x)."""
         return np.linalg.solve(self.A, self.B @ x + self.b)
 
     def excess(self, x: np.ndarray) -> float:
-        """How far the true upper objective F(x, y*(x)) lies above its minimum."""
+        """Return the difference between the true upper objective F(x, y*(x)) and its minimum."""
         K, y = np.linalg.solve(self.A, self.B), self.solution(np.zeros(self.B.shape[1]))
         best = np.linalg.solve(K.T @ K + self.rho * np.eye(K.shape[1]), K.T @ (self.c - y))
         low, high = (
@@ -78,24 +79,24 @@ class QuadraticCase:
         return float(high - low)
 
     def lower_gradient(self, y: np.ndarray) -> np.ndarray:
-        """∇_y f."""
+        """Return ∇_y f."""
         return self.A @ y - self.B @ self.x - self.b
 
     def upper_gradient(self, y: np.ndarray) -> np.ndarray:
-        """g = ∇_y F."""
+        """Return g = ∇_y F."""
         return y - self.c
 
     def unrolled_hypergradient(
         self, steps: int, rate: float, last: int | None = None, start: np.ndarray | None = None
     ) -> np.ndarray:
-        """ρx + Σ_t η Bᵀ (I-ηA)^(T-1-t) g over the last `last` steps (default all)."""
+        """Return ρx + Σ_t η Bᵀ (I-ηA)^(T-1-t) g over the last `last` steps, by default over all steps."""
         g = self.upper_gradient(self.iterates(steps, rate, start)[-1])
         decay = np.eye(len(g)) - rate * self.A
         powers = [np.linalg.matrix_power(decay, k) @ g for k in range(steps if last is None else last)]
         return self.rho * self.x + rate * self.B.T @ np.sum(powers, axis=0)
 
     def implicit_hypergradient(self, y: np.ndarray, damping: float = 0.0) -> np.ndarray:
-        """ρx + Bᵀ (A + δI)⁻¹ g at y."""
+        """Return ρx + Bᵀ (A + δI)⁻¹ g at y."""
         solved = np.linalg.solve(self.A + damping * np.eye(len(y)), self.upper_gradient(y))
         return self.rho * self.x + self.B.T @ solved
 

@@ -1,4 +1,4 @@
-"""The test that earns a place among the twice differentiable operators, see `boat_core.twice_differentiable`."""
+"""The test that an operator must pass before `boat_core.twice_differentiable` may declare it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from ..bilevel.gradcheck import relative_errors
 
 
 def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tolerance: float = 1e-6) -> None:
-    """Assert that `function(*inputs)` has right first and second derivatives with respect to all its inputs.
+    """Assert that `function(*inputs)` has correct first and second derivatives with respect to all its inputs.
 
-    The function takes arrays and returns one; inputs are numpy or Jittor arrays of floats, best small and random. In
-    float64 ⟨w, out + out²/2⟩ with a random w is differentiated twice in two random directions and compared with central
-    differences at several h. (The square matters: Jittor loses the second derivative *through* an operator, and with
-    ⟨w, out⟩ alone a linear one, such as average pooling, would never be found out.)
+    The test differentiates ⟨w, out + out²/2⟩ with a random w twice, in float64 and in two random directions, and
+    compares the results with central differences at several h. The square matters: Jittor loses the second derivative
+    *through* an operator, and ⟨w, out⟩ alone would not detect this for a linear operator such as average pooling.
+
+    Args:
+        function: A function that takes arrays and returns one array.
+        inputs: Numpy or Jittor arrays of floats. Small and random ones are best.
+        tolerance: The largest relative error of a derivative.
 
     Raises:
-        AssertionError: a derivative is off by more than `tolerance`, relative; the message says which and by how much.
+        AssertionError: The relative error of a derivative exceeds `tolerance`. The message says which derivative, and
+            by how much.
     """
     rng = np.random.default_rng(0)
     x = Vector.of([arrays.to_numpy(leaf).astype(np.float64) for leaf in inputs], "inputs")

@@ -1,14 +1,15 @@
-"""The conformance kit: what every operation has to hold, of whichever pack.
+"""The conformance kit: the tests that every operation must pass, whichever pack it belongs to.
 
-An author's test is a class with a table, one row for each operation:
+To use the kit, write a class with a table that has one row for each operation:
 
     from boat_core.testing import Claim, OperationSuite
 
     class TestMine(OperationSuite):
         claims = [Claim("MINE", truth=lambda case, steps, rate: case.implicit_hypergradient(case.y), exact=False)]
 
-`truth` is the closed form on a random quadratic problem, in numpy; `exact` claims the derivative of F(x, y_T(x))
-itself, which is then held to central differences, through momentum and Adam too. Everything else is asked of all alike.
+`truth` is the closed form on a random quadratic problem, in numpy. `exact` claims that the hypergradient is the
+derivative of F(x, y_T(x)) itself; the kit compares it with central differences, also through momentum and Adam. All
+other tests are the same for every operation.
 """
 
 from __future__ import annotations
@@ -37,17 +38,20 @@ from .conformance import (
 
 
 class OperationSuite:
-    """Inherit, and fill `claims`; pytest runs every check for every row. `packs` says where operations are found."""
+    """Inherit this class and set `claims`. pytest runs every check for every row.
+
+    Override `packs` to look up the operations in another registry.
+    """
 
     claims: Sequence[Claim] = ()
 
     @property
     def packs(self) -> Registry:
-        """The registry in which operations are looked up: what is installed."""
+        """The registry that holds the operations. By default this is the registry of the installed packs."""
         return installed()
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Give each test the rows to which it applies."""
+        """Parametrise each test with the rows to which it applies."""
         chosen: list[Any] = list(self.claims)
         if metafunc.function.__name__ == "test_closed_form":
             chosen = [c for c in chosen if c.truth or c.lower_truth]
@@ -56,7 +60,7 @@ class OperationSuite:
         if metafunc.function.__name__ == "test_kernels":
             chosen = [c for c in chosen if c.kernels or self.packs.find(c.operation).operation.kernels]
         if "claim" in metafunc.fixturenames:
-            nothing = pytest.param(None, marks=pytest.mark.skip(reason="no row claims it"))
+            nothing = pytest.param(None, marks=pytest.mark.skip(reason="no row makes this claim"))
             metafunc.parametrize("claim", chosen or [nothing], ids=str)
 
     @pytest.mark.parametrize(("n", "m", "nested", "dtype"), PROBLEMS)

@@ -1,4 +1,4 @@
-"""Trying an installed operation of which nothing is claimed: two outer steps, or every check that needs no claim."""
+"""Trials of installed operations without a claim: two outer steps, or every check that needs no claim."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from ..plugins.registry import Registered, Registry
 
 
 class NotTried(Exception):
-    """An operation cannot be tried: no valid solver has it, or an option of that solver has no default."""
+    """An operation cannot be tried: no valid solver contains it, or an option of that solver has no default."""
 
 
 def smallest_solver(entry: Registered, registry: Registry) -> Composition:
-    """Return the valid solver with the operation and the fewest others, those of unknown packs last.
+    """Return the valid solver that contains the operation and the fewest others.
+
+    Solvers with operations of unknown packs come last.
 
     Raises:
-        NotTried: there is no such solver, or one of its options has no default.
+        NotTried: There is no such solver, or one of its options has no default.
     """
     candidates = [solver for solver in solvers(registry) if entry in solver.operations]
     if not candidates:
@@ -37,13 +39,13 @@ def smallest_solver(entry: Registered, registry: Registry) -> Composition:
 
 
 def try_operation(entry: Registered, registry: Registry) -> Finding | None:
-    """Do two outer steps with the smallest solver that has the operation, on a small network.
+    """Take two outer steps on a small network with the smallest solver that contains the operation.
 
     Returns:
-        What went wrong, or None.
+        The finding if a step failed, else None.
 
     Raises:
-        NotTried: see `smallest_solver`.
+        NotTried: See `smallest_solver`.
     """
     from .claims import make_solver, network_for
 
@@ -65,13 +67,14 @@ def try_operation(entry: Registered, registry: Registry) -> Finding | None:
 def unclaimed_checks(entry: Registered, registry: Registry) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the checks of the conformance kit that need no claim of the operation's author.
 
-    Each is a name and a function, which raises an `AssertionError`, another exception, or pytest's for a test that
-    failed or is skipped.
+    Each check is a name and a function. If the check fails, the function raises an `AssertionError`, another exception,
+    or pytest's exception for a failed test. If the check does not apply, it raises pytest's exception for a skipped
+    test.
 
     Raises:
-        NotTried: see `smallest_solver`.
+        NotTried: See `smallest_solver`.
     """
-    from . import check_solver  # from here: pytest then explains the assertions in the file of the checks
+    from . import check_solver  # through the package, so that pytest explains the assertions of that file
     from .claims import Claim
     from .conformance import UNCLAIMED
 

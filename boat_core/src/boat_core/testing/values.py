@@ -1,4 +1,4 @@
-"""Comparing pytrees of arrays with flat truths."""
+"""Comparisons of pytrees of arrays with flat expected values."""
 
 from __future__ import annotations
 
