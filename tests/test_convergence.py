@@ -31,7 +31,7 @@ def test_every_solver_reaches_10_percent_within_its_number_of_steps(composition)
     assert excess[-1] <= solvers.REACHED
 
 
-def test_the_exceptions_are_solvers_and_each_has_its_theory():
+def test_exceptions_are_exactly_the_solvers_with_a_theory():
     assert set(solvers.EXCEPTIONS) == {"ALTO"}
     assert all(name in {str(c) for c in ALL} for name in solvers.EXCEPTIONS)
 
@@ -60,7 +60,7 @@ def test_the_ratio_of_iga_grows_as_the_lower_problem_is_solved_better(map_chain)
     assert all(later > 1.5 * earlier for earlier, later in pairwise(ratios))
 
 
-def test_iga_diverges_where_f_is_no_single_squared_residual():
+def test_iga_diverges_unless_f_is_one_squared_residual():
     composition = compose(map=["NGD"], approximate=["IGA"])
     how = replace(solvers.settings(composition), problem="quadratic")
     case = how.case()
@@ -70,7 +70,7 @@ def test_iga_diverges_where_f_is_no_single_squared_residual():
     assert case.excess(flat(solver.upper)) > 10 * case.excess(case.x)
 
 
-def test_alto_minimises_what_f_says_of_x_alone():
+def test_alto_minimises_only_the_direct_part_of_the_upper_objective():
     composition = compose(first_order="ALTO")
     how = solvers.settings(composition)
     case = QuadraticCase(0, 4, 3)
@@ -81,7 +81,7 @@ def test_alto_minimises_what_f_says_of_x_alone():
             np.testing.assert_allclose(flat(solver.upper), (1 - how.upper_rate * case.rho) ** k * case.x, rtol=1e-10)
 
 
-def test_alto_does_not_move_where_the_upper_objective_has_no_x():
+def test_alto_does_not_move_if_the_upper_objective_ignores_x():
     case = known.Start(8, 0.05)
     solver = solvers.make_solver(compose(first_order="ALTO"), solvers.SETTINGS["ALTO"], case.problem)
     for _ in range(3):
@@ -100,7 +100,7 @@ def test_plain_unrolling_stalls_on_the_counterexample():
 
 
 @pytest.mark.parametrize("name", ["GDA + NGD | RAD", "GDA + DM | RAD"])
-def test_aggregation_arrives_on_the_counterexample(name):
+def test_aggregation_solves_the_counterexample(name):
     distances, _ = solvers.on_counterexample(name)
     assert distances[-1] < 1e-3
 

@@ -17,7 +17,7 @@ SOURCES = sorted({kernel.source for entry in installed().entries for kernel in e
 
 @pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit here")
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_a_packs_kernels_compile_for_cuda(source, tmp_path):
+def test_kernels_of_every_pack_compile_for_cuda(source, tmp_path):
     flags = ["-x", "cu", *CUDA_FLAGS, "-Xcompiler=-fopenmp", f"-I{INCLUDE}"]
     command = [str(TOOLKIT.nvcc), *flags, "-c", str(source), "-o", str(tmp_path / "kernels.o")]
     done = subprocess.run(command, capture_output=True, text=True)

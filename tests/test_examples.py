@@ -86,7 +86,7 @@ def test_same_seed_same_bits_in_two_processes(tmp_path):
     assert any(key.startswith("lower") for key in arrays[0])
 
 
-def test_the_corruption_is_what_it_says(module):
+def test_corruption_changes_the_stated_rows(module):
     split_digits = module("hyper_cleaning").split_digits
     split = split_digits(seed=3, train_rows=900, validation_rows=300, corruption=0.4)
     assert split.corrupt.sum() == 360
@@ -97,7 +97,7 @@ def test_the_corruption_is_what_it_says(module):
     assert np.array_equal(split.train[1], again.train[1])
 
 
-def test_few_shot_classes_are_kept_apart(module):
+def test_few_shot_classes_do_not_overlap(module):
     example = module("few_shot_digits")
     training, testing = (example.classes_of(digits, True) for digits in (range(6), range(6, 10)))
     assert len(training) == 48 and len(testing) == 32
@@ -120,7 +120,7 @@ def test_few_shot_tasks_share_no_image(module):
         assert [known[row.tobytes()] for row in second] == [name for name in names[::5] for _ in range(15)]
 
 
-def test_a_shifted_image_is_whole(module):
+def test_shifted_image_is_complete(module):
     images = np.arange(1, 65, dtype=np.float32).reshape(1, 8, 8).repeat(50, axis=0)
     moved = module("few_shot_digits").shifted(images, np.random.default_rng(0), 4).reshape(50, 12, 12)
     corners = {tuple(np.argwhere(image)[0]) for image in moved}
@@ -128,7 +128,7 @@ def test_a_shifted_image_is_whole(module):
     assert all(np.array_equal(image[image > 0], images[0].ravel()) for image in moved)
 
 
-def test_sinusoid_evaluates_on_other_curves(module):
+def test_sinusoid_evaluates_on_unseen_curves(module):
     example = module("sinusoid")
     problem = example.problem(tasks=3)
     training = {

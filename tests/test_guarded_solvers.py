@@ -53,11 +53,11 @@ SECOND_ORDER = pytest.mark.parametrize(
 
 
 @SECOND_ORDER
-def test_max_pooling_passes_where_it_goes_to_our_operators(problem, chains):
+def test_max_pooling_is_accepted_with_native_operators(problem, chains):
     solver(problem, chains, operators="native").step()
 
 
-def test_through_max_pooling_the_hypergradient_is_that_of_the_unrolled_function():
+def test_hypergradient_through_max_pooling_is_exact():
     def sharp(y):  # curved, and through the pool: Jittor's own would be off
         pools = jt.nn.max_pool2d(y.reshape((1, 1, 4, 4)), 2)
         return (pools * pools * pools).sum()
@@ -95,11 +95,11 @@ def test_a_second_derivative_through_max_pooling_is_an_error_that_names_it(probl
     ],
     ids=["above", "VFO", "PGDO", "FD", "ES", "FOA"],
 )
-def test_first_derivatives_are_not_bothered(problem, chains):
+def test_first_derivatives_are_not_guarded(problem, chains):
     solver(problem, chains).step()
 
 
-def test_warn_and_off():
+def test_guard_can_warn_or_be_off():
     with pytest.warns(boat.SecondOrderWarning, match=r"jittor\.pool\.Pool"):
         solver(BELOW, {"approximate": "RAD"}, guard="warn").step()
     solver(BELOW, {"approximate": "RAD"}, guard="off").step()

@@ -122,7 +122,7 @@ SET_ASIDE = {
 
 
 @pytest.mark.parametrize("what", SET_ASIDE)
-def test_a_pack_that_cannot_be_used_is_set_aside(install_by_hand, answers, solvers, written, tmp_path, what):
+def test_unusable_pack_is_set_aside(install_by_hand, answers, solvers, written, tmp_path, what):
     body, cause = SET_ASIDE[what]
     body = "print('I write where JSON is expected')\n" + body
     files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
@@ -138,7 +138,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
-def test_metadata_that_does_not_fit(install_by_hand, answers, solvers, written, tmp_path, what):
+def test_pack_with_invalid_metadata_is_set_aside(install_by_hand, answers, solvers, written, tmp_path, what):
     requires, text, cause = OUTSIDE[what]
     files = plugin("raise AssertionError('imported all the same')" if requires else HEAD)
     files |= {"hostile-1.0.dist-info/entry_points.txt": text}
@@ -173,7 +173,7 @@ def check_set_aside(target, cause, answers, solvers, written, tmp_path):
     assert not (tmp_path / "bad").exists()
 
 
-def test_a_name_that_is_there_already_is_harmless_until_it_is_used_bare(install_by_hand, answers, written):
+def test_duplicate_name_is_an_error_only_when_used_without_its_pack(install_by_hand, answers, written):
     """CG, sgd, RHG and a default of one's own: what users have long relied on goes on, or says who is in the way."""
     body = HEAD.replace(
         "return [operation()]",
@@ -211,7 +211,7 @@ def test_a_name_that_is_there_already_is_harmless_until_it_is_used_bare(install_
     assert json.loads(method[1])["stages"][-1]["name"] == "RAD"
 
 
-def test_an_entry_point_of_the_same_name_is_no_trouble(install_by_hand, answers):
+def test_duplicate_entry_point_name_is_accepted(install_by_hand, answers):
     files = plugin(HEAD) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
     (listed,) = answers(install_by_hand("hostile", files), asked=ASKED[:1])
     names = {o["name"] for o in json.loads(listed[1])["operations"]}
@@ -270,7 +270,7 @@ def test_misconduct_is_found_and_named(install_by_hand, answers, written, tmp_pa
     assert runs[-1][0] == 0
 
 
-def test_a_kernel_that_does_not_compile_is_named_and_plain_operators_do_it(install_by_hand, answers, written):
+def test_kernel_that_fails_to_compile_is_named_and_replaced_by_plain_operators(install_by_hand, answers, written):
     doubled = (
         "from pathlib import Path\n@kernel(Path(__file__).with_name('bad.cu'), like=('v',))\n"
         "def doubled(v):\n    '''2v'''\n    return (2.0 * v,)\n"

@@ -34,7 +34,7 @@ FIRST_ORDER = "first_order: VFO"
     ],
     ids=lambda value: "+".join(value).replace("boat_", "") if isinstance(value, tuple) and value[0] in ALL else "",
 )
-def test_a_subset(environment, wheels, configure, projects, solvers, works, refused):
+def test_subset_of_packs_works_alone(environment, wheels, configure, projects, solvers, works, refused):
     environment.install(*(wheels[name] for name in projects))
     listed = json.loads(environment.run("boat", "ops", "list", "--json").stdout)
     assert listed["broken"] == []
@@ -63,7 +63,7 @@ def test_uninstalling_a_pack_leaves_the_rest(environment, wheels, configure):
 
 
 @pytest.mark.parametrize("project", ALL)
-def test_a_wheel_holds_what_is_needed(wheels, project):
+def test_wheel_contains_every_needed_file(wheels, project):
     files = set(zipfile.ZipFile(wheels[project]).namelist())
     source = ROOT / project / "src"
     wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file() and _is_source(path)}

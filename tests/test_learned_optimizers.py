@@ -89,7 +89,7 @@ def test_first_order_pullbacks_still_see_the_hyperparameters():
     assert_close(found["rate"], [-(y - 1) @ (2 * LOWER)], 1e-12)
 
 
-def test_resuming_goes_on_with_what_was_learned():
+def test_resuming_keeps_the_learned_hyperparameters():
     settings = dict(lower_steps=3, lower_optimizer=OPTIMIZERS["adam"], upper_optimizer=boat.adam(0.1))
     solver, other = boat.Solver(problem(), **settings), boat.Solver(problem(), **settings)
     solver.step()
@@ -106,7 +106,7 @@ def test_resuming_goes_on_with_what_was_learned():
         ({"map": ["DM"]}, "DM .* takes no derivative of the steps"),
     ],
 )
-def test_where_they_would_never_move_it_is_refused(chains, reason):
+def test_hyperparameters_without_derivative_are_refused(chains, reason):
     steps = 1 if "map" in chains else 3
     with pytest.raises(boat.CompositionError, match=reason):
         boat.Solver(problem(), **chains, lower_steps=steps, lower_optimizer=sgd, upper_optimizer=boat.sgd(0.1))
@@ -121,12 +121,12 @@ def test_where_they_would_never_move_it_is_refused(chains, reason):
         (0.1, "expected an Optimizer such as boat.sgd"),
     ],
 )
-def test_functions_that_give_no_optimizer(make, message):
+def test_functions_that_return_no_optimizer_are_refused(make, message):
     with pytest.raises(boat.OptionError, match=f"lower_optimizer: .*{message}|lower_optimizer: {message}"):
         boat.Solver(problem(), lower_steps=3, lower_optimizer=make, upper_optimizer=boat.sgd(0.1))
 
 
-def test_a_rate_that_leaves_its_range_ends_the_run_where_it_does():
+def test_rate_out_of_range_is_an_error_in_that_step():
     towards_zero = boat.Problem(lambda x, y, batch: x.sum(), lambda x, y, batch: (y * y).sum(), np.array([0.1]), LOWER)
     solver = boat.Solver(towards_zero, lower_steps=3, lower_optimizer=boat.sgd, upper_optimizer=boat.sgd(0.2))
     solver.step()
@@ -210,14 +210,14 @@ def test_upper_variables_are_no_hyperparameters_of_the_upper_optimizer(tmp_path,
     assert "of the lower optimizer only" in capsys.readouterr().err
 
 
-def test_explain_refuses_what_a_run_would(tmp_path, capsys):
+def test_explain_refuses_the_same_configurations_as_a_run(tmp_path, capsys):
     path = written(tmp_path, lambda config: config["solver"].update(approximate="CG"))
     assert main(["explain", path]) == 2
     assert "lower_optimizer: as a function of x" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("optimizer", [boat.lion(0.1), boat.chain(boat.clip_by_norm(1.0), boat.rprop(0.1))])
-def test_optimizers_that_lose_the_derivative_say_so(optimizer):
+def test_optimizers_that_lose_the_derivative_report_it(optimizer):
     settings = dict(lower_steps=3, lower_optimizer=optimizer, upper_optimizer=boat.sgd(0.1))
     (concern,) = boat.Solver(problem(), **settings).hypergradient().report.concerns
     assert "steps by signs of gradients" in concern

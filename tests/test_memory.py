@@ -27,7 +27,7 @@ def resident():
     ],
     ids=lambda chains: chains.get("first_order") or f"{chains['approximate']}-{chains.get('segment', 'auto')}",
 )
-def test_a_thousand_outer_steps_take_no_memory(chains):
+def test_memory_does_not_grow_over_a_thousand_outer_steps(chains):
     problem = network_problem()
     batches = problem.batches(0, None)
     settings = {"lower_steps": 3, "lower_optimizer": boat.sgd(0.01), "upper_optimizer": boat.adam(0.001)}

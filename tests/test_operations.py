@@ -274,13 +274,13 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
 
 
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.truth], ids=str)
-def test_without_a_compiler_the_numbers_are_the_same(claim, monkeypatch):
+def test_numbers_without_a_compiler_are_the_same(claim, monkeypatch):
     """No operators and no kernels of ours: Jittor's own derivatives, and plain operators."""
     monkeypatch.setattr(library, "operators", lambda: None)
     conformance.check_closed_form(claim, installed(), 4, 3, "float64", False)
 
 
-def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
+def test_explain_describes_every_solver(tmp_path, capsys):
     for composition in SOLVERS:
         steps = lower_steps(composition)
         config = {
@@ -349,7 +349,7 @@ def test_the_grammar_counts_74_over_our_20():
         ({"map": ["NGD", "DM"]}, "one base at most"),
     ],
 )
-def test_what_does_not_go_together_is_refused_with_its_reason(chains, reason):
+def test_invalid_combinations_are_refused_with_a_reason(chains, reason):
     with pytest.raises(boat.CompositionError, match=reason):
         compose(**chains)
 
@@ -362,7 +362,7 @@ def test_every_method_name_is_a_valid_solver():
         assert str(compose(method=name)) in {str(s) for s in SOLVERS}
 
 
-def test_the_published_list_is_what_the_packs_bring():
+def test_published_list_agrees_with_the_packs():
     ours = {d: sorted(names) for d, names in published_operations().items()}
     brought: dict[str, list[str]] = {}
     for entry in installed().entries:

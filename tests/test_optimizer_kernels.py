@@ -43,13 +43,13 @@ def iterate(optimizer, kernels):
 
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
-def test_a_namesake_of_our_optimizer_is_stepped_by_its_own_rule(kernels):
+def test_optimizer_with_the_name_of_ours_steps_by_its_own_rule(kernels):
     rate = 0.0448
     assert iterate(namesake(rate), kernels) == pytest.approx(1 - (1 - rate) ** 5, abs=1e-6)
 
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
-def test_an_optimizer_with_another_update_is_no_longer_its_rules(kernels):
+def test_optimizer_with_another_update_loses_the_kernels(kernels):
     """`dataclasses.replace` keeps the name and the options; the kernel would go by them."""
 
     def update(g, state, y):

@@ -96,7 +96,7 @@ def test_every_flaw_is_a_finding(install_by_hand, program):
     assert all(finding["remedy"] and finding["version"] == "1.0" for finding in found["findings"])
 
 
-def test_a_broken_pack_is_told_everything_at_once(install_by_hand, program):
+def test_all_flaws_of_a_broken_pack_are_reported_at_once(install_by_hand, program):
     files = {"broken/__init__.py": "", "broken/plugin.py": BROKEN}
     files["broken-1.0.dist-info/entry_points.txt"] = "[boat]\nx = broken.plugin\n"
     said = {f["what"] for f in checked(program, install_by_hand("broken", files), "x", "--quick")["findings"]}
@@ -120,12 +120,12 @@ def test_our_packs_are_in_order(capsys):
     assert capsys.readouterr().out.endswith("packs checked, nothing amiss.\n")
 
 
-def test_a_pack_that_is_not_there(capsys):
+def test_unknown_pack_is_refused(capsys):
     assert main(["ops", "check", "boat-ops-nb"]) == 2
     assert "no pack 'boat-ops-nb' is installed; did you mean 'boat-ops-na'?" in capsys.readouterr().err
 
 
-def test_trace(configure, program, tmp_path):
+def test_trace_lists_every_hook_call(configure, program, tmp_path):
     """In a process of its own: what ran when packs were found belongs to it."""
     config = configure(tmp_path, "map: [GDA]\n  approximate: [CG]", "config", lower_steps=3, steps=5)
     verb = ("-m", "boat_core", "ops", "trace", config, "--json", "--set", "run.observers=tensorboard")

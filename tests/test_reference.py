@@ -30,7 +30,7 @@ def _generate():
 generate = _generate()
 
 
-def test_what_is_made_from_the_code_is_up_to_date():
+def test_generated_documentation_is_up_to_date():
     readme = (ROOT / "README.md").read_text("utf8")
     assert generate.readme(readme) == readme, "run `make docs`"
     assert generate.reference() == REFERENCE, "run `make docs`"
@@ -56,7 +56,7 @@ def test_every_option_is_in_the_reference():
             assert row["doc"], (declared.name, row["name"])
 
 
-def test_every_variable_of_ours_is_in_the_reference():
+def test_every_environment_variable_is_in_the_reference():
     sources = (ROOT / "boat_core" / "src").rglob("*.py")
     named = {
         name
@@ -81,7 +81,7 @@ def test_a_change_of_public_names_is_in_the_changelog(module):
 
 
 @pytest.mark.parametrize("project", PROJECTS)
-def test_packs_use_public_names_alone(project):
+def test_packs_use_only_public_names(project):
     assert [f"{place.file}:{place.line} {place.what}" for place in private_names(ROOT / project)] == []
 
 

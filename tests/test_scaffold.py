@@ -50,7 +50,7 @@ def test_a_pack_for_each_stage(environment, wheels, build, program, configure, t
         ("there", "boat-there exists; choose another NAME, or another place with --into FOLDER"),
     ],
 )
-def test_a_name_that_will_not_do_leaves_nothing(tmp_path, capsys, name, message):
+def test_invalid_name_is_refused_and_writes_no_file(tmp_path, capsys, name, message):
     (tmp_path / "boat-there").mkdir()
     assert main(["ops", "new", name, "--stage", "map", "--into", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err

@@ -33,7 +33,7 @@ def vector(rng):
 
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "plain"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_fused_step_is_the_optimizers(name, kernels):
+def test_fused_step_equals_the_step_of_the_optimizer(name, kernels):
     rng, optimizer = np.random.default_rng(0), OPTIMIZERS[name]
     y = vector(rng)
     plain = LowerStep(None, optimizer, None, None, y, y)
@@ -60,7 +60,7 @@ def test_adam_keeps_finite_derivatives_at_zero_gradients():
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_no_gradient_of_the_optimizer_is_taken(name, monkeypatch):
+def test_fused_steps_differentiate_only_the_objective(name, monkeypatch):
     """The only products are those with the objective's second derivatives."""
     problem = network_problem()
     batches = problem.batches(0, None)

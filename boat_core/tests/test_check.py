@@ -10,7 +10,7 @@ from boat_core.bilevel.gradcheck import check_problem
 from boat_core.testing import network_problem
 
 
-def test_right_derivatives_pass_also_where_the_problem_is_in_float32():
+def test_correct_derivatives_pass_even_in_float32():
     problem = network_problem(dtype="float32")
     rows = check_problem(problem, *problem.batches(0, None))
     assert len(rows) == 2 * 2 * 4
@@ -30,7 +30,7 @@ class Cube(jt.Function):
         return g * 3 * self.y * self.y
 
 
-def test_a_wrong_second_derivative_is_found():
+def test_wrong_second_derivative_is_found():
     problem = boat.Problem(
         lambda x, y, batch: (x * y).sum(),
         lambda x, y, batch: Cube.apply(y).sum() + (x * x).sum(),

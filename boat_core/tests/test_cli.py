@@ -162,7 +162,7 @@ LISTS = (
 )
 
 
-def test_no_list_imports_jittor(tmp_path):
+def test_lists_do_not_import_jittor(tmp_path):
     """Everything that only tells works without the backend, in a process of its own."""
     (tmp_path / "config.yaml").write_text(CONFIG.replace("map: [SUM]", "").replace("approximate: HALF", "method: RHG"))
     code = f"""
@@ -179,7 +179,7 @@ print(sorted({{"jittor", "jittor_utils"}} & set(sys.modules)), file=sys.stderr)
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
 
 
-def test_a_reader_that_leaves_early(tmp_path):
+def test_closed_output_pipe_is_no_error(tmp_path):
     """`boat ops list | head -1` ends without a complaint; `python -m boat_core` is the same command."""
     command = f"{sys.executable} -m boat_core ops list --json | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -150,12 +150,12 @@ def saying(value):
         ({"kernels": (UNCLAIMED,)}, cpu_kernels, "kernels declared"),
     ],
 )
-def test_a_fault_is_found(packs, fault, check, message):
+def test_faulty_operation_fails(packs, fault, check, message):
     with pytest.raises(AssertionError, match=message):
         check(CLAIM, packs(replace(SOUND, **fault)))
 
 
-def test_a_repaired_nan_is_found(packs):
+def test_operation_that_hides_a_nan_fails(packs):
     """An estimator that turns NaN into zeros hides the batch's; only the losses tell, and not where x is looked at."""
     solver = claims.make_solver(
         CLAIM.composition(packs(replace(SOUND, apply=repairing))),
@@ -177,7 +177,7 @@ BOAT_KERNEL(twice)
 
 
 @pytest.mark.parametrize(("factor", "right"), [(2.0, True), (2.1, False)])
-def test_a_kernel_is_held_to_plain_operators(packs, tmp_path, factor, right):
+def test_kernel_that_differs_from_its_plain_operators_fails(packs, tmp_path, factor, right):
     (tmp_path / "twice.cu").write_text(SOURCE)
 
     @kernel(tmp_path / "twice.cu", like=("a",))

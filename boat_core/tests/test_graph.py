@@ -35,7 +35,7 @@ def graph(toys, **more):
         ("sqrt", ((0, 0), (3, 3), (5, 5)), (), ((0, 4),), ((1, 2), (4, 4))),
     ],
 )
-def test_what_is_held_and_what_is_computed_again(toys, segment, kept_iterates, kept_graphs, rebuilt, recomputed):
+def test_graph_tells_what_is_kept_and_recomputed(toys, segment, kept_iterates, kept_graphs, rebuilt, recomputed):
     one = solver(toys, segment=segment)
     batches = one.problem.batches(0, None)
     t, held = one.graph(*batches).trajectory, one.held(*batches)
@@ -49,7 +49,7 @@ def test_what_is_held_and_what_is_computed_again(toys, segment, kept_iterates, k
     assert {name: getattr(t, name) for name in held} == held
 
 
-def test_the_structure_says_what_the_solver_did_and_changes_nothing(toys):
+def test_graph_describes_the_solver_and_changes_nothing(toys):
     one = solver(toys, map="SUM", approximate=["HALF", "ALL"])
     batches = one.problem.batches(0, None)
     one.step(*batches)
@@ -79,14 +79,14 @@ def test_operators_are_those_of_one_direction(toys):
     assert [o.name for o in graph(toys, operators="plain").operators].count("boat_matmul") == 0
 
 
-def test_a_method_holds_nothing(toys):
+def test_first_order_method_keeps_no_trajectory(toys):
     found = graph(toys, first_order="BOTH")
     assert (found.trajectory, found.hvps, found.gradients) == (None, 0, 1)
     assert found.stages[0].carries
     assert found.operators
 
 
-def test_trajectories_from_elsewhere_are_counted_apart(toys):
+def test_extra_trajectories_are_counted_separately(toys):
     def around(trajectory, options):
         start, unrolled = trajectory.unrolled.iterate(0), trajectory.unrolled
         for _ in range(3):
@@ -105,7 +105,7 @@ def test_graph_is_of_the_first_task(toys):
     assert (found.task, found.tasks) == ("a", 2)
 
 
-def test_errors_of_the_hypergradient_are_those_of_the_graph(toys):
+def test_graph_raises_the_errors_of_the_hypergradient(toys):
     with pytest.raises(boat.DoubtfulError, match="outer step 0: NONE: it looks away"):
         graph(toys, approximate="NONE", strict=True)
 

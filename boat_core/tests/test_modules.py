@@ -30,7 +30,7 @@ def test_call_uses_the_parameters_and_leaves_the_module_untouched():
     assert [id(p) for p in module.parameters()] == identity
 
 
-def test_a_failing_call_leaves_it_untouched_too():
+def test_failing_call_leaves_the_module_untouched():
     module = net()
     identity = [id(p) for p in module.parameters()]
     with pytest.raises(Exception, match=".*"):
@@ -58,7 +58,7 @@ def test_shared_parameters_appear_once():
         (lambda w: w | {"0.bias": jt.zeros((9,))}, r"parameters\['0.bias'\]: expected shape \[4\] \(got \[9\]\)"),
     ],
 )
-def test_wrong_parameters(change, message):
+def test_invalid_parameters_are_refused(change, message):
     module = net()
     with pytest.raises(boat.StructureError, match=message):
         boat.call(module, change(boat.parameters(module)), jt.ones((5, 3)))

@@ -110,7 +110,7 @@ def test_iterates_are_those_of_pytorch_and_optax(case):
         assert_close(np.array(recorded), np.array(iterates), 1e-12)
 
 
-def test_adan_with_weight_decay_is_its_authors():
+def test_adan_with_weight_decay_agrees_with_its_authors():
     """optax has another formula, PyTorch none."""
     rate, b1, b2, b3, epsilon, decay = 0.1, 0.98, 0.92, 0.99, 1e-8, 0.1
     y, last = START, None
@@ -243,7 +243,7 @@ def test_hyperparameters_may_be_arrays_in_either_dtype(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_coordinate_may_have_its_own(variant):
+def test_each_coordinate_may_have_its_own_hyperparameter(variant):
     factors = 1 - 0.05 * np.arange(4)
     each = {key: array(value * factors) for key, value in values_of(variant).items()}
     together = run(make(variant, each))[0].numpy()
@@ -330,7 +330,7 @@ def nan_inside():
         (lambda: boat.asgd(start=array([1.0])), "asgd.start: expected an integer >= 1"),
     ],
 )
-def test_options_out_of_range(make_one, message):
+def test_options_out_of_range_are_refused(make_one, message):
     with pytest.raises(boat.OptionError, match=message):
         make_one()
 
@@ -354,7 +354,7 @@ def test_options_out_of_range(make_one, message):
         (boat.lion({"a": np.ones(4)}), None, boat.StructureError, "lion.rate: expected a number, an array or a pytree"),
     ],
 )
-def test_what_a_step_refuses(optimizer, state, error, message):
+def test_step_refuses_invalid_states_and_gradients(optimizer, state, error, message):
     y = {"b": array(START)}
     if state is None or isinstance(state, boat.Optimizer):
         state = (state or optimizer).init(y)
@@ -369,11 +369,11 @@ def test_only_plain_sgd_has_a_plain_rate():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_the_kit_has_nothing_to_say_of_ours(rule):
+def test_our_optimizers_pass_the_kit(rule):
     check_optimizer(rule(rate=0.1))
 
 
-def test_the_kit_has_nothing_to_say_of_chains():
+def test_chains_pass_the_kit():
     check_optimizer(boat.chain(boat.clip_by_norm(1.0), boat.accumulate(boat.adam(0.1), 2)))
 
 
@@ -395,14 +395,14 @@ def bad_update(change):
         (lambda u, g, y: tree_map(lambda a: a + jt.rand(a.shape).cast(str(a.dtype)), u), "relative error|differ"),
     ],
 )
-def test_the_kit_finds_what_is_wrong(change, message):
+def test_faulty_optimizers_fail_the_kit(change, message):
     with pytest.raises((AssertionError, boat.BoatError), match=message):
         check_optimizer(bad_update(change))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize("size", [4, 1000])
-def test_a_gradient_that_is_nan_is_not_lost(rule, size):
+def test_nan_gradient_is_not_lost(rule, size):
     """Also where the kernel is vectorised: what rests on the sign alone has no other trace of it."""
     values = np.where(np.arange(size) == 1, np.nan, 1.0)
     g, y = jt.array(values, dtype="float64"), jt.ones((size,)).cast("float64")

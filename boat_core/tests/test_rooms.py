@@ -96,7 +96,7 @@ def test_imports_go_downwards():
     assert [text for text in upwards if not text.startswith("errors:")] == []
 
 
-def test_nothing_private_crosses_a_wall():
+def test_no_room_imports_private_names_of_another():
     private = [
         str(one)
         for one in IMPORTS
@@ -110,7 +110,7 @@ def test_nothing_private_crosses_a_wall():
     assert private == []
 
 
-def test_no_file_imports_itself_by_way_of_others():
+def test_imports_have_no_cycle():
     arrows: dict[str, set[str]] = {}
     for one in IMPORTS:
         if not one.typing and one.target != one.file:

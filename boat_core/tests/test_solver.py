@@ -50,7 +50,7 @@ def test_a_method_keeps_its_state(toys):
     assert [s.step().report.operations.get("BOTH") for _ in range(3)] == [{"count": k} for k in range(3)]
 
 
-def test_the_arrays_given_are_never_changed(toys):
+def test_input_arrays_are_never_changed(toys):
     case = QuadraticCase()
     x, y = case.problem.upper.copy(), jt.array(case.problem.lower, dtype="float64")
     problem = boat.Problem(case.problem.upper_objective, case.problem.lower_objective, x, y)
@@ -113,7 +113,7 @@ def test_state_and_restore(toys, settings):
     assert_close(second.lower, flat(first.lower), 0)
 
 
-def test_a_state_that_does_not_fit_changes_nothing(toys):
+def test_restoring_an_invalid_state_changes_nothing(toys):
     s = solver(toys, QuadraticCase().problem)
     state = s.state | {"upper": np.zeros(5)}
     with pytest.raises(boat.StructureError, match=r"state\['upper'\]: expected an array of shape \[4\]"):
@@ -194,7 +194,7 @@ def test_nan_is_an_error_that_names_the_place(toys, problem, batches, place):
 
 
 @pytest.mark.parametrize("state", [lambda x: jt.log(x.leaves[0] - 5), lambda x: {"mu": float("nan")}])
-def test_a_nan_in_a_methods_own_state_is_no_secret(toys, state):
+def test_nan_in_method_state_is_reported(toys, state):
     operation = toys.find("BOTH").operation
     apply = operation.apply
     object.__setattr__(operation, "init", lambda x, y, options: np.zeros(1))
@@ -226,7 +226,7 @@ def test_a_learned_start_keeps_its_optimizers_state(toys):
     assert_close(s.start, start, 1e-12)
 
 
-def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
+def test_error_of_an_operation_names_it_and_error_of_an_objective_passes(toys):
     entry = toys.find("BOTH")
 
     def fails(*given):
@@ -261,13 +261,13 @@ def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
         ("NONE", lambda trajectory, options: boat.Hypergradient(trajectory.x, concerns="bad"), "for its concerns"),
     ],
 )  # fmt: skip
-def test_what_no_role_returns_is_named(toys, name, apply, message):
+def test_wrong_return_value_of_an_operation_is_named(toys, name, apply, message):
     object.__setattr__(toys.find(name).operation, "apply", apply)
     with pytest.raises(boat.OperationError, match=rf"operation {name} \(toys 1.0\) returned .*{message}"):
         solver(toys, quadratic(), map="SUM", approximate="NONE").step()
 
 
-def test_inputs_that_an_operation_changes_are_put_back(toys):
+def test_inputs_changed_by_an_operation_are_restored(toys):
     operation, batch = toys.find("NONE").operation, jt.array([1.0, 2.0])
     apply = operation.apply
 
@@ -293,7 +293,7 @@ def test_a_selector_must_return_a_view(toys):
         solver(toys, quadratic(), map="SUM", approximate="HALF").step()
 
 
-def test_nan_may_be_a_report(toys):
+def test_report_may_contain_nan(toys):
     problem = quadratic(upper=lambda x, y, b: jt.log(y * 0).sum() + (x * x).sum())
     report = solver(toys, problem, on_nonfinite="report").hypergradient().report
     assert "NaN or infinity in the hypergradient" in report.concerns[0]
@@ -320,7 +320,7 @@ def test_after_an_error_nothing_has_changed(toys):
     ],
     ids=["shape", "float", "random", "integer"],
 )
-def test_objectives_that_are_none(toys, lower, message):
+def test_invalid_objectives_are_refused(toys, lower, message):
     with pytest.raises(boat.ObjectiveError, match=message):
         solver(toys, quadratic(lower=lower)).step()
 
@@ -340,7 +340,7 @@ def test_objectives_that_are_none(toys, lower, message):
         ),
     ],
 )
-def test_bad_settings(toys, settings, error, message):
+def test_invalid_settings_are_refused(toys, settings, error, message):
     with pytest.raises(error, match=message):
         solver(toys, quadratic(), **settings)
 
@@ -354,7 +354,7 @@ def test_bad_settings(toys, settings, error, message):
         (np.array([None]), "upper: expected a numeric array"),
     ],
 )
-def test_variables_that_are_none(toys, x, message):
+def test_invalid_variables_are_refused(toys, x, message):
     problem = boat.Problem(lambda x, y, b: y.sum(), lambda x, y, b: y.sum(), x, np.zeros(2))
     with pytest.raises(boat.StructureError, match=message):
         solver(toys, problem)
@@ -383,7 +383,7 @@ def _note(seen, trajectory):
     return boat.Hypergradient(trajectory.end.direct)
 
 
-def test_nothing_is_compiled_again(toys):
+def test_later_steps_compile_no_kernels(toys):
     """Other T, other batches, later outer steps: the kernels are those of the first step."""
     from boat_core.runtime import KernelWatch
 
@@ -424,7 +424,7 @@ def _keep(seen, trajectory):
     return boat.Hypergradient(trajectory.end.direct)
 
 
-def test_what_a_modifier_computes_is_exact(toys):
+def test_numbers_in_a_modifier_are_exact(toys):
     """0.1 is no float32 number: rounded, the relative error would be 1e-8."""
 
     def spelled(upper, lower, options):

@@ -41,7 +41,7 @@ def test_the_hypergradient_is_the_mean_over_tasks(toys):
 
 
 @pytest.mark.parametrize("settings", [{}, {"first_order": "BOTH"}], ids=["chain", "first-order"])
-def test_warm_starts_go_by_name(toys, settings):
+def test_warm_starts_are_kept_by_task_name(toys, settings):
     s = solver(toys, upper_optimizer=boat.sgd(1e-300), **settings)
     s.step(tasks={"a": A}), s.step(tasks={"b": B})
     at_b = flat(s.lower["b"])
@@ -60,7 +60,7 @@ def test_without_a_warm_start_no_task_is_remembered(toys):
     assert_close(s.start, problem().lower, 0)
 
 
-def test_a_carried_state_goes_by_name_too(toys):
+def test_carried_state_is_kept_by_task_name(toys):
     s = solver(toys, start="cold", lower_state="carry", lower_optimizer=boat.adam(0.1))
     s.step(tasks={"a": A}), s.step(tasks={"b": B}), s.step(tasks={"a": A})
     counts = {key: one["optimizer"]["count"] for key, one in s.state["lower"].items()}
@@ -99,12 +99,12 @@ def test_reports_are_lists_by_task(toys):
         ({"a": (boat.PerStep([None]), None)}, "task a: lower_batch: PerStep holds 1 batches for 3 lower steps"),
     ],
 )
-def test_tasks_that_are_none(toys, tasks, message):
+def test_invalid_tasks_are_refused(toys, tasks, message):
     with pytest.raises(boat.StructureError, match=message):
         solver(toys).step(tasks=tasks)
 
 
-def test_other_batches_beside_tasks(toys):
+def test_batches_beside_tasks_are_refused(toys):
     with pytest.raises(boat.StructureError, match="tasks: expected no other batches"):
         solver(toys).step(A[0], tasks=[A])
 

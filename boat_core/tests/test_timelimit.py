@@ -25,7 +25,7 @@ def is_free():
     return signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_it_interrupts_and_gives_the_alarm_back(alarm):
+def test_limit_interrupts_and_restores_the_alarm(alarm):
     def stubborn():
         try:
             time.sleep(10)
@@ -72,7 +72,7 @@ def test_a_users_own_alarm_is_untouched(alarm, armed):
     assert (signal.getitimer(signal.ITIMER_REAL)[0] > 50) == armed
 
 
-def test_an_alarm_that_the_code_sets_up_is_its_own(alarm):
+def test_alarm_set_inside_the_limit_is_kept(alarm):
     def own(signum, frame):
         raise AssertionError("not in this test")
 
@@ -86,7 +86,7 @@ def test_an_alarm_that_the_code_sets_up_is_its_own(alarm):
     assert signal.getitimer(signal.ITIMER_REAL)[0] > 50
 
 
-def test_there_is_none_in_other_threads():
+def test_other_threads_have_no_limit():
     ended = []
 
     def work():
@@ -101,7 +101,7 @@ def test_there_is_none_in_other_threads():
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("", 20.0), ("3.5", 3.5), ("0", 0.0), ("-1", 0.0)])
-def test_the_command_alone_limits_imports(monkeypatch, given, seconds):
+def test_only_the_command_limits_imports(monkeypatch, given, seconds):
     monkeypatch.setenv(discovery.SECONDS, given)
     assert discovery._import_seconds.get() == 0.0
     with discovery.limited_imports():
@@ -109,7 +109,7 @@ def test_the_command_alone_limits_imports(monkeypatch, given, seconds):
     assert discovery._import_seconds.get() == 0.0
 
 
-def test_a_limit_that_is_no_number(monkeypatch):
+def test_invalid_limit_gets_a_warning(monkeypatch):
     monkeypatch.setenv(discovery.SECONDS, "soon")
     expected = pytest.warns(PackWarning, match=r"BOAT_IMPORT_SECONDS: expected a number of seconds \(got 'soon'\)")
     with expected, discovery.limited_imports():

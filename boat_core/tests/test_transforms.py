@@ -31,7 +31,7 @@ def array(values):
         (boat.piecewise_schedule(1.0, {2: 0.5, 4: 0.1}), {1: 1.0, 2: 0.5, 3: 0.5, 4: 0.05}),
     ],
 )
-def test_values(schedule, values):
+def test_schedules_return_the_expected_values(schedule, values):
     assert {t: schedule(t) for t in values} == {t: pytest.approx(value, rel=1e-14) for t, value in values.items()}
 
 
@@ -61,7 +61,7 @@ def test_a_schedule_is_differentiable_in_its_values():
         (lambda: boat.constant_schedule(1.0)(-1), "expected a step >= 0"),
     ],
 )
-def test_what_makes_no_schedule(make, message):
+def test_invalid_schedules_are_refused(make, message):
     with pytest.raises(boat.OptionError, match=message):
         make()
 
@@ -96,11 +96,11 @@ def once(transform, g=None, y=None):
     ],
     ids=lambda value: value.name if isinstance(value, boat.Optimizer) else "",
 )
-def test_a_transform_does_what_it_says(transform, truth):
+def test_transforms_compute_their_formula(transform, truth):
     assert_close(numbers(once(transform)), truth, 1e-14)
 
 
-def test_accumulated_gradients_are_one_step_on_their_mean():
+def test_accumulation_takes_one_step_on_the_mean_gradient():
     gradients, y = [tree({"a": [k, 1.0, -k], "b": [2.0 * k]}) for k in (1.0, 5.0, 3.0, 7.0)], tree()
     every, alone = boat.accumulate(boat.adam(0.1), 2), boat.adam(0.1)
     state, own = every.init(y), alone.init(y)
@@ -113,7 +113,7 @@ def test_accumulated_gradients_are_one_step_on_their_mean():
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0])
-def test_clipping_by_the_norm_differentiates_at_zero_too(factor):
+def test_clipping_by_norm_is_differentiable_at_zero(factor):
     g = array(np.array([3.0, -4.0, 12.0]) * factor)
     found = boat.clip_by_norm(6.5).update(g, (), g)[0]
     first = jt.grad((found * array([1.0, 2.0, 3.0])).sum(), g)
@@ -149,7 +149,7 @@ def test_clipping_by_the_norm_differentiates_at_zero_too(factor):
         ),
     ],
 )
-def test_what_does_not_fit(make, error, message):
+def test_invalid_transforms_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
@@ -157,7 +157,7 @@ def test_what_does_not_fit(make, error, message):
 @pytest.mark.parametrize("size", [4, 1000])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (None, 1.0), (-1.0, None)])
-def test_a_bound_is_no_number_that_was_computed(bounds, value, size):
+def test_clipping_keeps_nan(bounds, value, size):
     """What is clipped or projected keeps a NaN in sight, also where the kernel is vectorised."""
     values = np.where(np.arange(size) == 1, value, np.linspace(-3, 3, size))
     found = arrays.clamped(array(values), *bounds).numpy()

@@ -47,7 +47,7 @@ def functional(net, optimizer, steps):
 
 
 @pytest.mark.parametrize("optimizer", [boat.sgd(0.1, momentum=0.9), boat.adam(0.1)], ids=lambda o: o.name)
-def test_in_place_is_the_functional_optimizer(net, optimizer):
+def test_in_place_steps_equal_the_functional_optimizer(net, optimizer):
     truth, held = functional(net, optimizer, 3), net.parameters()
     first = boat.ModuleOptimizer(net, optimizer)
     first.step(loss(net))
@@ -73,7 +73,7 @@ def test_zero_grad_backward_and_step(net):
         holder.step()
 
 
-def test_a_gradient_that_is_not_finite_moves_nothing(net):
+def test_nonfinite_gradient_moves_no_parameter(net):
     start, holder = flat(boat.parameters(net)), boat.ModuleOptimizer(net, boat.adam(0.1))
     with pytest.raises(boat.NonFiniteError, match="in the gradient of '0.weight'"):
         holder.step(loss(net) * float("nan"))
@@ -115,7 +115,7 @@ def functional_from(net, y):
     return functional(net, boat.adam(0.05), 3)
 
 
-def test_stop_gradient_restore_and_what_stays_in_memory(net):
+def test_stop_gradient_and_restore_release_the_graph(net):
     inner = boat.MetaOptimizer(net, boat.sgd(0.1, momentum=0.5))
     start = inner.extract()
     with inner:
@@ -154,7 +154,7 @@ class Wrong(nn.Module):
         (lambda net: boat.MetaOptimizer(net, boat.sgd(0.1)).restore({}), boat.StructureError, "expected a snapshot"),
     ],
 )
-def test_what_does_not_fit(net, act, error, message):
+def test_invalid_uses_are_refused(net, act, error, message):
     with pytest.raises(error, match=message):
         act(net)
 

@@ -29,7 +29,7 @@ def test_vso_shrinks_its_four_weights():
     assert [said[key] for key in ("mu", "theta", "sigma", "slack")] == pytest.approx([0.025, 0.05, 0.1, 0.5])
 
 
-def test_vso_goes_on_with_z_where_it_was():
+def test_vso_continues_z_in_the_next_outer_step():
     case = QuadraticCase()
     s = solver(case.problem, "VSO", z_steps=2, z_rate=0.05, mu0=0.0, slack0=50.0)
     z = case.y
@@ -67,7 +67,7 @@ def cliff():
     )
 
 
-def test_a_vso_that_is_stuck_says_so_and_is_an_error_under_strict():
+def test_stuck_vso_is_reported_and_an_error_under_strict():
     options = dict(sigma0=1e-300, slack0=1e-9)
     result = solver(cliff(), "VSO", **options).step()
     assert result.report.operations["VSO"]["stopped"] > 0
@@ -76,7 +76,7 @@ def test_a_vso_that_is_stuck_says_so_and_is_an_error_under_strict():
         solver(cliff(), "VSO", strict=True, **options).step()
 
 
-def test_a_barrier_without_an_inside_is_reported_with_its_number():
+def test_empty_inside_of_the_barrier_is_reported():
     """After many halvings of the slack nothing is left of it."""
     s = solver(QuadraticCase().problem, "VSO", decay=1e-200, mu0=0.0)
     s.step(), s.step()
@@ -139,7 +139,7 @@ def test_gaffo_projects_theta_and_y():
     assert_close(s.upper, case.x - 0.1 * (case.rho * case.x / c - case.B.T @ d), 1e-9)
 
 
-def test_alto_does_not_see_the_lower_response():
+def test_alto_ignores_the_lower_response():
     """Where x enters F through y alone, x does not move."""
     problem = boat.Problem(
         lambda x, y, b: ((y - 1) ** 2).sum(), lambda x, y, b: ((y - x) ** 2).sum(), np.full(2, 5.0), np.zeros(2)
@@ -151,7 +151,7 @@ def test_alto_does_not_see_the_lower_response():
 
 @pytest.mark.parametrize("name", ["VFO", "VSO", "PGDO", "MESO", "ALTO", "GAFFO"])
 @pytest.mark.parametrize("start", ["cold", "upper"])
-def test_a_start_beside_it_is_refused(name, start):
+def test_start_setting_beside_a_method_is_refused(name, start):
     with pytest.raises(boat.CompositionError, match=f"start: {name} goes on from where y is"):
         boat.Solver(
             QuadraticCase().problem,

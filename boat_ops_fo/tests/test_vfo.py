@@ -21,7 +21,7 @@ def test_zero_gradient_of_q_gives_weight_zero():
     assert solver(problem).step().report.operations["VFO"]["lambda"] == 0.0
 
 
-def test_the_inner_rate_is_the_lower_optimizers():
+def test_inner_rate_defaults_to_the_lower_rate():
     h = [
         solver(QuadraticCase().problem, lower_optimizer=boat.adam(0.07), options=options).hypergradient().upper
         for options in (None, {"VFO": {"inner_rate": 0.07}})

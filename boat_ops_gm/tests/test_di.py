@@ -33,7 +33,7 @@ def test_the_start_descends_along_its_own_cotangent(estimator, rate):
         assert_close(s.start, start, 1e-10)
 
 
-def test_after_ptt_the_cotangent_is_that_of_the_worst_iterate():
+def test_cotangent_after_ptt_is_that_of_the_worst_iterate():
     case = QuadraticCase()
     h = solver(case.problem, approximate=["PTT", "CG"]).hypergradient()
     cut = h.report.operations["PTT"]["steps"]
@@ -60,7 +60,7 @@ def test_the_start_stays_in_the_lower_set():
 
 
 @pytest.mark.parametrize("start", ["warm", "cold", "upper"])
-def test_a_start_beside_it_is_refused(start):
+def test_start_setting_beside_di_is_refused(start):
     with pytest.raises(boat.CompositionError, match="start: DI learns the start of y: expected no start"):
         solver(QuadraticCase().problem, start=start)
 

@@ -20,7 +20,7 @@ def solver(problem, chain=("DM",), **more):
 @pytest.mark.parametrize(("schedule", "of_v", "of_x"), [("s1", 2, 7), ("s2", 1, 5), ("s3", 0, 3)])
 @pytest.mark.parametrize("chain", [["DM"], ["GDA", "DM"]], ids="+".join)
 @pytest.mark.parametrize("estimator", ["RAD", "CG"])
-def test_recursion(schedule, of_v, of_x, chain, estimator):
+def test_steps_follow_the_recursion(schedule, of_v, of_x, chain, estimator):
     case = QuadraticCase()
     s = solver(case.problem, chain, approximate=estimator, dm={"schedule": schedule})
     x, y, v = case.x, case.y, np.zeros(3)
@@ -56,7 +56,7 @@ def test_the_schedule_scales_the_step_of_any_upper_optimizer():
     assert_close(steps[1], steps[0] * 2**-0.9, 1e-6)
 
 
-def test_no_curvature_no_step_of_the_multiplier():
+def test_multiplier_takes_no_step_without_positive_curvature():
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: y.sum() + (x * x).sum(),
         lower_objective=lambda x, y, batch: -(y * y).sum() - (x * y).sum(),
@@ -92,6 +92,6 @@ def test_no_curvature_no_step_of_the_multiplier():
         ),
     ],
 )
-def test_what_it_does_not_go_with(settings, error, message):
+def test_incompatible_settings_are_refused(settings, error, message):
     with pytest.raises(error, match=message):
         solver(QuadraticCase().problem, **settings)

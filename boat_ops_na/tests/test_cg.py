@@ -34,7 +34,7 @@ def test_closed_form(dtype, tolerance, damping):
     assert said["stopped"] == "tolerance" and said["iterations"] <= 4 and not h.report.concerns
 
 
-def test_a_solve_that_did_not_converge_is_reported_and_an_error_under_strict():
+def test_unconverged_solve_is_reported_and_an_error_under_strict():
     case = QuadraticCase()
     h = solver(case.problem, max_iterations=1).hypergradient()
     said = h.report.operations["CG"]
@@ -52,7 +52,7 @@ def boat_flat(tree):
 
 
 @pytest.mark.parametrize(("second", "kept"), [(-1.0, 0.0), (0.0, 0.0)], ids=["negative", "zero"])
-def test_curvature_that_is_not_positive_ends_the_solve(second, kept):
+def test_nonpositive_curvature_ends_the_solve(second, kept):
     """f = ½(y₁² + s y₂²) - xᵀy with g along y₂ alone: the first direction has curvature s, so q stays 0."""
     scale = np.array([1.0, second])
     problem = boat.Problem(
@@ -68,7 +68,7 @@ def test_curvature_that_is_not_positive_ends_the_solve(second, kept):
     assert_close(h.upper, [2.0, 4.0])
 
 
-def test_the_iterate_of_smallest_residual_is_the_answer():
+def test_solve_returns_the_iterate_of_smallest_residual():
     """A = diag(1, 100), g = (10, 1): one iteration raises the residual fivefold, so q = 0 is the better answer."""
     problem = boat.Problem(
         upper_objective=lambda x, y, g: (g * y).sum() + (x * x).sum(),
@@ -81,7 +81,7 @@ def test_the_iterate_of_smallest_residual_is_the_answer():
     assert_close(h.upper, [2.0, 4.0])
 
 
-def test_nothing_to_solve():
+def test_zero_upper_gradient_needs_no_iteration():
     """∇_y F = 0: q = 0 without an iteration, and no NaN."""
     problem = boat.Problem(lambda x, y, b: (x * x).sum(), lambda x, y, b: ((x - y) ** 2).sum(), np.ones(2), np.zeros(2))
     h = solver(problem).hypergradient()
@@ -89,7 +89,7 @@ def test_nothing_to_solve():
     assert h.report.operations["CG"]["iterations"] == 0
 
 
-def test_a_nan_in_the_hessian_is_no_zero():
+def test_nan_in_the_hessian_is_an_error():
     """√ at 0 has no second derivative: the NaN must surface, although the iterates and ∇F are finite."""
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: ((y - 1) ** 2).sum(),

@@ -65,7 +65,7 @@ def test_fd_is_a_central_difference_at_the_last_but_one_iterate():
     assert h.report.operations["FD"]["epsilon"] == pytest.approx(epsilon)
 
 
-def test_ns_says_how_small_its_last_term_is():
+def test_ns_reports_the_size_of_its_last_term():
     said = solver(QuadraticCase().problem, "NS", terms=5).hypergradient().report.operations["NS"]
     case = QuadraticCase()
     g = case.upper_gradient(case.iterates(STEPS, RATE)[-1])
@@ -75,7 +75,7 @@ def test_ns_says_how_small_its_last_term_is():
 
 
 @pytest.mark.parametrize("options", [{"step_size": 2.0}, {"damping": 50.0}], ids=["step size", "damping"])
-def test_a_series_that_diverges_is_reported_and_an_error_under_strict(options):
+def test_diverging_series_is_reported_and_an_error_under_strict(options):
     h = solver(QuadraticCase().problem, "NS", terms=6, **options).hypergradient()
     assert h.report.operations["NS"]["growth"] > 1
     assert "the series diverges: a term grew by the factor" in h.report.concerns[0]
@@ -83,7 +83,7 @@ def test_a_series_that_diverges_is_reported_and_an_error_under_strict(options):
         solver(QuadraticCase().problem, "NS", strict=True, terms=6, **options).hypergradient()
 
 
-def test_iga_reports_its_ratio_and_stands_a_zero_lower_gradient():
+def test_iga_reports_its_ratio_and_accepts_a_zero_lower_gradient():
     case = QuadraticCase()
     y = case.iterates(STEPS, RATE)[-1]
     g, d = case.upper_gradient(y), case.lower_gradient(y)

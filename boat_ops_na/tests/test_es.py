@@ -37,7 +37,7 @@ CHAINS = {
 
 
 @pytest.mark.parametrize(("above", "chain"), CHAINS.values(), ids=CHAINS)
-def test_on_a_quadratic_it_is_the_exact_hypergradient_in_the_drawn_directions(above, chain):
+def test_estimate_on_a_quadratic_is_exact_in_the_sampled_directions(above, chain):
     case = QuadraticCase(n=3, m=3)
     exact = [name if name != "ES" else "RAD" for name in chain]
     truth = solver(case.problem, exact, **above).hypergradient().upper
@@ -51,7 +51,7 @@ def test_on_a_quadratic_it_is_the_exact_hypergradient_in_the_drawn_directions(ab
 
 
 @pytest.mark.parametrize("chain", [["ES"], ["IAD", "ES"]], ids="+".join)
-def test_many_samples_come_close_to_the_exact_derivative_through_adam(chain):
+def test_many_samples_approach_the_exact_derivative_through_adam(chain):
     problem = network_problem(upper="start" if "IAD" in chain else "weights")
     batches = problem.batches(0, None)
     settings = dict(lower_optimizer=boat.adam(0.05), lower_steps=2)
@@ -62,7 +62,7 @@ def test_many_samples_come_close_to_the_exact_derivative_through_adam(chain):
     assert np.linalg.norm(flat(h.upper) - truth) / np.linalg.norm(truth) < 2 * said < 0.5
 
 
-def test_hyperparameters_of_the_lower_steps_that_lie_above_are_moved_too():
+def test_learned_hyperparameters_are_perturbed_with_x():
     case = QuadraticCase()
     lower, upper = case.problem.lower_objective, case.problem.upper_objective
     problem = boat.Problem(
@@ -78,7 +78,7 @@ def test_hyperparameters_of_the_lower_steps_that_lie_above_are_moved_too():
     assert_close(h.upper, projected(truth), 1e-6)
 
 
-def test_with_a_learned_start_its_cotangent_is_pulled_back():
+def test_learned_start_gets_its_cotangent_by_pullback():
     case = QuadraticCase()
     h = solver(case.problem, map=["DI"]).hypergradient()
     decay = np.linalg.matrix_power(np.eye(3) - RATE * case.A, STEPS)
@@ -89,7 +89,7 @@ def test_with_a_learned_start_its_cotangent_is_pulled_back():
 @pytest.mark.parametrize(
     ("method", "rolls", "evaluations"), [("antithetic", 10, 10), ("forward", 5, 5), ("naive", 5, 5), ("baseline", 5, 5)]
 )
-def test_it_takes_gradients_of_the_lower_steps_alone(method, rolls, evaluations):
+def test_derivatives_taken_are_the_gradients_of_the_lower_steps(method, rolls, evaluations):
     solving = solver(QuadraticCase().problem, es={"method": method})
     with counting() as counted:
         h = solving.hypergradient()
@@ -97,7 +97,7 @@ def test_it_takes_gradients_of_the_lower_steps_alone(method, rolls, evaluations)
     assert h.report.operations["ES"]["evaluations"] == evaluations
 
 
-def test_nothing_of_the_other_trajectories_is_kept():
+def test_sampled_trajectories_are_not_kept():
     problem, living = network_problem(), []
 
     def upper(x, y, batch):
@@ -110,7 +110,7 @@ def test_nothing_of_the_other_trajectories_is_kept():
     assert max(values[2:]) <= values[1]
 
 
-def test_the_lower_trajectory_is_not_bothered_by_second_derivatives():
+def test_missing_second_derivatives_do_not_matter():
     """|y|^1.5 has none at 0."""
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: ((y - 1) * (y - 1)).sum(),
@@ -136,7 +136,7 @@ def test_noise_is_reported_and_beyond_the_tolerance_an_error_under_strict():
     assert few.report.operations["ES"]["standard_error"] == pytest.approx((5 / 200) ** 0.5, rel=0.3)
 
 
-def test_a_value_that_is_not_finite_is_named():
+def test_error_about_a_nonfinite_value_names_it():
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: (x + y * 0.0).log().sum(),
         lower_objective=lambda x, y, batch: (y * y).sum(),
@@ -152,7 +152,7 @@ def test_baselines_need_two_samples():
         solver(QuadraticCase().problem, es={"samples": 1, "method": "baseline"})
 
 
-def test_a_function_of_values_alone_can_be_the_upper_objective():
+def test_upper_objective_may_be_differentiated_by_sampling():
     """`es_grad` in F, differentiated once by RAD; below, where RAD differentiates twice, it is refused by name."""
     case = QuadraticCase()
     upper, lower = case.problem.upper_objective, case.problem.lower_objective

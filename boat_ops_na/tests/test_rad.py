@@ -35,7 +35,7 @@ def solver(problem, **more):
         ("auto", 6 * 4 * 8, (0, 6), 2 * STEPS),  # the iterates alone
     ],
 )
-def test_what_is_held_does_not_change_the_value(segment, memory, held, gradients):
+def test_segment_and_memory_do_not_change_the_hypergradient(segment, memory, held, gradients):
     case = QuadraticCase()
     solving = solver(case.problem, segment=segment, memory=memory)
     found = solving.held()
@@ -47,7 +47,7 @@ def test_what_is_held_does_not_change_the_value(segment, memory, held, gradients
 
 
 @pytest.mark.parametrize("segment", [1, 3, "all", "sqrt", "auto"])
-def test_nothing_is_compiled_again_for_more_steps(segment):
+def test_more_lower_steps_compile_no_kernels(segment):
     problem = network_problem()
     batches = problem.batches(0, None)
     for _ in range(2):

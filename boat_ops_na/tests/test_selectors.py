@@ -24,7 +24,7 @@ def test_rgt_keeps_the_last_steps_half_of_them_by_default(given, kept):
     assert h.report.operations["RGT"] == {"truncation": kept, "steps": STEPS}
 
 
-def test_rgt_with_more_steps_than_there_are():
+def test_rgt_refuses_more_steps_than_the_lower_steps():
     with pytest.raises(boat.OptionError, match=r"options.RGT.last_steps: expected at most the 4 lower steps \(got 5\)"):
         solver(QuadraticCase().problem, ["RGT"], options={"RGT": {"last_steps": 5}})
 
@@ -42,7 +42,7 @@ def rising_then_falling():
 @pytest.mark.parametrize(
     ("peak", "cut"), [(0.25, 2), (0.3125, 2), (-1.0, 1), (9.0, 4)], ids=["inside", "tie", "first", "last"]
 )
-def test_ptt_cuts_at_the_worst_iterate_the_first_on_a_tie(peak, cut):
+def test_ptt_cuts_at_the_worst_iterate_and_the_first_on_a_tie(peak, cut):
     s = solver(rising_then_falling(), ["PTT"], lower_optimizer=boat.sgd(0.125))
     said = s.step(None, np.array([peak])).report.operations["PTT"]
     assert (said["steps"], said["of"]) == (cut, STEPS)
@@ -57,7 +57,7 @@ def test_rgt_after_ptt_keeps_the_last_steps_of_what_is_left():
     assert_close(h.upper, case.unrolled_hypergradient(left, RATE, last=min(3, left)), 1e-12)
 
 
-def test_ptt_compares_no_nan():
+def test_ptt_reports_a_nan_instead_of_comparing_it():
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: (0.25 - y).log().sum() + (x * x).sum(),  # y_3 = 0.3 is outside
         lower_objective=lambda x, y, batch: -y + 0.0 * x,
@@ -68,7 +68,7 @@ def test_ptt_compares_no_nan():
         solver(problem, ["PTT"]).hypergradient()
 
 
-def test_iad_needs_x_and_y_alike():
+def test_iad_requires_x_and_y_of_one_structure():
     with pytest.raises(boat.StructureError, match=r"y starts at x.*: expected shape \[3\].*got \[4\]"):
         solver(QuadraticCase(n=4, m=3).problem, ["IAD"])
     with pytest.raises(boat.StructureError, match="y starts at x.*: expected the structure"):
@@ -76,7 +76,7 @@ def test_iad_needs_x_and_y_alike():
 
 
 @pytest.mark.parametrize("start", ["warm", "cold"])
-def test_iad_is_the_start(start):
+def test_other_start_beside_iad_is_refused(start):
     with pytest.raises(boat.CompositionError, match="start: IAD starts y at x: expected start='upper', or none"):
         solver(QuadraticCase(n=3, m=3).problem, ["IAD"], start=start)
 
@@ -117,7 +117,7 @@ def test_foa_keeps_the_projection():
 
 
 @pytest.mark.parametrize("optimizer", [boat.sgd(RATE, momentum=0.9), boat.adam(RATE)], ids=["momentum", "adam"])
-def test_foa_takes_the_gradients_as_constants(optimizer):
+def test_foa_is_exact_for_constant_gradients(optimizer):
     """With gradients that do not depend on y, nothing is left out: FOA is exact."""
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: (y * y * y).sum() + (x * x).sum(),

@@ -34,7 +34,7 @@ def test_every_example_runs(name, tmp_path):
     assert len(numbers) == 8 and all(math.isfinite(number) for number in numbers)
 
 
-def test_the_weights_are_worth_having(tmp_path):
+def test_learned_weights_beat_equal_weights(tmp_path):
     found = run("f2sa", tmp_path, "run.steps=60")["evaluation"]
     assert found["test_accuracy"] > found["test_accuracy_all_rows_alike"] + 0.04
     assert found["auc"] > 0.9

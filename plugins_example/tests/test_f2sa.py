@@ -48,7 +48,7 @@ def solver(problem, lower_steps=4, rate=RATE, upper_rate=0.1, **options):
     )
 
 
-def test_z_and_y_go_on_from_where_they_were_and_the_multiplier_grows():
+def test_z_and_y_continue_and_the_multiplier_grows():
     case = QuadraticCase()
     s, y, z = solver(case.problem, lambda0=2.0, growth=0.5, inner_rate=INNER), case.y, case.y
     for k in range(3):
@@ -108,7 +108,7 @@ def test_the_direction_is_the_hypergradient_up_to_one_over_the_multiplier():
     assert errors[0] / errors[1] == pytest.approx(10, rel=0.2) and errors[1] / errors[2] == pytest.approx(10, rel=0.2)
 
 
-def test_it_arrives():
+def test_f2sa_approaches_the_solution():
     case = QuadraticCase()
     s, start = solver(case.problem, lower_steps=5, lambda0=5.0), case.excess(case.x)
     for _ in range(200):

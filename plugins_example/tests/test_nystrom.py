@@ -86,7 +86,7 @@ def decaying(n, eigenvalues):
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
 @pytest.mark.parametrize("sampling", ["uniform", "gaussian"])
 @pytest.mark.parametrize("rank", [1, 3, 7, 12])
-def test_any_rank_is_the_same_approximation_in_numpy(rank, sampling, kernels):
+def test_approximation_of_any_rank_agrees_with_numpy(rank, sampling, kernels):
     H, g = decaying(12, 0.5 ** np.arange(12))
     h = solver(quadratic(H, g), rank=rank, sampling=sampling, seed=5, kernels=kernels).hypergradient()
     system = approximated(H, rank, sampling, 5) + DAMPING * np.eye(12)
@@ -103,7 +103,7 @@ def test_any_rank_is_the_same_approximation_in_numpy(rank, sampling, kernels):
 
 @pytest.mark.parametrize("sampling", ["uniform", "gaussian"])
 @pytest.mark.parametrize(("damping", "dtype", "tolerance"), [(1e-6, "float64", 1e-8), (1e-2, "float32", 1e-3)])
-def test_a_hessian_of_rank_k_needs_k_columns(sampling, damping, dtype, tolerance):
+def test_hessian_of_rank_k_needs_k_columns(sampling, damping, dtype, tolerance):
     """‖H‖/ρ is 10⁶ and 100 here: the digits that are left are those of whitened columns."""
     H, g = decaying(40, [1.0, 0.7, 0.3, 0.1])
     h = solver(quadratic(H.astype(dtype), g), damping=damping, sampling=sampling, rank=6).hypergradient()
@@ -113,7 +113,7 @@ def test_a_hessian_of_rank_k_needs_k_columns(sampling, damping, dtype, tolerance
     assert not h.report.concerns
 
 
-def test_the_error_falls_with_the_rank_and_the_residual_tells():
+def test_error_and_residual_fall_with_the_rank():
     H, g = decaying(40, 0.5 ** np.arange(40))
     truth = np.linalg.solve(H + 0.01 * np.eye(40), g)
     errors, residuals = [], []
@@ -140,7 +140,7 @@ def test_negative_curvature_is_dropped_and_reported():
         solver(problem, strict=True, **options).hypergradient()
 
 
-def test_nothing_to_solve():
+def test_zero_gradient_and_zero_hessian():
     """∇_y F = 0 gives the direct part; H = 0 gives g/ρ."""
     flat_upper = boat.Problem(
         lambda x, y, b: (x * x).sum(), lambda x, y, b: ((x - y) ** 2).sum(), np.ones(2), np.zeros(2)
@@ -155,7 +155,7 @@ def test_nothing_to_solve():
 
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
-def test_a_nan_in_the_hessian_is_no_zero(kernels):
+def test_nan_in_the_hessian_is_an_error(kernels):
     """√ at 0 has no second derivative: the NaN must surface, although the iterates and ∇F are finite."""
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: ((y - 1) ** 2).sum(),
@@ -168,14 +168,14 @@ def test_a_nan_in_the_hessian_is_no_zero(kernels):
 
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
-def test_a_hessian_too_large_for_float32_is_no_zero(kernels):
+def test_overflow_of_the_hessian_in_float32_is_an_error(kernels):
     """Its entries are finite, the squares of them are not."""
     H = np.diag([1e25, 1.0]).astype("float32")
     with pytest.raises(boat.NonFiniteError, match=r"stage approximate \(NYSTROM "):
         solver(quadratic(H, np.ones(2)), kernels=kernels).hypergradient()
 
 
-def test_columns_are_taken_a_few_at_a_time():
+def test_many_columns_are_split_into_groups():
     """More columns than one call takes, and none of its groups beyond what a kernel may have."""
     rng = np.random.default_rng(0)
     parts = [[rng.normal(size=(3, 2)), rng.normal(size=4)] for _ in range(13)]
@@ -187,7 +187,7 @@ def test_columns_are_taken_a_few_at_a_time():
     assert_close(np.concatenate([leaf.numpy().ravel() for leaf in summed.leaves]), base + weights @ rest, 1e-12)
 
 
-def test_columns_are_distinct_and_the_seeds():
+def test_columns_are_orthonormal_and_depend_on_the_seed():
     rows = sketch(30, 50, "uniform", 3)
     assert rows.shape == (30, 30) and np.array_equal(rows @ rows.T, np.eye(30))
     assert np.array_equal(sketch(30, 5, "uniform", 3), sketch(30, 5, "uniform", 3))
@@ -196,6 +196,6 @@ def test_columns_are_distinct_and_the_seeds():
     np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-14)
 
 
-def test_one_product_for_each_column_and_one_more():
+def test_cost_is_one_product_per_column_and_one_more():
     taken, declared = check_solver(solver(QuadraticCase().problem, rank=10).composition, OperationSuite().packs)
     assert taken.hvps == 2 * declared.hvps == 2 * 11  # two steps
