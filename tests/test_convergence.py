@@ -1,4 +1,4 @@
-"""Every valid solver arrives, in the number of steps that its settings state, or does what its theory says instead."""
+"""Every valid solver converges within its stated number of steps, or behaves as its theory predicts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_exceptions_are_exactly_the_solvers_with_a_theory():
     ids=lambda case: type(case).__name__,
 )
 def test_the_closed_forms_agree_with_each_other(case):
-    """The excess is never negative, and its slope is the true hypergradient."""
+    """The excess is never negative, and its derivative is the true hypergradient."""
     rng, h = np.random.default_rng(1), 1e-5
     assert all(case.excess(rng.normal(size=case.x.size)) >= -1e-12 for _ in range(20))
     slope = [(case.excess(case.x + h * e) - case.excess(case.x - h * e)) / (2 * h) for e in np.eye(case.x.size)]

@@ -1,4 +1,4 @@
-"""Every CUDA source compiles, where there is a compiler for it; whether it is right only a device can tell."""
+"""Every CUDA source compiles if there is a compiler. Only a device can tell whether the kernel is correct."""
 
 from __future__ import annotations
 

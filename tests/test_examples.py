@@ -1,4 +1,4 @@
-"""The examples run as they stand, smaller; the same seed gives the same bits in two processes."""
+"""The examples run at a smaller size, and equal seeds give equal bits in two processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = {
 
 
 def small(config):
-    """What makes this example small: `--set` for its module, and two outer steps."""
+    """Return the arguments that make this example small: `--set` for its module, and two outer steps."""
     module = yaml.safe_load(config.read_text())["problem"].split(":")[0]
     return [word for key in ("run.steps=2", *SMALL[module]) for word in ("--set", key)]
 
@@ -62,7 +62,7 @@ def test_every_example_runs(config, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_draws_its_picture(name, module, tmp_path):
-    """Small; what it is about shows all the same."""
+    """The run is small, but the picture still shows its point."""
     arguments, (less, more) = SCRIPTS[name][0], SCRIPTS[name][1] or (None, None)
     found = module(name).main(str(tmp_path / "picture.png"), **arguments)
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

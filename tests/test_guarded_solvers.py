@@ -1,4 +1,4 @@
-"""The guard where it matters: max pooling in an objective, under solvers that do and do not differentiate it twice.
+"""The guard on max pooling in an objective, for solvers that differentiate the objective twice and for others.
 
 With the operators of the core it is right; with Jittor's alone it must not pass.
 """

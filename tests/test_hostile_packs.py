@@ -1,4 +1,4 @@
-"""Packs that are broken, or mean harm: each really installed, and the rest of the program works without it."""
+"""Broken and hostile packs. Each is really installed, and the rest of the program works without it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def answers(tmp_path, program, written):
 
 @pytest.fixture(scope="module")
 def solvers():
-    """How many solvers there are without any of these."""
+    """Return the number of solvers without any hostile pack."""
     return sum(1 for _ in boat.solvers())
 
 
@@ -174,7 +174,7 @@ def check_set_aside(target, cause, answers, solvers, written, tmp_path):
 
 
 def test_duplicate_name_is_an_error_only_when_used_without_its_pack(install_by_hand, answers, written):
-    """CG, sgd, RHG and a default of one's own: what users have long relied on goes on, or says who is in the way."""
+    """The pack brings its own CG, sgd, RHG and a default. Existing names still work, or the error names the pack."""
     body = HEAD.replace(
         "return [operation()]",
         "return [operation('CG'), operation('BAD', default=True, aliases=(Alias('RHG', ('NGD',), ('BAD',)),))]",
@@ -242,7 +242,7 @@ MISCONDUCT = {
 
 
 def test_misconduct_is_found_and_named(install_by_hand, answers, written, tmp_path):
-    """Each in a pack of its own, all in one process: its start is what takes the time."""
+    """Each fault has its own pack. All run in one process, because starting a process takes most of the time."""
     targets, asked = [], [["ops", "doctor", "--json", "--try"]]
     for name, (body, _) in MISCONDUCT.items():
         operation, package = name.upper().replace(" ", ""), f"hostile_{name.replace(' ', '_')}"

@@ -1,4 +1,4 @@
-"""What is installed is what works: wheels and sdists, and every subset of the packs in an environment of its own."""
+"""Installed wheels and sdists work: every subset of the packs in its own environment."""
 
 from __future__ import annotations
 

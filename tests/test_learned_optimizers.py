@@ -1,4 +1,4 @@
-"""A lower optimizer whose hyperparameters are upper variables: in scripts, in configurations, where it is refused."""
+"""Lower optimizers whose hyperparameters are upper variables: in scripts, in configurations, and when refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_hypergradient_is_that_of_the_lower_end(name, chains):
 
 
 def test_the_first_step_of_a_run_learns_a_better_rate():
-    """Where the rate is all that x holds, descending the hypergradient lowers F(x, y_T(x))."""
+    """If x is the rate alone, a step along the hypergradient lowers F(x, y_T(x))."""
     settings = dict(lower_steps=5, lower_optimizer=sgd, upper_optimizer=boat.sgd(0.05), start="cold")
     solver = boat.Solver(problem(), **settings)
     losses = [solver.step().upper_loss for _ in range(8)]
@@ -73,7 +73,7 @@ def test_the_first_step_of_a_run_learns_a_better_rate():
 
 
 def test_first_order_pullbacks_still_see_the_hyperparameters():
-    """FOA takes ∇²f as zero; what the optimizer does with its hyperparameters is no second derivative."""
+    """FOA takes ∇²f as zero. The derivative of a step in its hyperparameters is not a second derivative."""
     x = {"h": LOWER, "rate": np.array([0.1])}
     lower = {"h": LOWER, "rate": np.array([0.1])}
     bilevel = boat.Problem(

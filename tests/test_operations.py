@@ -1,4 +1,4 @@
-"""Every operation held to its formula in numpy, and every valid solver run: a new operation is one row of `CLAIMS`."""
+"""Every operation against its formula in numpy, and a run of every valid solver. `CLAIMS` has one row each."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
 
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.truth], ids=str)
 def test_numbers_without_a_compiler_are_the_same(claim, monkeypatch):
-    """No operators and no kernels of ours: Jittor's own derivatives, and plain operators."""
+    """Without our operators and kernels, Jittor's derivatives and plain operators do the work."""
     monkeypatch.setattr(library, "operators", lambda: None)
     conformance.check_closed_form(claim, installed(), 4, 3, "float64", False)
 

@@ -13,7 +13,7 @@ from boat_core.testing import QuadraticCase, assert_close
 
 @dataclass(frozen=True)
 class Options:
-    """Those of boat.adam by name, so that a kernel of ours could read them."""
+    """The same names as the options of boat.adam, so that its kernel could read them."""
 
     rate: float = boat.option(gt=0, doc="step size")
     beta1: float = boat.option(0.9, ge=0, lt=1, doc="")
@@ -50,7 +50,7 @@ def test_optimizer_with_the_name_of_ours_steps_by_its_own_rule(kernels):
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
 def test_optimizer_with_another_update_loses_the_kernels(kernels):
-    """`dataclasses.replace` keeps the name and the options; the kernel would go by them."""
+    """`dataclasses.replace` keeps the name and the options, by which a kernel might be found."""
 
     def update(g, state, y):
         return -0.0448 * g, state

@@ -1,4 +1,4 @@
-"""`boat ops check` and `boat ops trace`: one line for each thing amiss, and who ran when."""
+"""`boat ops check` reports one line per flaw; `boat ops trace` reports which pack ran when."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_unknown_pack_is_refused(capsys):
 
 
 def test_trace_lists_every_hook_call(configure, program, tmp_path):
-    """In a process of its own: what ran when packs were found belongs to it."""
+    """Run in a separate process, because the trace includes the calls made while packs are found."""
     config = configure(tmp_path, "map: [GDA]\n  approximate: [CG]", "config", lower_steps=3, steps=5)
     verb = ("-m", "boat_core", "ops", "trace", config, "--json", "--set", "run.observers=tensorboard")
     calls = json.loads(program(sys.executable, *verb, cwd=tmp_path).stdout)["calls"]

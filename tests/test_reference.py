@@ -86,7 +86,7 @@ def test_packs_use_only_public_names(project):
 
 
 def test_private_names_are_found(tmp_path):
-    """In every way in which they can be used."""
+    """The search finds every way to use a private name."""
     (tmp_path / "pack.py").write_text(
         "import boat_core as boat, boat_core.runtime, boat_core.testing\n"
         "from boat_core import Cost\n"

@@ -1,4 +1,4 @@
-"""`boat ops new`: what it writes installs, passes its own tests and the check, and works beside ours."""
+"""`boat ops new` writes a pack that installs, passes its own tests and the check, and works beside ours."""
 
 from __future__ import annotations
 

@@ -93,6 +93,6 @@ def toys() -> Registry:
 
 @pytest.fixture
 def only_toys_installed(toys) -> Iterator[Registry]:
-    """The toy operations are what the command and runs find."""
+    """The command and runs find the toy operations alone."""
     with installed_as(toys):
         yield toys

@@ -163,7 +163,7 @@ LISTS = (
 
 
 def test_lists_do_not_import_jittor(tmp_path):
-    """Everything that only tells works without the backend, in a process of its own."""
+    """Run in a separate process: verbs that only list or show must work without the backend."""
     (tmp_path / "config.yaml").write_text(CONFIG.replace("map: [SUM]", "").replace("approximate: HALF", "method: RHG"))
     code = f"""
 import sys

@@ -1,4 +1,4 @@
-"""The conformance kit on a sound toy operation, and on one with each of the faults that it is there to find."""
+"""The conformance kit on a sound toy operation, and on one variant with each fault that the kit must find."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_faulty_operation_fails(packs, fault, check, message):
 
 
 def test_operation_that_hides_a_nan_fails(packs):
-    """An estimator that turns NaN into zeros hides the batch's; only the losses tell, and not where x is looked at."""
+    """An estimator that turns NaN into zeros hides the NaN of the batch. The losses show it; x does not."""
     solver = claims.make_solver(
         CLAIM.composition(packs(replace(SOUND, apply=repairing))),
         conformance.poisoned(network_problem()),

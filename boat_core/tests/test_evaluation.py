@@ -150,7 +150,7 @@ def test_a_kernel_is_allowed_where_no_derivative_passes():
 
 
 def test_a_solver_inside_a_differentiated_function_uses_its_kernels():
-    """What it returns has no history, so no derivative passes through its own kernels."""
+    """The result of a solver has no history, so no derivative passes through its kernels."""
     inner = solver(approximate="FD")
 
     def objective(x):
@@ -161,7 +161,7 @@ def test_a_solver_inside_a_differentiated_function_uses_its_kernels():
 
 
 def results(objective, net, meta):
-    """Every way to a derivative, as numpy arrays by name, from arrays made here."""
+    """Compute derivatives in every available way; return them by name as numpy arrays."""
     x = var()
     boat.ModuleOptimizer(net, boat.sgd(0.1)).step(lambda: net(objective))
     with boat.MetaOptimizer(meta, boat.sgd(0.1)) as inner:
@@ -206,7 +206,7 @@ def test_a_module_stepped_within_no_grad_stays_trainable():
 
 
 def test_only_the_door_switches():
-    """Nobody else sets the mode or Jittor's no_grad, so that whatever is evaluated passes through one place."""
+    """No other file sets the mode or Jittor's no_grad, so that every evaluation passes through one place."""
     root = Path(boat.__file__).parent
     for path in root.rglob("*.py"):
         place = path.relative_to(root).as_posix()

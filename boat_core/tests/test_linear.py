@@ -1,4 +1,4 @@
-"""Linear solvers: every method on every system that it is for, against numpy; and what they say where it is not."""
+"""Linear solvers: every method against numpy on the systems it is made for, and its report on other systems."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_right_hand_side_may_have_vanishing_or_overflowing_squares(name, size):
 @pytest.mark.parametrize("good", range(4))
 @pytest.mark.parametrize("name", METHODS)
 def test_nan_in_a_product_is_reported_and_propagated(name, good):
-    """Whichever product it is."""
+    """The NaN may be in any of the products."""
     matrix, b, left = SYSTEMS["spd"], boat.Vector.of(B, "b"), iter([1.0] * good)
 
     def product(v):
@@ -174,7 +174,7 @@ def test_bicgstab_restarts_after_a_breakdown(block, b):
     ],
 )
 def test_failed_solve_reports_its_reason(solver, matrix, stopped, text):
-    """And its answer is no worse than none."""
+    """The residual of its answer is no larger than that of q = 0."""
     _, solve, _ = solved(solver, SYSTEMS[matrix] if isinstance(matrix, str) else matrix)
     assert solve.stopped == stopped and solve.remedy
     assert solve.residual <= 1 + 1e-12 or stopped == "terms"
@@ -190,7 +190,7 @@ def test_rounding_missed_by_the_recursion_is_reported():
 
 
 def test_products_taken():
-    """One an iteration and one to know the residual; none of the latter where it is not asked for."""
+    """One product per iteration, and one for the residual if the caller asks for the check."""
     for solver, products in (
         (boat.conjugate_gradient(4), 5),
         (boat.conjugate_gradient(4, check=False), 4),

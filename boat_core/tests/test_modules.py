@@ -1,4 +1,4 @@
-"""Modules as functions: parameters in, outputs out, the module as it was."""
+"""Modules as functions of their parameters; a call leaves the module unchanged."""
 
 from __future__ import annotations
 

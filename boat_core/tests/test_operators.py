@@ -1,4 +1,4 @@
-"""Operators of our own: right to the third derivative, the same numbers as Jittor's, and nothing changed outside."""
+"""Our array operators: correct up to the third derivative, equal to Jittor's, and active only inside objectives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ H = 1e-5
 
 @dataclass
 class Case:
-    """A usual spelling, the shapes of what it differentiates, and the operators that it should go to."""
+    """A call in Jittor's API, the shapes of its differentiable inputs, and the operators that should serve it."""
 
     call: object
     shapes: list
@@ -45,7 +45,7 @@ def weights(z):
 
 
 def whole_windows(x):
-    """The average that divides by the whole window, whatever of it lies in the padding."""
+    """Average pooling that divides by the whole window, including the part in the padding."""
     padded = nn.pad(x, [1, 1, 1, 1])
     return sum(padded[:, :, i : i + 5 : 2, j : j + 5 : 2] for i in range(3) for j in range(3)) / 9.0
 
@@ -105,7 +105,7 @@ CASES = {
 
 
 class Spy:
-    """The operators, and which of them were called."""
+    """The operators, and a record of the ones that were called."""
 
     def __init__(self):
         self.ops, self.used = library.operators(), set()
@@ -123,7 +123,7 @@ def arrays(shapes, dtype="float64", seed=0):
 
 
 def evaluate(case, inputs):
-    """The value inside an objective, by our operators alone."""
+    """Evaluate a call inside an objective, by our operators alone."""
     spy = Spy()
     with evaluating(native=spy, guard="error"):
         value = case.call(*inputs)

@@ -1,4 +1,4 @@
-"""Optimizers: PyTorch's and optax's iterates, and right derivatives with respect to all that a step takes.
+"""Optimizers: the iterates of PyTorch and optax, and correct derivatives with respect to all inputs of a step.
 
 `optimizer_references.json` holds those iterates, and the problem; `make references` writes it.
 """
@@ -61,14 +61,14 @@ def hyperparameter_arrays(variant, dtype="float64"):
 
 
 def gradient(y, t):
-    """Not linear, of both signs and never small, save for the last entry, where it is 0."""
+    """Return a nonlinear gradient with entries of both signs that are never small; the last entry is 0."""
     wave, scale, square = ([0.5 * (-1) ** t, 1.0, -2.0, 0.0], [1.0, 0.5, 0.7, 0.0], [0.1, 0.05, 0.07, 0.0])
     wave, scale, square = (array(values, str(y.dtype)) for values in (wave, scale, square))
     return scale * y + square * y * y + wave
 
 
 def step(optimizer, t, y, state):
-    """One step; everything is computed, and stays differentiable."""
+    """Take one step and compute all its results, which stay differentiable."""
     updates, state = optimizer.update(gradient(y, t), state, y)
     y = boat.apply_updates(y, updates)
     jt.sync([y, *kept(state)])
@@ -88,7 +88,7 @@ def run(optimizer, start=START, steps=STEPS, dtype="float64"):
 
 
 def test_every_optimizer_has_a_row():
-    """A hyperparameter that varies has a value here, and so it is differentiated by the tests below."""
+    """Every hyperparameter that varies has a value here, so that the tests below differentiate it."""
     for name, rule in RULE.items():
         varying = {row["name"] for row in describe_options(rule.options) if row["takes"].endswith("may vary")}
         assert set(HYPERPARAMETERS[name]) == varying
@@ -174,7 +174,7 @@ def test_derivative_through_the_steps(variant, name):
 
 
 def one_step(variant, t, slots):
-    """A step as a function of arrays: gradient, parameters, what the state keeps, hyperparameters."""
+    """Return a step as a function of arrays: gradient, parameters, arrays of the state, hyperparameters."""
 
     def function(g, y, *others):
         state = dict(zip(slots, others))
@@ -201,7 +201,7 @@ def test_second_derivatives_of_a_step(variant):
 
 
 def boundaries():
-    """The defaults; and each option as small as it may be."""
+    """Yield the default options, and each option at its smallest allowed value."""
     for variant in VARIANTS:
         rows = {row["name"]: row for row in describe_options(RULE[variant.split(",")[0]].options)}
         defaults = {key: rows[key].get("default", value) for key, value in values_of(variant).items()}
@@ -403,7 +403,7 @@ def test_faulty_optimizers_fail_the_kit(change, message):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize("size", [4, 1000])
 def test_nan_gradient_is_not_lost(rule, size):
-    """Also where the kernel is vectorised: what rests on the sign alone has no other trace of it."""
+    """This holds for vectorised kernels too. An optimizer that uses signs alone has no other trace of a NaN."""
     values = np.where(np.arange(size) == 1, np.nan, 1.0)
     g, y = jt.array(values, dtype="float64"), jt.ones((size,)).cast("float64")
     optimizer = rule(rate=0.1)

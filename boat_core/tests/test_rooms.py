@@ -1,4 +1,4 @@
-"""The rooms of boat_core: every import goes downwards, nothing private crosses a wall, no file stands outside."""
+"""The rooms of boat_core: imports go downwards only, private names stay in their room, and every file has a room."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Import:
 
     @property
     def target(self) -> str:
-        """The module that is imported: the name itself where it is one."""
+        """Return the imported module, which is the name itself if the name is a module."""
         return (
             f"{self.module}.{self.name}".strip(".")
             if f"{self.module}.{self.name}".strip(".") in MODULES

@@ -1,4 +1,4 @@
-"""Inside an objective float64 is exact to the last digit; outside nothing has changed."""
+"""Inside an objective float64 is exact to the last digit; outside, Jittor behaves as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The solver loop on toy operations: starts, states, batches, policies, and errors that leave nothing half-done."""
+"""The solver on toy operations: starts, states, batches, policies, and errors that leave the state unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_step_updates_both_levels(toys):
 
 
 def test_the_upper_optimizer_keeps_its_state(toys):
-    """Momentum above: the second step goes along h_1 + μ h_0."""
+    """With momentum in the upper optimizer, the second step goes along h_1 + μ h_0."""
     s = solver(toys, QuadraticCase().problem, upper_optimizer=boat.sgd(0.2, momentum=0.9))
     first = flat(s.hypergradient().upper)
     s.step()
@@ -366,7 +366,7 @@ def test_per_step_batches_must_be_as_many_as_steps(toys):
 
 
 def test_estimate_batch(toys):
-    """Estimators at the end point take ∇ψ on the last step's batch, unless another is given."""
+    """Estimators at the end point take ∇ψ on the batch of the last step, unless `estimate_batch` is given."""
     seen = []
     operation = toys.find("NONE").operation
     object.__setattr__(operation, "apply", lambda trajectory, options: _note(seen, trajectory))
@@ -384,7 +384,7 @@ def _note(seen, trajectory):
 
 
 def test_later_steps_compile_no_kernels(toys):
-    """Other T, other batches, later outer steps: the kernels are those of the first step."""
+    """Another T, other batches and later outer steps use the kernels of the first step."""
     from boat_core.runtime import KernelWatch
 
     case = QuadraticCase()
@@ -399,7 +399,7 @@ def test_later_steps_compile_no_kernels(toys):
 
 
 def test_views_of_a_trajectory(toys):
-    """What selectors and estimators are offered: a shorter end, a shorter pullback, the objective at another point."""
+    """The views for selectors and estimators: an earlier end, a shorter pullback, the objective at another point."""
     case, seen = QuadraticCase(), []
     object.__setattr__(toys.find("NONE").operation, "apply", lambda trajectory, options: _keep(seen, trajectory))
     solver(toys, case.problem, approximate="NONE", lower_steps=5).hypergradient()
@@ -425,7 +425,7 @@ def _keep(seen, trajectory):
 
 
 def test_numbers_in_a_modifier_are_exact(toys):
-    """0.1 is no float32 number: rounded, the relative error would be 1e-8."""
+    """float32 cannot represent 0.1: rounding it would give a relative error of 1e-8."""
 
     def spelled(upper, lower, options):
         return lambda x, y, t: lower(x, y, t) + 0.1 * sum((leaf * leaf).mean() for leaf in y.leaves)

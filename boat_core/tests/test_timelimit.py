@@ -1,4 +1,4 @@
-"""The time limit: it interrupts what catches everything, and leaves a user's own alarm alone."""
+"""The time limit interrupts code that catches every exception, and leaves a user's own alarm alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boat_core.plugins.registry import PackWarning
 
 @pytest.fixture
 def alarm():
-    """The process's alarm as it should be afterwards: free."""
+    """Check that the alarm of the process is free after the test."""
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Schedules against the values that their definitions give, and transforms against what they say they do."""
+"""Schedules against the values of their definitions, and transforms against their formulas."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_invalid_transforms_are_refused(make, error, message):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (None, 1.0), (-1.0, None)])
 def test_clipping_keeps_nan(bounds, value, size):
-    """What is clipped or projected keeps a NaN in sight, also where the kernel is vectorised."""
+    """Clipping and projection keep a NaN, also in vectorised kernels."""
     values = np.where(np.arange(size) == 1, value, np.linspace(-3, 3, size))
     found = arrays.clamped(array(values), *bounds).numpy()
     low, high = (-np.inf if bounds[0] is None else -1.0), (np.inf if bounds[1] is None else 1.0)

@@ -1,4 +1,4 @@
-"""Optimizers that hold a Module: in place, and with the graph kept; both are the functional ones."""
+"""Optimizers that hold a Module, in place or with the graph kept, agree with the functional optimizers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_nonfinite_gradient_moves_no_parameter(net):
 
 
 def adapted(net, rate, steps=3):
-    """The loss after some steps, and the arrays on which it depends."""
+    """Return the loss after some steps, and its derivatives."""
     inner = boat.MetaOptimizer(net, boat.adam(rate))
     start = inner.extract()
     with inner:

@@ -41,7 +41,7 @@ def test_vso_continues_z_in_the_next_outer_step():
 
 
 def test_vso_halves_steps_that_leave_the_barrier_or_climb():
-    """With a step size far too large for f every step overshoots; y must not end above z."""
+    """With a step size far too large for f every step overshoots. The value at y must not exceed the value at z."""
     case = QuadraticCase()
     s = solver(case.problem, "VSO", rate=0.9, z_rate=0.05, slack0=0.05, sigma0=0.1, mu0=0.0, theta0=0.0)
     result = s.step()
@@ -77,7 +77,7 @@ def test_stuck_vso_is_reported_and_an_error_under_strict():
 
 
 def test_empty_inside_of_the_barrier_is_reported():
-    """After many halvings of the slack nothing is left of it."""
+    """After two steps the decayed slack is 0."""
     s = solver(QuadraticCase().problem, "VSO", decay=1e-200, mu0=0.0)
     s.step(), s.step()
     result = s.step()
@@ -121,7 +121,7 @@ def test_meso_keeps_theta_and_raises_c():
 
 
 def test_gaffo_projects_theta_and_y():
-    """Over a box θ* is clipped; G and its gradients take the clipped one."""
+    """On a box the projection clips θ*; G and its gradients use the clipped θ*."""
     case, gamma, low, high = QuadraticCase(), 0.5, -0.2, 0.3
     start = np.clip(case.y, low, high)
     boxed = boat.Problem(
@@ -140,7 +140,7 @@ def test_gaffo_projects_theta_and_y():
 
 
 def test_alto_ignores_the_lower_response():
-    """Where x enters F through y alone, x does not move."""
+    """If x enters F through y alone, x does not move."""
     problem = boat.Problem(
         lambda x, y, b: ((y - 1) ** 2).sum(), lambda x, y, b: ((y - x) ** 2).sum(), np.full(2, 5.0), np.zeros(2)
     )

@@ -1,4 +1,4 @@
-"""VFO at its edges; its values are in the table of claims."""
+"""Edge cases of VFO. The table of claims checks its values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def solver(problem, **more):
 
 
 def test_zero_gradient_of_q_gives_weight_zero():
-    """At the lower solution with f independent of x nothing pulls: λ = 0, not NaN."""
+    """At the lower solution, and with f independent of x, ∇q = 0: λ is 0, not NaN."""
     problem = boat.Problem(
         lambda x, y, b: (x * x).sum() + y.sum(), lambda x, y, b: (y * y).sum(), np.ones(2), np.zeros(2)
     )

@@ -1,4 +1,4 @@
-"""DI: how the start moves, whatever the estimator, and that nothing else may set it."""
+"""DI: the start moves along its cotangent beside any estimator, and no setting may fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DM against its recursion in numpy, over several iterations, and what it does not go with."""
+"""DM against its recursion in numpy over several iterations, and the settings that it refuses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_steps_follow_the_recursion(schedule, of_v, of_x, chain, estimator):
 
 
 def test_the_schedule_scales_the_step_of_any_upper_optimizer():
-    """Adam's step does not feel the size of the hypergradient; it does feel the rate."""
+    """The size of the hypergradient does not change Adam's step; the rate does."""
     steps = []
     for tau in (0.0, 0.9):
         s = solver(QuadraticCase().problem, upper_optimizer=boat.adam(0.1), dm={"tau": tau})

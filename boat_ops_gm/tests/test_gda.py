@@ -1,4 +1,4 @@
-"""GDA: what reads the end point sees the aggregated objective of the last step."""
+"""GDA: estimators at the end point see the aggregated objective of the last step."""
 
 from __future__ import annotations
 

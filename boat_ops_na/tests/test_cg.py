@@ -1,4 +1,4 @@
-"""CG against the closed form of implicit differentiation, and at the edges where the solve must not go on."""
+"""CG against the closed form of implicit differentiation, and the cases in which the solve must stop."""
 
 from __future__ import annotations
 

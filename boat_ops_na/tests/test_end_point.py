@@ -1,4 +1,4 @@
-"""FD, NS and IGA at their edges, and what they report; their values are in the table of claims."""
+"""Edge cases and reports of FD, NS and IGA. The table of claims checks their values."""
 
 from __future__ import annotations
 

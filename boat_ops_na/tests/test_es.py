@@ -1,4 +1,4 @@
-"""ES against what it estimates: exactly where the draws are known, statistically where they are many."""
+"""ES against the smoothed gradient: exactly for known samples, statistically for many samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def solver(problem, chain="ES", **more):
 
 
 def projected(gradient, samples=5, k=0):
-    """mean of u_i ⟨u_i, gradient⟩ in the directions of outer step k."""
+    """Return the mean of u_i ⟨u_i, gradient⟩ over the directions of outer step k."""
     u = np.random.default_rng([0, k]).standard_normal((samples, gradient.size))
     return u.T @ (u @ gradient) / samples
 
@@ -111,7 +111,7 @@ def test_sampled_trajectories_are_not_kept():
 
 
 def test_missing_second_derivatives_do_not_matter():
-    """|y|^1.5 has none at 0."""
+    """|y|^1.5 has no second derivative at 0."""
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: ((y - 1) * (y - 1)).sum(),
         lower_objective=lambda x, y, batch: (jt.abs(y - y.detach()) ** 1.5).sum() - (x * y).sum(),
@@ -153,7 +153,7 @@ def test_baselines_need_two_samples():
 
 
 def test_upper_objective_may_be_differentiated_by_sampling():
-    """`es_grad` in F, differentiated once by RAD; below, where RAD differentiates twice, it is refused by name."""
+    """RAD differentiates F once, so F may use `es_grad`. RAD differentiates f twice, so there an error names it."""
     case = QuadraticCase()
     upper, lower = case.problem.upper_objective, case.problem.lower_objective
 

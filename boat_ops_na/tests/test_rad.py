@@ -1,4 +1,4 @@
-"""RAD: segments, the cotangent of the start, and batches of each step; its values are in the table of claims."""
+"""RAD: segments, the cotangent of the start, and a batch for each step. The table of claims checks its values."""
 
 from __future__ import annotations
 

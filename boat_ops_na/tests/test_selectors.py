@@ -1,4 +1,4 @@
-"""RGT, PTT, IAD and FOA: what they leave of a trajectory, and what they refuse."""
+"""RGT, PTT, IAD and FOA: the views that they return, and the settings that they refuse."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_foa_keeps_what_is_linear_in_the_optimizer():
 
 
 def test_foa_keeps_the_projection():
-    """Where y is held at a bound, nothing of the start comes through."""
+    """If the projection holds y at a bound, the start has no influence on y."""
     case = QuadraticCase(n=3, m=3)
     bounded = boat.Problem(
         case.problem.upper_objective, case.problem.lower_objective, case.x, case.y, project_lower=(-0.1, 0.1)
@@ -118,7 +118,7 @@ def test_foa_keeps_the_projection():
 
 @pytest.mark.parametrize("optimizer", [boat.sgd(RATE, momentum=0.9), boat.adam(RATE)], ids=["momentum", "adam"])
 def test_foa_is_exact_for_constant_gradients(optimizer):
-    """With gradients that do not depend on y, nothing is left out: FOA is exact."""
+    """If the gradients do not depend on y, FOA leaves nothing out and is exact."""
     problem = boat.Problem(
         upper_objective=lambda x, y, batch: (y * y * y).sum() + (x * x).sum(),
         lower_objective=lambda x, y, slope: (slope * y).sum(),

@@ -1,4 +1,4 @@
-"""The configurations run as they stand, smaller; the weights that they learn are worth having."""
+"""The example configurations run at a smaller size, and the weights that they learn improve the accuracy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(name, tmp_path, *settings):
-    """The summary of a run of this configuration."""
+    """Run this configuration and return the summary."""
     words = [word for setting in (*settings, f"run.out={tmp_path / 'run'}") for word in ("--set", setting)]
     command = [sys.executable, "-m", "boat_core", "run", str(EXAMPLES / f"{name}.yaml"), "--json", *words]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""F2SA in the conformance kit with its closed form, beyond its first step, and to the bilevel solution."""
+"""F2SA: its closed form in the conformance kit, later steps, and convergence to the bilevel solution."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_each_lower_step_has_its_own_batch():
 
 
 def test_the_direction_is_the_hypergradient_up_to_one_over_the_multiplier():
-    """With both lower problems solved, the error falls tenfold where λ grows tenfold."""
+    """If both lower problems are solved, a tenfold λ makes the error ten times smaller."""
     errors = []
     for multiplier in (10.0, 100.0, 1000.0):
         case = QuadraticCase()

@@ -1,4 +1,4 @@
-"""NYSTROM in the conformance kit and at its edges; the truth is the same approximation written out in numpy."""
+"""NYSTROM in the conformance kit and in edge cases. The reference is the same approximation in numpy."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_approximation_of_any_rank_agrees_with_numpy(rank, sampling, kernels):
 @pytest.mark.parametrize("sampling", ["uniform", "gaussian"])
 @pytest.mark.parametrize(("damping", "dtype", "tolerance"), [(1e-6, "float64", 1e-8), (1e-2, "float32", 1e-3)])
 def test_hessian_of_rank_k_needs_k_columns(sampling, damping, dtype, tolerance):
-    """‖H‖/ρ is 10⁶ and 100 here: the digits that are left are those of whitened columns."""
+    """With ‖H‖/ρ of 10⁶ and 100, only the formula with whitened columns keeps enough digits."""
     H, g = decaying(40, [1.0, 0.7, 0.3, 0.1])
     h = solver(quadratic(H.astype(dtype), g), damping=damping, sampling=sampling, rank=6).hypergradient()
     assert_close(h.upper, np.linalg.solve(H + damping * np.eye(40), g), tolerance)
@@ -169,14 +169,14 @@ def test_nan_in_the_hessian_is_an_error(kernels):
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])
 def test_overflow_of_the_hessian_in_float32_is_an_error(kernels):
-    """Its entries are finite, the squares of them are not."""
+    """The entries of the Hessian are finite, their squares are not."""
     H = np.diag([1e25, 1.0]).astype("float32")
     with pytest.raises(boat.NonFiniteError, match=r"stage approximate \(NYSTROM "):
         solver(quadratic(H, np.ones(2)), kernels=kernels).hypergradient()
 
 
 def test_many_columns_are_split_into_groups():
-    """More columns than one call takes, and none of its groups beyond what a kernel may have."""
+    """There are more columns than one kernel call takes, so several calls share them."""
     rng = np.random.default_rng(0)
     parts = [[rng.normal(size=(3, 2)), rng.normal(size=4)] for _ in range(13)]
     v, *columns = (boat.Vector.of(part, "test") for part in parts)
