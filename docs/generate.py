@@ -22,7 +22,7 @@ from boat_core import cli
 from boat_core.config import schema as config
 from boat_core.declare.options import describe_options
 from boat_core.plugins import hookspecs
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS, REFERENCE = ROOT / "docs" / "operations.md", ROOT / "docs" / "reference.md"
@@ -38,7 +38,7 @@ VARIABLES = {
 def operations_table() -> str:
     """Return a Markdown table with one row for each installed operation."""
     rows = ["| operation | stage | what it is | source | distribution |", "|---|---|---|---|---|"]
-    for entry in registry().operations():
+    for entry in installed().operations():
         o = entry.operation
         rows.append(f"| {o.name} | {o.stage}, {o.role} | {o.summary} | {o.source} | {entry.distribution} |")
     return "\n".join(rows)
@@ -47,7 +47,7 @@ def operations_table() -> str:
 def methods_table() -> str:
     """Return a Markdown table of the chains that have a name in the field."""
     names: dict[str, list[str]] = {}
-    for entry in registry().operations():
+    for entry in installed().operations():
         for alias in entry.operation.aliases:
             names.setdefault(str(alias), []).append(alias.name)
     rows = ["| `method` | chain |", "|---|---|"]
@@ -127,7 +127,7 @@ def _configuration() -> Iterator[str]:
 
 
 def _declared() -> Iterator[str]:
-    packs = registry()
+    packs = installed()
     yield from ("## Optimizers, observers, problems", "")
     for declared in packs.declared:
         yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)

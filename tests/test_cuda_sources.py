@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 from boat_core.runtime import native
 from boat_core.runtime.cuda import find_toolkit
 
 TOOLKIT = find_toolkit()
-SOURCES = sorted({kernel.source for entry in registry().entries for kernel in entry.operation.kernels})
+SOURCES = sorted({kernel.source for entry in installed().entries for kernel in entry.operation.kernels})
 
 
 @pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit here")

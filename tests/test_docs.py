@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import boat_core
 from boat_core.cli import main
-from boat_core.plugins.composition import compose
-from boat_core.plugins.registry import published_operations, registry
+from boat_core.plugins.discovery import installed
+from boat_core.plugins.registry import published_operations
 from boat_core.testing import KernelClaim, conformance
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +73,7 @@ def test_every_page_is_in_the_contents():
 def test_the_picture_is_what_its_script_draws():
     pipeline = _module(DOCS / "pipeline.py")
     assert text("pipeline.svg") == pipeline.picture(), "run `make docs`"
-    stages = {entry.name: entry.operation.stage for entry in registry().operations()}
+    stages = {entry.name: entry.operation.stage for entry in installed().operations()}
     assert all(stages[name] == stage for stage, names in pipeline.OPERATIONS.items() for name in names)
 
 
@@ -89,18 +90,18 @@ def choices():
 
 def test_how_to_choose_has_every_operation_once():
     names = [cells[0] for cells in rows("how-to-choose.md", CHOICES)]
-    assert sorted(names) == sorted(entry.name for entry in registry().operations())
+    assert sorted(names) == sorted(entry.name for entry in installed().operations())
 
 
 @pytest.mark.parametrize("name", choices())
 def test_how_to_choose_states_the_declared_cost(name):
-    operation = registry().find(name).operation
+    operation = installed().find(name).operation
     options = {name: OPTIONS.get(name, {})}
     if operation.stage == "first-order":
-        composition = compose(registry(), first_order=name, options=options)
+        composition = boat_core.compose(first_order=name, options=options)
     else:
         chain = {operation.stage: [name, "IAD"] if name == "FOA" else [name]}
-        composition = compose(registry(), **chain, options=options)
+        composition = boat_core.compose(**chain, options=options)
     steps = 1 if name == "DM" else LOWER_STEPS
     values = {**vars(composition.options[name]), "T": steps}
     stated = [_value(formula, values) for formula in choices()[name][2:4]]
@@ -123,7 +124,7 @@ def test_how_to_choose_names_options_that_exist():
     solver = {"lower_steps", "lower_optimizer", "segment", "start"}
     for name, cells in choices().items():
         options = set(re.findall(r"`(\w+)`", "".join(cells[4:])))
-        known = set(getattr(registry().find(name).operation.options, "__dataclass_fields__", {}))
+        known = set(getattr(installed().find(name).operation.options, "__dataclass_fields__", {}))
         assert options <= known | solver, name
 
 
@@ -137,7 +138,7 @@ def test_how_to_choose_cites_what_was_measured():
 def test_how_to_choose_names_methods_that_exist():
     names = set(re.findall(r"(?:`|^  )method: ([\w-]+)", text("how-to-choose.md"), flags=re.MULTILINE))
     assert names
-    assert names <= set(registry().aliases())
+    assert names <= set(installed().aliases())
 
 
 @pytest.mark.parametrize("block", blocks("how-to-choose.md", "yaml"))
@@ -162,7 +163,7 @@ def test_the_kernel_of_the_page_on_kernels_works(tmp_path, dtype, tolerance):
 
 def test_the_page_on_kernels_lists_all_kernels_of_the_published_packs():
     published = {name for names in published_operations().values() for name in names}
-    kernels = {k.name for e in registry().entries if e.name in published for k in e.operation.kernels}
+    kernels = {k.name for e in installed().entries if e.name in published for k in e.operation.kernels}
     table = "".join(re.findall(r"^\| boat-ops.*", text("kernels.md"), flags=re.MULTILINE))
     assert kernels == set(re.findall(r"`(\w+)`", table))
 

@@ -11,7 +11,7 @@ import pytest
 from boat_core import cli
 from boat_core.declare.options import describe_options
 from boat_core.inspection.sources import private_names
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 
 ROOT = Path(__file__).parent.parent
 AUTHORS = "".join(page.read_text("utf8") for page in (ROOT / "docs" / "authors").glob("*.md"))
@@ -48,7 +48,7 @@ def test_every_verb_and_flag_is_in_the_reference():
 
 
 def test_every_option_is_in_the_reference():
-    packs = registry()
+    packs = installed()
     for declared in [*(e.operation for e in packs.operations()), *(d.declaration for d in packs.declared)]:
         section = REFERENCE.split(f"\n**{declared.name}** (")[1].split("\n**")[0]
         for row in describe_options(declared.options):

@@ -13,12 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from boat_core import ObserverDeclaration, cli, hookimpl, option
-from boat_core.config.schema import read_config
+from boat_core import ObserverDeclaration, cli, hookimpl, option, read_config, run
 from boat_core.errors import ConfigError, DeclarationError
 from boat_core.plugins.registry import Declared
 from boat_core.runs.observers.curves import step_curves
-from boat_core.runs.run import run
 
 PROBLEM = """\
 import numpy as np
@@ -183,7 +181,7 @@ def boat(capsys, *arguments):
         ("3", "config.yaml:15: run.observers: expected a string or a mapping or a list or nothing (got 3"),
         ("\n    - 3", "config.yaml:15: run.observers: expected names, and a name beside options, such as "),
         ("{folder: x}", "config.yaml:15: run.observers: expected names, and a name beside options, such as "),
-        ("[mlflow, mlflow]", "config.yaml:15: run.observers: mlflow stands there twice"),
+        ("[mlflow, mlflow]", "config.yaml:15: run.observers: mlflow is listed twice"),
         (
             "\n    - progress\n    - name: tensorboard\n      foldr: x",
             "config.yaml:18: run.observers[1].foldr: unknown key; did you mean 'folder'?",
@@ -287,10 +285,10 @@ def test_no_library_is_imported_before_its_observer_is_built(tmp_path):
 import sys
 import boat_core
 from boat_core import cli
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 assert cli.main(["ops", "list"]) == 0
 assert not {"tensorboardX", "tensorboard", "mlflow"} & sys.modules.keys()
-declared = registry().observer("tensorboard").declaration
+declared = installed().observer("tensorboard").declaration
 declared.build(declared.options())
 assert "tensorboardX" in sys.modules and "torch" not in sys.modules
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,11 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def _pack_kernels(core: str | None) -> dict[str, dict[str, str]]:
     """Of every pack its kernels, and whether each has been compiled here."""
-    from ..plugins.registry import registry
+    from ..plugins.discovery import installed
     from ..runtime import native
 
     rows: dict[str, dict[str, str]] = {}
-    for entry in registry().entries:
+    for entry in installed().entries:
         for kernel in entry.operation.kernels:
             done = core is not None and native.compiled(Path(core), kernel.source)
             state = "compiled" if done else "not compiled yet"
@@ -63,44 +63,29 @@ def _warm(config_path: str) -> dict[str, Any]:
 
     begin = perf_counter()
     if config_path:
+        from ..config.build import Job
         from ..config.schema import read_config
 
-        config = read_config(config_path, [])
-        step = _first_step(config)
-        device = config.run.device
+        job = Job(read_config(config_path))
+        device = job.config.run.device
     else:
-        step, device = None, "auto"
-    from ..plugins.registry import registry
+        job, device = None, "auto"
+    from ..plugins.discovery import installed
     from ..runtime import KernelWatch, native, prepare, select_device
 
     prepare(device)
     select_device()
     operators = native.operators()
-    own = [kernel for entry in registry().entries for kernel in entry.operation.kernels]
+    own = [kernel for entry in installed().entries for kernel in entry.operation.kernels]
     for kernel in own:
         kernel.prepare()
     for kernel in own:
         _ = kernel.available
     kernels = KernelWatch()
-    if step is not None:
-        step()
+    if job is not None:
+        job.solver.step(**job.batches(0))
     kernels.poll()
     return {"seconds": perf_counter() - begin, "kernels_compiled": kernels.count, "operators": operators is not None}
-
-
-def _first_step(config: Any) -> Callable[[], Any]:
-    from ..config.build import build_problem, build_solver, check
-    from ..plugins.registry import registry
-    from ..runs.run import draw_batches
-
-    packs = registry()
-    check(config, packs)
-
-    def step() -> None:
-        problem = build_problem(config, packs)
-        build_solver(config, packs, problem).step(**draw_batches(problem, config.run.seed, 0))
-
-    return step
 
 
 def _rows(name: str, value: Any) -> list[tuple[str, Any]]:

@@ -24,23 +24,14 @@ def add_parsers(verbs: Any) -> None:
 
 
 def draw_config(arguments: argparse.Namespace) -> int:
-    from ..config.build import build_problem, build_solver, check
+    from ..config.build import Job
     from ..config.schema import read_config
     from ..drawing.picture import draw
-    from ..plugins.registry import registry
 
-    packs = registry()
     config = read_config(arguments.config, arguments.overrides)
     place = _place(arguments)
-    check(config, packs)
-    from ..runtime import prepare, select_device
-
-    prepare(config.run.device)
-    select_device()
-    from ..runs.run import draw_batches
-
-    solver = build_solver(config, packs, build_problem(config, packs))
-    graph = solver.graph(**draw_batches(solver.problem, config.run.seed, 0))
+    job = Job(config)
+    graph = job.solver.graph(**job.batches(0))
     if place is not None:
         draw(graph, place)
     if arguments.json:

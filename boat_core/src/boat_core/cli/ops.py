@@ -12,8 +12,9 @@ from .._util.text import count
 from ..declare.operation import ROLES, Alias
 from ..declare.options import describe_options
 from ..errors import CompositionError
-from ..plugins.composition import enumerate_solvers
-from ..plugins.registry import Registered, Registry, published_operations, registry
+from ..plugins.composition import solvers
+from ..plugins.discovery import installed
+from ..plugins.registry import Registered, Registry, published_operations
 from . import Parser, add_verb
 from . import packs as pack_verbs
 from .output import print_facts, print_json, print_options, print_table
@@ -31,7 +32,7 @@ def add_parsers(verbs: Any) -> None:
 
 
 def list_operations(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     entries = [e for e in packs.entries if arguments.stage in (None, e.operation.stage)]
     if arguments.json:
         print_json({"operations": [_row(packs, e) for e in entries], "broken": [asdict(pack) for pack in packs.broken]})
@@ -64,14 +65,14 @@ def _row(packs: Registry, entry: Registered) -> dict[str, Any]:
 
 
 def show_operation(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     if arguments.name in packs.aliases():
         alias = packs.aliases()[arguments.name]
         raise CompositionError(f"{alias.name} is the method {alias}: show its operations by their names")
     entry = packs.find(arguments.name)
     operation = entry.operation
-    solvers = [s for s in enumerate_solvers(packs) if entry in s.operations]
-    partners = {other.name for s in solvers for other in s.operations} - {entry.name}
+    members = [s for s in solvers(packs) if entry in s.operations]
+    partners = {other.name for s in members for other in s.operations} - {entry.name}
     facts = _row(packs, entry) | {
         "formula": operation.formula,
         "doc": inspect.getdoc(inspect.getmodule(operation.apply)) or "",
@@ -83,7 +84,7 @@ def show_operation(arguments: argparse.Namespace) -> int:
             for kernel in operation.kernels
         ],
         "composes_with": [e.name for e in packs.operations() if e.name in partners],
-        "solvers": len(solvers),
+        "solvers": len(members),
     }
     if arguments.json:
         print_json(facts)

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..declare.options import describe_options
 from ..errors import ConfigError, nearest
-from ..plugins.registry import Declared, Registry, registry
+from ..plugins.discovery import installed
+from ..plugins.registry import Declared, Registry
 from . import Parser, add_verb
 from .output import print_facts, print_json, print_options, print_table
 
@@ -23,7 +24,7 @@ def add_parsers(verbs: Any) -> None:
 
 
 def list_optimizers(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     rows = [_row(packs, entry) for entry in packs.optimizers()]
     schedules = _schedules()
     if arguments.json:
@@ -57,7 +58,7 @@ def _schedules() -> list[dict[str, Any]]:
 
 
 def show_optimizer(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     schedules = {schedule["name"]: schedule for schedule in _schedules()}
     labels = {packs.optimizer_label(entry): entry for entry in packs.optimizers()}
     if arguments.name in schedules:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._util.text import count
 from ..errors import BoatError, nearest
-from ..plugins.registry import BrokenPack, Registered, Registry, registry
+from ..plugins.discovery import installed
+from ..plugins.registry import BrokenPack, Registered, Registry
 from . import add_config, add_verb
 from .output import print_facts, print_json, print_table
 
@@ -36,7 +37,7 @@ def add_parsers(verbs: Any) -> None:
 def doctor(arguments: argparse.Namespace) -> int:
     from ..inspection.standing import conflicts, uncompiled
 
-    packs = registry()
+    packs = installed()
     findings = [*conflicts(packs), *uncompiled(packs)]
     if arguments.trying:
         findings += _tried(packs)
@@ -73,7 +74,7 @@ def check(arguments: argparse.Namespace) -> int:
     from ..inspection.finding import Finding
     from ..plugins.discovery import find_entry_points
 
-    packs, unreadable = registry(), list[BrokenPack]()
+    packs, unreadable = installed(), list[BrokenPack]()
     found = find_entry_points(unreadable.append)
     points = [point for point in found if _is_called(_names(point), arguments.pack)]
     damaged = [pack for pack in unreadable if _is_called((pack.distribution,), arguments.pack)]
@@ -154,7 +155,7 @@ def _remark(line: str) -> None:
 def new(arguments: argparse.Namespace) -> int:
     from ..scaffold import write_pack
 
-    folder, files = write_pack(arguments.name, arguments.stage, arguments.into, registry())
+    folder, files = write_pack(arguments.name, arguments.stage, arguments.into, installed())
     if arguments.json:
         print_json({"folder": str(folder), "files": files})
         return 0
@@ -167,7 +168,7 @@ def trace(arguments: argparse.Namespace) -> int:
     from ..config.schema import read_config
     from ..runs.trace import trace_run
 
-    rows = trace_run(read_config(arguments.config, arguments.overrides), registry())
+    rows = trace_run(read_config(arguments.config, arguments.overrides), installed())
     if arguments.json:
         print_json({"calls": rows})
     else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import BoatError, OptionError
-from ..plugins.composition import Composition, compose, enumerate_solvers
+from ..plugins.composition import Composition, compose, solvers
 from ..plugins.registry import Registered, Registry
 from .finding import Finding
 
@@ -21,8 +21,8 @@ def smallest_solver(entry: Registered, packs: Registry) -> Composition:
     Raises:
         NotTried: there is none, or an option has no default.
     """
-    solvers = [s for s in enumerate_solvers(packs) if entry in s.operations]
-    if not solvers:
+    chains = [s for s in solvers(packs) if entry in s.operations]
+    if not chains:
         raise NotTried("no valid solver has it")
 
     def strangers(solver: Composition) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def smallest_solver(entry: Registered, packs: Registry) -> Composition:
         return sum(not other.published for other in others), len(others)
 
     try:
-        return compose(packs, **min(solvers, key=strangers).as_config())
+        return compose(packs, **min(chains, key=strangers).as_config())
     except OptionError as error:
         raise NotTried(str(error)) from None
 
@@ -77,7 +77,7 @@ def conformance(entry: Registered, packs: Registry) -> Iterator[Finding]:
         (check.__name__.removeprefix("check_").replace("_", " "), lambda check=check: check(claim, packs))  # type: ignore[misc]
         for check in UNCLAIMED
     ]
-    for solver in enumerate_solvers(packs):
+    for solver in solvers(packs):
         if entry in solver.operations:
             checks.append((str(solver), lambda solver=solver: check_solver(solver, packs)))  # type: ignore[misc]
     for name, check in checks:

@@ -13,14 +13,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import importlib_metadata
 import pluggy
 
 from .._util.timelimit import TookTooLong, time_limit
-from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from ..declare.named import (
+    CommandDeclaration,
+    ExecutorDeclaration,
+    ObserverDeclaration,
+    OptimizerDeclaration,
+    ProblemDeclaration,
+)
 from ..declare.operation import Operation
 from ..errors import DeclarationError, nearest
 from . import hookspecs
@@ -44,6 +50,8 @@ DECLARATION_HOOKS: dict[str, type] = {
     "boat_optimizers": OptimizerDeclaration,
     "boat_problems": ProblemDeclaration,
     "boat_observers": ObserverDeclaration,
+    "boat_executors": ExecutorDeclaration,
+    "boat_commands": CommandDeclaration,
 }
 
 _import_seconds: ContextVar[float] = ContextVar("boat_import_seconds", default=0.0)
@@ -69,6 +77,30 @@ def limited_imports() -> Iterator[None]:
         yield
     finally:
         _import_seconds.reset(token)
+
+
+_installed_as: ContextVar[Registry | None] = ContextVar("boat_installed_as", default=None)
+
+
+def installed() -> Registry:
+    """The registry of this process, built at the first call; inside `installed_as` the one given there."""
+    registry = _installed_as.get()
+    return _load_once() if registry is None else registry
+
+
+@cache
+def _load_once() -> Registry:
+    return load_registry()
+
+
+@contextlib.contextmanager
+def installed_as(registry: Registry) -> Iterator[Registry]:
+    """Inside this block that registry stands for what is installed: for tests."""
+    token = _installed_as.set(registry)
+    try:
+        yield registry
+    finally:
+        _installed_as.reset(token)
 
 
 def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:

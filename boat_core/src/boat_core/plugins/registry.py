@@ -15,7 +15,13 @@ from typing import Any
 
 import pluggy
 
-from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from ..declare.named import (
+    CommandDeclaration,
+    ExecutorDeclaration,
+    ObserverDeclaration,
+    OptimizerDeclaration,
+    ProblemDeclaration,
+)
 from ..declare.operation import Alias, Operation
 from ..errors import CompositionError, ConfigError, DeclarationError, nearest
 
@@ -222,6 +228,14 @@ class Registry:
         """Return the observer called `name`, or raise `ConfigError` with the nearest."""
         return self._declared(ObserverDeclaration, name)
 
+    def executor(self, name: str) -> Declared:
+        """Return the executor called `name`, or raise `ConfigError` with the nearest."""
+        return self._declared(ExecutorDeclaration, name)
+
+    def commands(self) -> list[Declared]:
+        """The verbs that packs add to the command `boat`."""
+        return self._of_kind(CommandDeclaration)
+
     def _declared(self, kind: Any, name: str) -> Declared:
         found: list[Declared] = _matching(self._of_kind(kind), name)
         if len(found) == 1:
@@ -297,9 +311,8 @@ def published_operations() -> dict[str, list[str]]:
     return {distribution: names for distribution, *names in rows}
 
 
-@lru_cache(maxsize=1)
 def registry() -> Registry:
-    """The registry of this process, built at the first call."""
-    from .discovery import load_registry
+    """Deprecated name of `discovery.installed`."""
+    from .discovery import installed
 
-    return load_registry()
+    return installed()

@@ -18,8 +18,8 @@ from importlib import import_module
 from typing import Any
 
 from ..._util.atomic import json_text, write_text
-from ...plugins.hookspecs import hookimpl
 from ...declare.options import option
+from ...plugins.hookspecs import hookimpl
 from .curves import evaluation_curves, step_curves
 
 #: The file in the run's folder that keeps the id of the run in MLflow.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ...plugins.hookspecs import hookimpl
 from ...declare.options import option
+from ...plugins.hookspecs import hookimpl
 from .curves import evaluation_curves, step_curves
 
 #: Seconds after which what was written is on disk.
