@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -26,6 +27,11 @@ import boat_core as boat
 def problem(seed):
     square = lambda x, y, batch: ((y - x) ** 2).sum()
     return boat.Problem(square, square, np.zeros(3), np.zeros(3))
+"""
+CONFIG = """
+problem: here:problem
+solver: {method: RHG, lower_steps: 2, lower_optimizer: {name: sgd, rate: 0.1}, upper_optimizer: {name: sgd, rate: 0.1}}
+run: {steps: 9}
 """
 
 
@@ -147,6 +153,21 @@ def test_how_to_choose_shows_valid_configurations(block, tmp_path, capsys):
     config = {"problem": "here:problem", **yaml.safe_load(block), "run": {"steps": 1}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), "utf8")
     assert main(["explain", str(tmp_path / "config.yaml")]) == 0, capsys.readouterr().err
+
+
+# Examples
+
+
+@pytest.mark.parametrize("page", ["differentiation.md", "running.md"])
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    (tmp_path / "here.py").write_text(PROBLEM, "utf8")
+    (tmp_path / "config.yaml").write_text(CONFIG, "utf8")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), names)
+    for result in (names.get("value"), names.get("gradient"), getattr(names.get("step"), "upper_loss", None)):
+        assert result is None or np.isfinite(np.asarray(result)).all()
 
 
 # Kernels
