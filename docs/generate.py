@@ -126,6 +126,8 @@ def _declared() -> Iterator[str]:
     packs = installed()
     yield from ("## Optimizers, observers, problems", "")
     for declared in packs.declared:
+        if declared.declaration.kind == "command":  # they are among the commands
+            continue
         yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)
     yield from ("## Operations", "")
     for entry in packs.operations():

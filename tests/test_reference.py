@@ -49,7 +49,8 @@ def test_every_verb_and_flag_is_in_the_reference():
 
 def test_every_option_is_in_the_reference():
     packs = installed()
-    for declared in [*(e.operation for e in packs.operations()), *(d.declaration for d in packs.declared)]:
+    others = [entry.declaration for entry in packs.declared if entry.declaration.kind != "command"]
+    for declared in [*(entry.operation for entry in packs.operations()), *others]:
         section = REFERENCE.split(f"\n**{declared.name}** (")[1].split("\n**")[0]
         for row in describe_options(declared.options):
             assert f"| `{row['name']}` | {row['takes']} |" in section, (declared.name, row["name"])
