@@ -21,20 +21,20 @@ def test_cost_is_the_sum_of_the_declarations(toys):
 @pytest.mark.parametrize(
     ("chains", "message"),
     [
-        ({"map": ["STEPP"]}, "no operation 'STEPP'; did you mean 'STEP'?"),
-        ({"map": ["ALL"]}, "ALL is an operation of stage approximate, not map; valid: OTHER, STEP, SUM"),
+        ({"map": ["STEPP"]}, "map: no operation 'STEPP'; did you mean 'STEP'?"),
+        ({"map": ["ALL"]}, "map: ALL is an operation of stage approximate, not map; valid: OTHER, STEP, SUM"),
         ({"map": ["SUM", "SUM"]}, "map: SUM is listed twice"),
         ({"approximate": ["ALL", "NONE"]}, "approximate: one estimator at most (got ALL, NONE)"),
-        ({"approximate": ["HALF"]}, "HALF needs SUM: half of one is nothing"),
+        ({"approximate": ["HALF"]}, "approximate: HALF needs SUM: half of one is nothing"),
         (
             {"map": ["SUM"], "approximate": ["NONE", "HALF"]},
-            "HALF cannot go with NONE: only the end point is read there",
+            "approximate: HALF cannot go with NONE: only the end point is read there",
         ),
         ({"first_order": "BOTH", "map": ["STEP"]}, "first_order is a whole solver: leave out map and approximate"),
-        ({"first_order": "STEP"}, "STEP is an operation of stage map, not first-order; valid: BOTH"),
+        ({"first_order": "STEP"}, "first_order: STEP is an operation of stage map, not first-order; valid: BOTH"),
         ({"method": "X", "map": ["STEP"]}, "method is a whole solver: leave out map, approximate and first_order"),
-        ({"method": "X"}, "no method 'X'; no installed pack names one"),
-        ({"options": {"NONE": {}}}, "options: 'NONE' is no operation of this solver; valid: ALL, STEP"),
+        ({"method": "X"}, "method: no method 'X'; no installed pack names one"),
+        ({"options": {"NONE": {}}}, "options.NONE: 'NONE' is no operation of this solver; valid: ALL, STEP"),
     ],
 )
 def test_refusals(toys, chains, message):
@@ -81,9 +81,13 @@ def test_methods_are_aliases_of_chains(toys):
 @pytest.mark.parametrize(
     ("what", "function", "message"),
     [
-        ("cost", lambda options, work: 1 / 0, "ALL (toys 1.0): its cost raised ZeroDivisionError: division by zero"),
-        ("cost", lambda options, work: 3, "ALL (toys 1.0): its cost returned 3, expected Cost"),
-        ("view", lambda options, work: None, "ALL (toys 1.0): its view returned None, expected Work"),
+        (
+            "cost",
+            lambda options, work: 1 / 0,
+            "approximate: ALL (toys 1.0): its cost raised ZeroDivisionError: division by zero",
+        ),
+        ("cost", lambda options, work: 3, "approximate: ALL (toys 1.0): its cost returned 3, expected Cost"),
+        ("view", lambda options, work: None, "approximate: ALL (toys 1.0): its view returned None, expected Work"),
     ],
 )
 def test_a_declaration_that_says_nonsense_when_asked(toys, what, function, message):

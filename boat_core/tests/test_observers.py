@@ -184,7 +184,7 @@ def boat(capsys, *arguments):
         ("[mlflow, mlflow]", "config.yaml:15: run.observers: mlflow is listed twice"),
         (
             "\n    - progress\n    - name: tensorboard\n      foldr: x",
-            "config.yaml:18: run.observers[1].foldr: unknown key; did you mean 'folder'?",
+            "config.yaml:18: run.observers[1].foldr: unknown option; did you mean 'folder'?",
         ),
         (
             "{name: mlflow, experiment: 3}",

@@ -44,7 +44,7 @@ class Options:
 
     def __post_init__(self):
         if self.method == "baseline" and self.samples < 2:
-            raise OptionError(f"samples: expected at least 2 with method 'baseline' (got {self.samples})")
+            raise OptionError(where="samples", expected="at least 2 with method 'baseline'", got=str(self.samples))
 
 
 def estimate(trajectory, options):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..autodiff.kernels import Kernel
-from ..errors import DeclarationError
+from ..errors import DeclarationError, Keys
 from .options import NoOptions, check_options_class
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class Alias:
         return self.first_order or " + ".join(self.map) + " | " + " + ".join(self.approximate)
 
 
-def _check_names(where: str, names: Any) -> None:
+def _check_names(where: Keys, names: Any) -> None:
     if not (isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)):
-        raise DeclarationError(f"{where}: expected a tuple of names (got {names!r})")
+        raise DeclarationError(where=where, expected="a tuple of names", got=repr(names))
 
 
 #: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
@@ -157,12 +157,12 @@ _KINDS: dict[str, type] = {
 _TUPLES: dict[str, type] = {"tags": str, "needs": Needs, "excludes": Excludes, "aliases": Alias, "kernels": Kernel}
 
 
-def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
+def _check_call(where: str, name: str, function: Any, takes: tuple[str, ...]) -> None:
     """Raise `DeclarationError` unless `function` is None or can be called with so many arguments."""
     if function is None:
         return
     if not callable(function):
-        raise DeclarationError(f"{where} must be callable (got {function!r})")
+        raise DeclarationError(f"{name} must be callable", where=where, got=repr(function))
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # built in, with no signature to look at
@@ -170,7 +170,8 @@ def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
     try:
         signature.bind(*takes)
     except TypeError:
-        raise DeclarationError(f"{where} must take ({', '.join(takes)}) (its signature is {signature})") from None
+        message = f"{name} must take ({', '.join(takes)}) (its signature is {signature})"
+        raise DeclarationError(message, where=where) from None
 
 
 @dataclass(frozen=True)
@@ -248,40 +249,42 @@ class Operation:
     def __post_init__(self) -> None:
         where = f"operation {self.name!r}"
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise DeclarationError(f"{where}: name must be letters, digits, '-' or '_'")
+            raise DeclarationError("name must be letters, digits, '-' or '_'", where=where)
         if self.stage not in ROLES:
-            raise DeclarationError(f"{where}: stage must be one of {', '.join(ROLES)} (got {self.stage!r})")
+            raise DeclarationError(f"stage must be one of {', '.join(ROLES)}", where=where, got=repr(self.stage))
         if self.role not in ROLES[self.stage]:
-            raise DeclarationError(f"{where}: role must be one of {', '.join(ROLES[self.stage])} (got {self.role!r})")
+            raise DeclarationError(
+                f"role must be one of {', '.join(ROLES[self.stage])}", where=where, got=repr(self.role)
+            )
         for text in ("summary", "formula", "source"):
             if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
-                raise DeclarationError(f"{where}: {text} must be a text that is not empty")
+                raise DeclarationError(f"{text} must be a text that is not empty", where=where)
         if self.apply is None and not self.start_optimizer:
-            raise DeclarationError(f"{where}: apply must be a function (got None)")
-        _check_call(f"{where}: apply", self.apply, self.takes)
-        _check_call(f"{where}: cost", self.cost, ("options", "work"))
-        _check_call(f"{where}: view", self.view, ("options", "work"))
-        _check_call(f"{where}: init", self.init, ("x", "y", "options"))
-        _check_call(f"{where}: start_optimizer", self.start_optimizer, ("options",))
+            raise DeclarationError("apply must be a function (got None)", where=where)
+        _check_call(where, "apply", self.apply, self.takes)
+        _check_call(where, "cost", self.cost, ("options", "work"))
+        _check_call(where, "view", self.view, ("options", "work"))
+        _check_call(where, "init", self.init, ("x", "y", "options"))
+        _check_call(where, "start_optimizer", self.start_optimizer, ("options",))
         if self.start not in (None, *STARTS):
-            raise DeclarationError(f"{where}: start must be one of {', '.join(STARTS)} (got {self.start!r})")
+            raise DeclarationError(f"start must be one of {', '.join(STARTS)}", where=where, got=repr(self.start))
         if (self.start == "learned") != callable(self.start_optimizer):
-            raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
+            raise DeclarationError("start 'learned' and start_optimizer go together", where=where)
         check_options_class(self.options, where)
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-                raise DeclarationError(f"{where}: {name} must be of type {kind.__name__} (got {value!r})")
+                raise DeclarationError(f"{name} must be of type {kind.__name__}", where=where, got=repr(value))
         for name, kind in _TUPLES.items():
             for value in getattr(self, name):
                 if not isinstance(value, kind):
-                    raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+                    raise DeclarationError(f"{name} must hold {kind.__name__} values", where=where, got=repr(value))
         if self.own_adjoint and self.role != "base":
-            raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
+            raise DeclarationError(f"own_adjoint is for base maps (its role is {self.role!r})", where=where)
         if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):
-            raise DeclarationError(f"{where}: lower_steps must be None or at least 1 (got {self.lower_steps!r})")
+            raise DeclarationError("lower_steps must be None or at least 1", where=where, got=repr(self.lower_steps))
         for name, claimed in self.claims.items():
-            _check_names(f"{where}: claims[{name!r}]", claimed)
+            _check_names((where, f"claims[{name!r}]"), claimed)
 
     @property
     def takes(self) -> tuple[str, ...]:

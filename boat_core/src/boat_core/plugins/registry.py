@@ -23,7 +23,7 @@ from ..declare.named import (
     ProblemDeclaration,
 )
 from ..declare.operation import Alias, Operation
-from ..errors import CompositionError, ConfigError, DeclarationError, nearest
+from ..errors import CompositionError, ConfigError, DeclarationError, nearest, suggestion
 
 
 class PackWarning(UserWarning):
@@ -187,9 +187,8 @@ class Registry:
             chains = " or ".join(f"{alias} ({entry.distribution})" for entry, alias in found)
             raise CompositionError(f"method {name!r} is declared twice: write out {chains}")
         if not found:
-            raise CompositionError(
-                f"no method {name!r}{nearest(name, self.aliases()) or '; no installed pack names one'}"
-            )
+            hint = suggestion(name, self.aliases()) or "no installed pack names one"
+            raise CompositionError(f"no method {name!r}", hint=hint)
         return found[0][1]
 
     def _aliases(self) -> dict[str, list[tuple[Registered, Alias]]]:
@@ -244,7 +243,7 @@ class Registry:
         if found:
             both = " or ".join(sorted(f"{e.distribution}:{e.name}" for e in found))
             raise ConfigError(f"{kind.kind} {name!r} is declared twice: write {both}")
-        raise ConfigError(f"no {kind.kind} {name!r}{nearest(name, labels)}")
+        raise ConfigError(f"no {kind.kind} {name!r}", hint=suggestion(name, labels))
 
     def _of_kind(self, kind: type) -> list[Declared]:
         return [entry for entry in self.declared if isinstance(entry.declaration, kind)]
