@@ -94,4 +94,4 @@ def test_a_declaration_that_says_nonsense_when_asked(toys, what, function, messa
     object.__setattr__(toys.find("ALL").operation, what, function)
     with pytest.raises(CompositionError) as caught:
         compose(toys, approximate="ALL").cost(3)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"approximate: ALL (toys 1.0): {message}"

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..autodiff.guard import guarding
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector
 from ..plugins.composition import Composition
 from ..plugins.registry import Registered
@@ -35,7 +34,7 @@ def aggregated(
         return objective
 
     def guarded(x: Vector, y: Vector, t: int) -> Any:
-        with guarding(bilevel.guard):
+        with evaluating(guard=bilevel.guard):
             return objective(x, y, t)
 
     return guarded
@@ -47,7 +46,7 @@ def _modified(entry: Registered, objective: Any, native: bool) -> LowerObjective
         raise_operation_error(entry, f"returned {type(objective).__name__}, expected an objective (x, y, t)")
 
     def evaluated(x: Vector, y: Vector, t: int) -> Any:
-        with inside_objective(native):
+        with evaluating(native=native):
             return objective(x, y, t)
 
     return evaluated

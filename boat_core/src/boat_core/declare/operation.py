@@ -279,6 +279,11 @@ class Operation:
             for value in getattr(self, name):
                 if not isinstance(value, kind):
                     raise DeclarationError(f"{name} must hold {kind.__name__} values", where=where, got=repr(value))
+        for key in self.optimizer_steps:
+            # A rule is known by what it declares: this room stands below the optimizers.
+            if not isinstance(key, str) and not hasattr(key, "declaration"):
+                expected = "rules such as boat_core.sgd"
+                raise DeclarationError("optimizer_steps", where=where, expected=expected, got=repr(key))
         if self.own_adjoint and self.role != "base":
             raise DeclarationError(f"own_adjoint is for base maps (its role is {self.role!r})", where=where)
         if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):

@@ -12,7 +12,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import exact_numbers
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import check_option, read_options
 from ..errors import OptionError, StructureError
@@ -140,7 +140,7 @@ class UpdateRule:
             updates: list[Any] = []
             after: dict[str, list[Any]] = {key: [] for key in arrays_kept}
             step = float(t)  # beside an integer Jittor differentiates powers of arrays in float32
-            with inside_objective(native=False):
+            with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
                     for key in varies:
                         own[key] = _for_leaf(now[key], place, structure, leaf, f"{self.name}.{key}")
