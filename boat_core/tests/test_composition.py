@@ -45,21 +45,21 @@ def test_refusals(toys, chains, message):
 
 def test_two_operations_that_claim_the_start_are_refused(toys):
     from boat_core import Operation, sgd
-    from boat_core.plugins.registry import Registered
 
     text = {"stage": "map", "role": "modifier", "summary": "s", "formula": "f", "source": "t"}
-    for name in ("ONE", "TWO"):
-        learns = Operation(name=name, start="learned", start_optimizer=lambda options: sgd(0.1), **text)
-        toys.entries.append(Registered(learns, "toys", "1.0"))
+    learning = [
+        Operation(name=name, start="learned", start_optimizer=lambda options: sgd(0.1), **text)
+        for name in ("ONE", "TWO")
+    ]
+    toys = toys.adding(*learning, distribution="more toys", version="1.0")
     compose(toys, map=["ONE"])
     with pytest.raises(CompositionError, match="ONE cannot go with TWO: one learns the start of y, the other learns"):
         compose(toys, map=["TWO", "ONE"])
 
 
-def test_who_declares_no_cost_may_take_second_derivatives(toys):
+def test_who_declares_no_cost_may_take_second_derivatives(toys, changed):
     assert not compose(toys, approximate="NONE").second_order(3)
-    object.__setattr__(toys.find("NONE").operation, "cost", undeclared)
-    assert compose(toys, approximate="NONE").second_order(3)
+    assert compose(changed(toys, "NONE", cost=undeclared), approximate="NONE").second_order(3)
 
 
 def test_enumeration_is_what_the_rules_allow(toys):
@@ -70,9 +70,8 @@ def test_enumeration_is_what_the_rules_allow(toys):
         compose(toys, **solver.as_config())
 
 
-def test_methods_are_aliases_of_chains(toys):
-    entry = toys.find("ALL")
-    object.__setattr__(entry.operation, "aliases", (Alias("REVERSE", map=("SUM",), approximate=("ALL",)),))
+def test_methods_are_aliases_of_chains(toys, changed):
+    toys = changed(toys, "ALL", aliases=(Alias("REVERSE", map=("SUM",), approximate=("ALL",)),))
     assert str(compose(toys, method="REVERSE")) == "SUM + STEP | ALL"
     with pytest.raises(CompositionError, match="did you mean 'REVERSE'"):
         compose(toys, method="REVERS")
@@ -84,14 +83,13 @@ def test_methods_are_aliases_of_chains(toys):
         (
             "cost",
             lambda options, work: 1 / 0,
-            "approximate: ALL (toys 1.0): its cost raised ZeroDivisionError: division by zero",
+            "its cost raised ZeroDivisionError: division by zero",
         ),
-        ("cost", lambda options, work: 3, "approximate: ALL (toys 1.0): its cost returned 3, expected Cost"),
-        ("view", lambda options, work: None, "approximate: ALL (toys 1.0): its view returned None, expected Work"),
+        ("cost", lambda options, work: 3, "its cost returned 3, expected Cost"),
+        ("view", lambda options, work: None, "its view returned None, expected Work"),
     ],
 )
-def test_a_declaration_that_says_nonsense_when_asked(toys, what, function, message):
-    object.__setattr__(toys.find("ALL").operation, what, function)
+def test_an_invalid_cost_or_view_is_named(toys, changed, what, function, message):
     with pytest.raises(CompositionError) as caught:
-        compose(toys, approximate="ALL").cost(3)
+        compose(changed(toys, "ALL", **{what: function}), approximate="ALL").cost(3)
     assert str(caught.value) == f"approximate: ALL (toys 1.0): {message}"

@@ -15,7 +15,6 @@ import pytest
 
 from boat_core import ObserverDeclaration, cli, hookimpl, option, read_config, run
 from boat_core.errors import ConfigError, DeclarationError
-from boat_core.plugins.registry import Declared
 from boat_core.runs.observers.curves import step_curves
 
 PROBLEM = """\
@@ -194,12 +193,12 @@ def boat(capsys, *arguments):
         ("\n    - mlflow\n    - name: needy", "config.yaml:17: run.observers[1].name: option 'what' is required"),
     ],
 )
-def test_a_name_or_option_that_does_not_fit_is_explained(observers, expected, toys, monkeypatch, capsys):
+def test_a_name_or_option_that_does_not_fit_is_explained(observers, expected, declare, monkeypatch, capsys):
     @dataclass(frozen=True)
     class Needy:
         what: str = option(doc="anything")
 
-    toys.declared.append(Declared(ObserverDeclaration("needy", "s", lambda options: None, Needy), "toys", "1.0"))
+    declare(ObserverDeclaration("needy", "s", lambda options: None, Needy))
     monkeypatch.setitem(sys.modules, "mlflow", None)  # nothing is imported for that
     Path("config.yaml").write_text(f"{CONFIG}  observers: {observers}\n", "utf-8")
     code, err = boat(capsys, "explain", "config.yaml")
@@ -224,9 +223,9 @@ class Broken:
 
 
 @pytest.mark.parametrize(("at", "hook"), [(2, "boat_evaluated"), ("end", "boat_run_finished")])
-def test_a_packs_observer_that_raises_is_told_once_and_changes_nothing(at, hook, toys, capsys):
+def test_a_packs_observer_that_raises_is_told_once_and_changes_nothing(at, hook, declare, capsys):
     declaration = ObserverDeclaration("broken", "s", lambda options: Broken(at))
-    toys.declared.append(Declared(declaration, "toys", "1.0"))
+    declare(declaration)
     run(read_config("config.yaml", ["run.out=alone"]))
     for out, json_too in (("plain", []), ("json", ["--json"])):
         arguments = ["run", "config.yaml", f"--set=run.out={out}", "--set=run.observers=broken", *json_too]
@@ -259,14 +258,12 @@ class Unable:
         (Unable, ConfigError, "--set run.observers: observer given could not be built: ValueError: no such colour ("),
     ],
 )
-def test_an_observer_that_cannot_take_part_leaves_nothing(build, error, expected, toys):
-    toys.declared.append(Declared(ObserverDeclaration("given", "s", build), "toys", "1.0"))
-    before = toys.manager.get_plugins()
+def test_an_observer_that_cannot_take_part_leaves_nothing(build, error, expected, declare):
+    declare(ObserverDeclaration("given", "s", build))
     with pytest.raises(error) as caught:
         run(read_config("config.yaml", ["run.observers=given"]))
     assert expected in str(caught.value)
     assert not Path("a run").exists()
-    assert toys.manager.get_plugins() == before
 
 
 def test_progress_is_shown_where_it_is_named_and_once(capsys):

@@ -29,7 +29,8 @@ _HOMES = {
     "plugins.hookspecs": "HOOK_API hookimpl",
     "bilevel.problem": "PerStep Problem Tasks",
     "bilevel.solver": "Solver",
-    "plugins.registry": "PackWarning Registry",
+    "plugins.entries": "PackWarning",
+    "plugins.registry": "Registry",
     "plugins.composition": "Composition compose solvers",
     "config.schema": "read_config",
     "config.build": "Job",
@@ -169,8 +170,9 @@ if TYPE_CHECKING:
     from .optimizers.transforms import accumulate, add_weight_decay, chain, clip_by_norm, clip_by_value, masked, scale
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
     from .plugins.composition import Composition, compose, solvers
+    from .plugins.entries import PackWarning
     from .plugins.hookspecs import HOOK_API, hookimpl
-    from .plugins.registry import PackWarning, Registry
+    from .plugins.registry import Registry
     from .runs.run import run
 
 

@@ -47,6 +47,7 @@ RGT = Operation(
     apply=select,
     view=view,
     options=Options,
+    tags=("pullback-view",),
     order=1,
     excludes=(
         Excludes(("end-point",), "that reads the end point only, and no truncation changes it"),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .._util.text import count
 from ..errors import BoatError, nearest
 from ..plugins.discovery import installed
-from ..plugins.registry import BrokenPack, Registered, Registry
+from ..plugins.entries import BrokenPack, Registered
+from ..plugins.registry import Registry
 from . import add_config, add_verb
 from .output import print_facts, print_json, print_table
 

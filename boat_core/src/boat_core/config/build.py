@@ -18,7 +18,8 @@ from ..declare.options import read_options
 from ..errors import CompositionError, ConfigError, OptionError, RunError
 from ..plugins.composition import Composition, compose
 from ..plugins.discovery import installed
-from ..plugins.registry import Declared, Registry
+from ..plugins.entries import Declared
+from ..plugins.registry import Registry
 from .optimizers import Part, build_optimizer, parts_of
 from .problem import resolve_problem, run_foreign
 from .schema import Config

@@ -1,9 +1,9 @@
-"""What an operation says of itself, before anything runs.
+"""What an operation declares about itself before anything runs.
 
-An operation is one `Operation` value: who it is, what it computes, which options it takes, where it stands in a chain,
-what it needs and excludes, what it costs, and the function that does the work. The grammar (`composition.py`), the
-lists and the explanations are made from these declarations alone, so an operation of a third party takes part in
-everything without the core knowing its name.
+An operation is one `Operation` value: its name, what it computes, its options, its place in a chain, what it needs and
+excludes, what it costs, and the function that does the work. The grammar (`composition.py`), the lists and the
+explanations use these declarations alone. So an operation of a third party takes part in everything, and neither the
+core nor another operation has to know its name.
 """
 
 from __future__ import annotations
@@ -61,16 +61,23 @@ class Cost:
 class Work:
     """What one outer step is going to do, as far as the cost of an operation depends on it.
 
-    steps: lower steps T.
+    steps: the number T of lower steps.
     kept: how many of the last steps a pullback goes through.
-    frozen: pullbacks take second derivatives as zero.
-    words: names, roles and tags of the solver's operations.
+    frozen: whether pullbacks take second derivatives as zero.
+    labels: the names, roles and tags of the solver's operations.
+    learned_start: whether an operation learns the start of y, and so needs its cotangent.
     """
 
     steps: int
     kept: int
     frozen: bool = False
-    words: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
+    learned_start: bool = False
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The former name of `labels`."""
+        return self.labels
 
     @property
     def pullback(self) -> Cost:
@@ -80,7 +87,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Needs:
-    """This operation makes sense only together with one of `names`."""
+    """This operation needs one of those called `names` in the same solver."""
 
     names: tuple[str, ...]
     reason: str
@@ -91,9 +98,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Excludes:
-    """This operation cannot stand beside those in `what`: names of operations, roles, or tags that they declare.
+    """This operation cannot stand beside another one.
 
-    `unless` names those that are welcome all the same.
+    what: the labels of the operations that are excluded: names, roles, or tags.
+    reason: why, for the error message.
+    unless: the labels of operations that are allowed all the same.
     """
 
     what: tuple[str, ...]
@@ -107,7 +116,7 @@ class Excludes:
 
 @dataclass(frozen=True)
 class Alias:
-    """Another name in the field for a whole chain, such as RHG for NGD + RAD; `options` by operation."""
+    """The field's name for a whole chain, such as RHG for NGD + RAD, with options by the name of their operation."""
 
     name: str
     map: tuple[str, ...] = ()
@@ -122,7 +131,7 @@ class Alias:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The names of all that it stands for."""
+        """The names of all operations of the chain."""
         return (*self.map, *self.approximate, *((self.first_order,) if self.first_order else ()))
 
     def __str__(self) -> str:
@@ -134,7 +143,7 @@ def _check_names(where: Keys, names: Any) -> None:
         raise DeclarationError(where=where, expected="a tuple of names", got=repr(names))
 
 
-#: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
+#: Where y may start in an outer iteration, and how messages describe an operation that requires one of them.
 STARTS = {
     "warm": "goes on from where y is",
     "cold": "starts y anew",
@@ -144,7 +153,7 @@ STARTS = {
 
 
 def undeclared(options: Any, work: Work) -> Cost:
-    """The cost of an operation that says nothing of it."""
+    """The cost of an operation that declares none."""
     return Cost()
 
 
@@ -196,22 +205,25 @@ class Operation:
 
             A modifier of the start alone has none.
         options: the dataclass of its options.
-        order: its place in a chain, low first; users may write the chain in any order.
-        default: it is the one meant where a chain names none of its role.
-        tags: words that other operations' `Excludes` may refer to, such as "end-point" (an estimator that reads the
-            last iterate only) or "pullback" (one that gives the cotangent of the start as well).
+        order: its place in a chain, low first. Users may write a chain in any order.
+        default: whether it completes a chain that names no operation of its role.
+        tags: what others may ask of it without knowing its name: "end-point" (an estimator that reads the last iterate
+            only), "pullback" (an estimator that gives the cotangent of the start as well), "pullback-view" (a selector
+            that changes what is pulled back, and nothing else), "start" (it determines the start of y), "aggregate" (a
+            modifier with the options `alpha` and `decay`, the weight of F and its decay), "line-search" (an estimator
+            that searches along its residual). A pack may use tags of its own.
         needs, excludes: what it requires and refuses in the same solver, with the reason.
         aliases: other names in the field for chains that this operation completes.
         cost: `(options, work) -> Cost` of one outer step. Where the costs of a solver hold no product with second
             derivatives, it takes none, and its objectives may hold what Jittor differentiates only once.
         view: for a selector, `(options, work) -> work`: what estimators after it will do. Raises `OptionError` where
             the options do not fit the number of steps.
-        start: the rule of `STARTS` on which it insists; a method insists on "warm".
+        start: the rule of `STARTS` that it requires. A method requires "warm".
         start_optimizer: for "learned", `options -> Optimizer` that moves the start along its cotangent.
         own_adjoint: a base map that makes the hypergradient itself and replaces the estimators that it lets stand
             beside it.
         lower_steps: the only number of lower steps with which it works.
-        claims: options of other operations that it sets itself: name -> names of options.
+        claims: options of other operations that it sets itself: the names of options by the label of their operation.
         init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
         optimizer_steps: for a base map, steps that do by kernels what a lower optimizer does. The key is the rule of
             that optimizer, such as `boat_core.sgd`; the name of a rule of `boat_core` does too.
@@ -298,10 +310,15 @@ class Operation:
 
     @property
     def start_rule(self) -> str | None:
-        """The rule for the start of y on which it insists, or None."""
+        """The rule for the start of y that it requires, or None."""
         return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
 
     @property
-    def words(self) -> frozenset[str]:
-        """All that another operation's `needs` and `excludes` can refer to."""
+    def labels(self) -> frozenset[str]:
+        """Its name, role and tags: all that another operation can refer to."""
         return frozenset({self.name, self.role, *self.tags})
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The former name of `labels`."""
+        return self.labels

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import BoatError, OptionError
 from ..plugins.composition import Composition, compose, solvers
-from ..plugins.registry import Registered, Registry
+from ..plugins.entries import Registered
+from ..plugins.registry import Registry
 from .finding import Finding
 
 

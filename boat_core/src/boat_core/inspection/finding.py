@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..plugins.registry import BrokenPack
+from ..plugins.entries import BrokenPack
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from ..declare.operation import ACTING, ROLES, undeclared
 from ..declare.options import describe_options
 from ..errors import nearest
 from ..plugins.discovery import CORE, identity
-from ..plugins.registry import Registered, Registry, published_operations
+from ..plugins.entries import Registered
+from ..plugins.known_packs import published_operations
+from ..plugins.registry import Registry
 from .finding import Finding
 from .sources import early_jittor, private_names
 
@@ -99,7 +101,7 @@ def of_operation(entry: Registered, packs: Registry) -> Iterator[Finding]:
     meant = {
         "needs": (names, [name for need in operation.needs for name in need.names]),
         "excludes": (words, [w for rule in operation.excludes for w in (*rule.what, *rule.unless)]),
-        "claims": (names, list(operation.claims)),
+        "claims": (words, list(operation.claims)),
         "aliases": (names, [name for alias in operation.aliases for name in alias.operations]),
     }
     for field, (known, used) in meant.items():

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..plugins.registry import Registry, label
+from ..plugins.entries import label
+from ..plugins.registry import Registry
 from .finding import Finding
 
 

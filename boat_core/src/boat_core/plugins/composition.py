@@ -19,7 +19,8 @@ from ..declare.operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from ..declare.options import fill_rates, read_options, unfilled_rates
 from ..errors import BoatError, CompositionError, OptionError, suggestion
 from .discovery import installed
-from .registry import Registered, Registry
+from .entries import Registered
+from .registry import Registry
 
 T = TypeVar("T")
 
@@ -55,8 +56,9 @@ class Composition:
         Raises:
             OptionError: an operation cannot work with so many steps.
         """
-        words = frozenset().union(*(o.operation.words for o in self.operations))
-        work = Work(steps, steps, words=words)
+        labels = frozenset().union(*(entry.operation.labels for entry in self.operations))
+        learned = any(entry.operation.start == "learned" for entry in self.operations)
+        work = Work(steps, steps, labels=labels, learned_start=learned)
         for entry in self.operations:
             only = entry.operation.lower_steps
             if only not in (None, steps):
@@ -104,7 +106,7 @@ class Composition:
 
     def own_options(self, entry: Registered) -> dict[str, Any]:
         """The options of one of its operations, but for those that others of them set."""
-        by_others = {key for o in self.operations for key in o.operation.claims.get(entry.name, ())}
+        by_others = _claimed(self, entry)
         options = self.options[entry.name]
         return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in by_others}
 
@@ -210,7 +212,7 @@ def compose(
 def _of_stage(registry: Registry, name: str, stage: str, place: str) -> Registered:
     """Return the operation called `name`; errors are placed at the key `place`."""
     try:
-        entry = registry.find(name)
+        entry = registry.find(name, settled=place == "method")
     except CompositionError as error:
         raise error.within(place) from None
     if entry.operation.stage != stage:
@@ -234,12 +236,9 @@ def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str, pl
         message = f"one {_LAST[stage]} at most"
         raise CompositionError(message, where=place, got=", ".join(e.name for e in last))
     if not last:
-        candidates = registry.operations(stage, _LAST[stage])
-        defaults = [e for e in candidates if e.operation.default]
-        # Another pack's default does not take the place of one that users have long relied on.
-        defaults = [e for e in defaults if e.published] or defaults
+        defaults = registry.defaults(stage, _LAST[stage])
         if len(defaults) != 1:
-            have = ", ".join(e.name for e in candidates) or "none is installed"
+            have = ", ".join(e.name for e in registry.operations(stage, _LAST[stage])) or "none is installed"
             raise CompositionError(f"name one {_LAST[stage]} ({have})", where=place)
         entries += defaults
     roles = ROLES[stage]
@@ -255,7 +254,8 @@ def conflict(entries: Sequence[Registered]) -> tuple[Registered, str] | None:
                 return entry, f"{entry.name} needs {' or '.join(need.names)}: {need.reason}"
         for rule in entry.operation.excludes:
             for other in entries:
-                if other is not entry and other.name not in rule.unless and other.operation.words & set(rule.what):
+                labels = other.operation.labels
+                if other is not entry and not labels & set(rule.unless) and labels & set(rule.what):
                     return entry, f"{entry.name} cannot go with {other.name}: {rule.reason}"
     starting = [e for e in entries if e.operation.start_rule]
     for one, other in pairwise(starting):
@@ -264,6 +264,17 @@ def conflict(entries: Sequence[Registered]) -> tuple[Registered, str] | None:
             both = f"one {STARTS[rules[0]]}, the other {STARTS[rules[1]]}"
             return one, f"{one.name} cannot go with {other.name}: {both}"
     return None
+
+
+def _claimed(composition: Composition, entry: Registered) -> dict[str, Registered]:
+    """Return the options of an operation that another one of the solver sets, with the operation that sets them."""
+    return {
+        key: other
+        for other in composition.operations
+        for label, keys in other.operation.claims.items()
+        if label in entry.operation.labels
+        for key in keys
+    }
 
 
 def _with_options(composition: Composition, options: Mapping[str, Mapping[str, Any]] | None) -> Composition:
@@ -277,12 +288,12 @@ def _with_options(composition: Composition, options: Mapping[str, Mapping[str, A
         o.name: read_options(o.operation.options, given.get(o.name) or {}, ("options", o.name))
         for o in composition.operations
     }
-    for o in composition.operations:
-        for name, claimed in o.operation.claims.items():
-            for key in given.get(name) or {}:
-                if key in claimed:
-                    message = f"{o.name} sets this option itself"
-                    raise OptionError(message, where=("options", name, key), hint="leave it out")
+    for entry in composition.operations:
+        claimed = _claimed(composition, entry)
+        for key in given.get(entry.name) or {}:
+            if key in claimed:
+                message = f"{claimed[key].name} sets this option itself"
+                raise OptionError(message, where=("options", entry.name, key), hint="leave it out")
     return replace(composition, options=read)
 
 

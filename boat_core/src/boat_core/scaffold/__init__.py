@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BoatError
-from ..plugins.registry import Registry, published_operations
+from ..plugins.known_packs import published_operations
+from ..plugins.registry import Registry
 
 #: What differs between the stages in the templates that are common to all.
 _OF_STAGE = {
