@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..autodiff.unrolled import Unrolled
     from ..optimizers.base import Optimizer
     from ..plugins.composition import Composition
-    from ..plugins.registry import Registered
+    from ..plugins.entries import Registered
     from .outer_step import OuterStep
 
 #: Numbers of steps or iterates as (first, last) stretches, both ends in them.
@@ -45,10 +45,10 @@ class Stage:
     """One operation of the solver, and what it reported of this hypergradient.
 
     Args:
-        options: those that are its own to set; others of the solver's operations may have set the rest.
-        done_by: its own name, or that of the map that does this in its way.
-        carries: it keeps a state of its own from one outer step to the next.
-        report: empty where it has nothing to say.
+        options: its options, without those that other operations of the solver set.
+        done_by: its own name, or that of the map that does its work in another way.
+        carries: whether it keeps a state from one outer step to the next.
+        report: its figures; empty where it reports none.
     """
 
     name: str
@@ -66,24 +66,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class LowerSteps:
-    """The trajectory y_0 → … → y_T, and what became of it. Step t leads from y_t to y_{t+1}, t = 0 … T-1.
+    """The trajectory y_0 → … → y_T, and what was done with it. Step t leads from y_t to y_{t+1}, t = 0 … T-1.
 
     Args:
         steps: T.
-        end: T̄, where the estimator sees the trajectory end: T unless a selector cut it.
-        kept: K, how many steps before T̄ a pullback goes through, unless there is none.
-        from_upper: y_0 is x.
-        learned_optimizer: hyperparameters of the lower optimizer are upper variables.
-        second_derivatives: whether a pullback takes those of ψ; without them ∇²ψ counts as zero.
-        kept_iterates: of which t y_t stays in memory; every `every`-th.
-        kept_graphs: of which steps the graph of the direction stays there too.
-        pulled: the steps that were pulled back, by `pulled_by`: the estimator, or the modifier that learns the start.
-        rebuilt: those of them whose graph was built again.
-        recomputed: of which t y_t was computed again.
+        end: T̄, the index at which the estimator sees the trajectory end: T unless a selector cut it.
+        kept: K, the number of steps before T̄ that a pullback goes through.
+        from_upper: whether y_0 is x.
+        learned_optimizer: whether hyperparameters of the lower optimizer are upper variables.
+        second_derivatives: whether a pullback takes the second derivatives of ψ. Without them ∇²ψ counts as zero.
+        kept_iterates: the indices t whose iterate y_t stays in memory (every `every`-th one).
+        kept_graphs: the steps whose graph of the direction stays in memory too.
+        pulled: the steps that were pulled back.
+        pulled_by: the operations that pulled them back: the estimator, or the modifier that learns the start.
+        rebuilt: the pulled steps whose graph was built again.
+        recomputed: the indices t whose iterate y_t was computed again.
         end_point: whether the estimator took derivatives of F or ψ at the end.
-        again: how many more trajectories were run, from elsewhere or under another x.
-        iterates, graphs: how many are held, as `Solver.held` has it: of the recomputed iterates one stretch counts.
-        iterate_bytes, graph_bytes: of one. Where nobody can tell, graphs have 0.
+        again: the number of further trajectories that were run, from another start or under another x.
+        every: the distance between two kept iterates.
+        iterates, graphs: the numbers that are held, as `Solver.held` counts them. Recomputed iterates count as one
+            stretch between two kept ones.
+        iterate_bytes, graph_bytes: the bytes of one iterate and of one graph; 0 for graphs that cannot be measured.
     """
 
     steps: int
@@ -108,7 +111,7 @@ class LowerSteps:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all that is held."""
+        """The bytes of everything that is held."""
         return Held(self.graphs, self.iterates).bytes(self.iterate_bytes, self.graph_bytes)
 
 
@@ -117,20 +120,22 @@ class HypergradientGraph:
     """What one hypergradient is made of; `Solver.graph` makes it, `boat_core.draw` draws it.
 
     Args:
-        problem, solver: the name of one, and the operations of the other as `boat solvers` writes them.
-        iteration: outer steps done before.
-        task, tasks: which lower problem this is, and of how many; "" and 1 where there are no tasks.
+        problem: the problem's name.
+        solver: the operations as `boat solvers` writes them.
+        iteration: the number of outer steps done before.
+        task: the name of this lower problem; "" where there are no tasks.
+        tasks: the number of lower problems.
         stages: the operations in the order in which they act.
         upper, lower: the leaves of x and of y.
         start: where y starts: "warm", "cold", "upper" or "learned".
         lower_steps: T.
         lower_optimizer, upper_optimizer: name and options of each.
-        trajectory: the lower steps; None where an operation that makes the hypergradient itself has its own way there.
-        operators: those of one direction, in the order in which they were made; None where no compiler is there.
-        operators_of: which direction that is.
-        gradients, hvps: gradients and products with second derivatives that were taken.
-        norm: ‖hypergradient‖, or that of the direction for x.
-        concerns: sentences that say why the number may be wrong.
+        trajectory: the lower steps; None where an operation computes the hypergradient without them.
+        operators: the operators of one direction, in the order in which they were made; None without a compiler.
+        operators_of: a label that says which direction that is.
+        gradients, hvps: the numbers of gradients and of products with second derivatives that were taken.
+        norm: ‖hypergradient‖; for a first-order method the norm of its direction for x.
+        concerns: sentences that each say why the number may be wrong.
     """
 
     problem: str
@@ -154,22 +159,22 @@ class HypergradientGraph:
     concerns: tuple[str, ...] = field(default_factory=tuple)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same in the types that strict JSON has; `trajectory` with the bytes of all that is held."""
-        found: dict[str, Any] = plain(self)
+        """Return the same in the types of strict JSON; `trajectory` also has the `bytes` of everything that is held."""
+        content: dict[str, Any] = plain(self)
         if self.trajectory is not None:
-            found["trajectory"]["bytes"] = self.trajectory.bytes
-        return found
+            content["trajectory"]["bytes"] = self.trajectory.bytes
+        return content
 
 
 def spans(numbers: Iterable[int]) -> Spans:
-    """Return numbers, in any order, as stretches."""
-    found: list[tuple[int, int]] = []
+    """Return numbers, in any order, as stretches of consecutive ones."""
+    stretches: list[tuple[int, int]] = []
     for number in sorted(set(numbers)):
-        if found and found[-1][1] == number - 1:
-            found[-1] = found[-1][0], number
+        if stretches and stretches[-1][1] == number - 1:
+            stretches[-1] = stretches[-1][0], number
         else:
-            found.append((number, number))
-    return tuple(found)
+            stretches.append((number, number))
+    return tuple(stretches)
 
 
 def graph_of(step: OuterStep, start: str, upper: Optimizer, tasks: int) -> HypergradientGraph:
@@ -287,7 +292,7 @@ def _options(options: Any) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """A value as one would write it; arrays and functions, of which optimizers have some, by what they are."""
+    """Return a value as one would write it; of arrays and functions, say what they are."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if hasattr(value, "shape"):

@@ -1,4 +1,7 @@
-"""One lower step: the map chain's direction, the lower optimizer's step along it, and the projection."""
+"""One lower step: the direction of the map chain, the lower optimizer's step along it, and the projection.
+
+d = d(t, y, x)        y' = proj(y + u(d, s; x))        s' = s(d; x)
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.kernels import FusedStep, differentiated
+from ..autodiff.evaluation import evaluating
+from ..autodiff.kernels import FusedStep
 from ..autodiff.unrolled import cut, float_leaves
 from ..autodiff.vectors import Vector
 from ..optimizers import RULES
@@ -32,14 +36,15 @@ def fused_step(steps: Mapping[Any, FusedStep], optimizer: Optimizer) -> FusedSte
 
 @dataclass(frozen=True)
 class LowerStep:
-    """y' = proj(y + u(d, s; x)), s' = s(d; x): a `boat_core.autodiff.unrolled.Step` whose z is (tree of y, state).
+    """A lower step as `boat_core.autodiff.unrolled.Step`, whose z is the pair (tree of y, optimizer state).
 
     Args:
-        along: `(t, y, x) -> d`, as vectors.
-        optimizer, project: what is done with it.
-        fused: does the same for this optimizer, without a projection.
+        along: the direction `(t, y, x) -> d`, as vectors.
+        optimizer: steps along it.
+        project: then projects y; None where the problem has no lower set.
+        fused: does the optimizer's step by kernels; None where plain operators do it.
         x, y: vectors of both spaces, for their structure.
-        from_x: gives the optimizer anew where its hyperparameters are upper variables.
+        from_x: returns the optimizer from x, where its hyperparameters are upper variables.
     """
 
     along: Callable[[int, Vector, Vector], Vector]
@@ -51,7 +56,7 @@ class LowerStep:
     from_x: Callable[[Any], Optimizer] | None = None
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        with differentiated():
+        with evaluating(differentiated=True):
             return list(self.along(t, self.y.like_tree(z[0]), self.x.like_tree(x)).leaves)
 
     def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
@@ -88,6 +93,6 @@ class LowerStep:
         return of_z, None, list(of_d.leaves)
 
     def _vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state in the order in which pytrees list it, with trees like y as vectors."""
+        """Return the state in the order in which pytrees list it, with trees like y as vectors."""
         trees = {name: state[name] for name in sorted(state)}
         return {n: v if isinstance(v, (int, float)) else self.y.like_tree(v) for n, v in trees.items()}

@@ -10,9 +10,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.guard import guarding
-from ..autodiff.kernels import differentiated
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector, dot, gradient, gradients, path_text
 from ..errors import ObjectiveError, StructureError
 from .problem import PerStep, Problem, Projection
@@ -75,7 +73,7 @@ class Bilevel:
     def squared_lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> tuple[float, Vector, Vector]:
         """‖∇_y f‖² and its gradients 2 ∇²_xy f · ∇_y f and 2 ∇²_yy f · ∇_y f: one product with second derivatives."""
         x, y = x.detach(), y.detach()
-        with guarding(self.guard):
+        with evaluating(guard=self.guard):
             g = gradient(self.lower(x, y, t), y)
         pulled = derivatives.pull(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
         return dot(g, g), *Vector(pulled, None).split(x, y)
@@ -96,7 +94,7 @@ class Bilevel:
 
 @runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with inside_objective(native), differentiated():
+    with evaluating(native=native, differentiated=True):
         value = function(x.tree, y.tree, batch)
     if not arrays.is_jittor(value):
         raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")

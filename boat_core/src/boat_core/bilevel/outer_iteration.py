@@ -14,7 +14,7 @@ from typing import Any
 
 from ..autodiff.unrolled import detached
 from ..autodiff.vectors import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
-from ..errors import NonFiniteError, StructureError
+from ..errors import NonFiniteError, OperationError, OptionError, StructureError
 from ..optimizers.base import Optimizer
 from ..plugins.composition import Composition
 from .executor import Executor
@@ -77,6 +77,8 @@ class OuterIteration:
         upper_optimizer: Optimizer,
         executor: Executor,
     ) -> None:
+        if not callable(getattr(executor, "solve", None)):
+            raise OptionError(f"executor: expected an object with a method `solve` (got {executor!r})")
         self.problem, self.executor, self.upper_optimizer = problem, executor, upper_optimizer
         self.start_rule = composition.start_rule(settings.start)
         self.x0 = Vector.of(problem.upper, "upper").sync()
@@ -226,12 +228,23 @@ class OuterIteration:
             batches: what the objectives are evaluated on.
             losses: compute F and f at the end too.
         """
-        outcomes = self.executor.solve(self.steps(state, batches, losses))
+        outcomes = self._solve(self.steps(state, batches, losses))
         self._inputs_checked = True
         outcome = mean_outcome(outcomes)
         report = Report(norm(outcome.direction), outcome.reports, outcome.concerns)
         result = StepResult(state.iteration, *outcome.losses, report)
         return Proposal(outcome, {task: one.lower for task, one in outcomes.items()}, result)
+
+    def _solve(self, steps: Mapping[str, OuterStep]) -> dict[str, Outcome]:
+        outcomes = self.executor.solve(steps)
+        for task in steps:
+            outcome = outcomes.get(task) if isinstance(outcomes, Mapping) else None
+            if not isinstance(outcome, Outcome):
+                found = "none" if outcome is None else type(outcome).__name__
+                executor = type(self.executor).__qualname__
+                raise OperationError(f"executor {executor}: expected an outcome for the task {task!r} (got {found})")
+        # In the order of the tasks: their mean must not depend on which of them was solved first.
+        return {task: outcomes[task] for task in steps}
 
     def commit(self, state: SolverState, proposal: Proposal) -> SolverState:
         """Return the next state: x moved along the proposal's direction, and the next start of every y.

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.kernels import kernels_allowed
+from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import Held
 from ..autodiff.unrolled import float_leaves
 from ..autodiff.vectors import Vector, first_nonfinite
@@ -153,7 +153,7 @@ class OuterStep(ABC):
             OperationError: an operation raised, or returned what its role does not.
         """
         try:
-            with kernels_allowed(self.settings.kernels == "auto"):
+            with evaluating(kernels=self.settings.kernels == "auto"):
                 outcome = self._run_checking_inputs(recorder) if self.check_inputs else self._run(recorder)
         except NonFiniteError as error:  # an operation that cannot go on
             raise NonFiniteError(f"{self.place}{error}{self._given()}") from None

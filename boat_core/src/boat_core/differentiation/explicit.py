@@ -17,9 +17,8 @@ import optree
 
 from ..autodiff import arrays
 from ..autodiff.custom_vjp import tied
-from ..autodiff.guard import guarding
+from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
-from ..autodiff.routing import inside_objective
 from ..autodiff.unrolled import Unrolled, cut, differentiable, float_leaves
 from ..autodiff.vectors import path_text
 from ..errors import NonFiniteError, OptionError, StructureError
@@ -136,7 +135,7 @@ class _Whole:
         self._step, self._guard = step, guard
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        with inside_objective(), guarding(self._guard):
+        with evaluating(native=True, guard=self._guard):
             after = self._step(t, z, x)
         return _Next(_like_before(after, z, t))
 

@@ -12,7 +12,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import exact_numbers
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import check_option, read_options
 from ..errors import OptionError, StructureError
@@ -108,10 +108,10 @@ class UpdateRule:
     def _bound(self, values: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         fields = [field.name for field in dataclasses.fields(self.options)]
         if len(values) > len(fields):
-            raise OptionError(f"{self.name}: expected {len(fields)} values at most (got {len(values)})")
+            raise OptionError(where=self.name, expected=f"{len(fields)} values at most", got=str(len(values)))
         given = dict(zip(fields, values))
         if twice := sorted(given.keys() & named):
-            raise OptionError(f"{self.name}: option {twice[0]!r} is given twice")
+            raise OptionError(f"option {twice[0]!r} is given twice", where=self.name)
         return given | named
 
     def build(self, o: Any) -> Optimizer:
@@ -140,7 +140,7 @@ class UpdateRule:
             updates: list[Any] = []
             after: dict[str, list[Any]] = {key: [] for key in arrays_kept}
             step = float(t)  # beside an integer Jittor differentiates powers of arrays in float32
-            with inside_objective(native=False):
+            with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
                     for key in varies:
                         own[key] = _for_leaf(now[key], place, structure, leaf, f"{self.name}.{key}")
