@@ -268,10 +268,12 @@ def test_observers_see_the_run_and_cannot_harm_it():
     assert broken.seen == ["started", 0, 1]
 
 
-def test_observers_are_forgotten_after_the_run(toys):
-    before = toys.manager.get_plugins()
-    run(read_config("config.yaml"), [Watcher()])
-    assert toys.manager.get_plugins() == before
+def test_the_next_run_knows_nothing_of_the_observers_of_one():
+    watcher = Watcher()
+    run(read_config("config.yaml"), [watcher])
+    seen = list(watcher.seen)
+    run(read_config("config.yaml", ["run.out=another"]))
+    assert watcher.seen == seen
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -292,12 +294,11 @@ def test_check(capsys):
     assert {row["derivative"] for row in found["derivatives"]} == {"first", "second"}
 
 
-def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
+def test_a_problem_that_a_pack_names(declare, capsys):
     """`problem: NAME` finds a declared problem; its options are checked like an operation's."""
     from dataclasses import dataclass
 
     from boat_core import ProblemDeclaration, option
-    from boat_core.plugins.registry import Declared
     from boat_core.testing import QuadraticCase
 
     @dataclass(frozen=True)
@@ -308,7 +309,7 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
         return QuadraticCase(seed, n=options.size).problem
 
     declaration = ProblemDeclaration("quadratic", "a toy", build, Options)
-    only_toys_installed.declared.append(Declared(declaration, "toys", "1.0"))
+    declare(declaration)
     named = ["problem=quadratic", "run.steps=2"]
     assert run(read_config("config.yaml", [*named, "problem_options={size: 5}"]))["status"] == "finished"
     with np.load("out/variables.npz", allow_pickle=False) as stored:

@@ -169,7 +169,7 @@ def _show_warnings() -> None:
             show(message, category, *where, **more)
 
     warnings.showwarning = show_ours
-    from ..plugins.registry import PackWarning
+    from ..plugins.entries import PackWarning
 
     warnings.simplefilter("always", PackWarning)
     # Jittor's import switches denormal numbers off, and numpy warns about that.

@@ -23,7 +23,7 @@ from .._util.atomic import json_text, plain, write_json, write_text
 from ..config.build import Job
 from ..config.schema import Config, as_yaml, read_config
 from ..errors import RunError
-from ..plugins.registry import Registry
+from ..plugins.observers import Observers
 from ..runtime.interrupts import dismiss_workers
 from . import checkpoint
 from .artifacts import evaluation, versions, warn, write_picture, write_variables
@@ -45,18 +45,15 @@ class Run:
     solver: Solver
     steps: int
     kernels: Any
-    packs: Registry = field(repr=False)
+    events: Observers = field(repr=False)
     batches: Callable[[int], dict[str, Any]] = field(repr=False)
     resumed_from: int | None = None
     progress: dict[str, Any] = field(default_factory=lambda: {"upper_loss": None, "lower_loss": None, "concerns": 0})
 
-    def __post_init__(self) -> None:
-        self._said_before = len(self.packs.switched_off)
-
     @property
     def switched_off(self) -> list[str]:
         """Which observers raised and were switched off in this run, and why."""
-        return self.packs.switched_off[self._said_before :]
+        return list(self.events.switched_off)
 
 
 def run(
@@ -85,21 +82,18 @@ def run(
     decisions = job.prepare()
     problem = job.problem
     kernels, first_use = KernelWatch(), time.perf_counter()
-    solver, folder, registry = job.solver, Path(job.config.run.out or ""), job.registry
-    current = Run(job.config, folder, problem, solver, job.config.run.steps, kernels, registry, job.batches)
+    solver, folder, events = job.solver, Path(job.config.run.out or ""), Observers(job.registry)
+    current = Run(job.config, folder, problem, solver, job.config.run.steps, kernels, events, job.batches)
     facts = {"device": decisions.device, "solver": solver.composition.as_config(), "seed": job.config.run.seed}
     installed = plain(versions(decisions))
     watching.append((Metrics(), None))  # the last is called first: a step is on record before others see it
-    try:
-        for observer, origin in watching:
-            registry.observe(observer, origin)
-        if resume is None:
-            _make_folder(current, installed)
-        else:
-            go_back(current, installed)
-        return _carry_out(current, facts, begun, first_use)
-    finally:
-        registry.forget(*(observer for observer, _ in watching))
+    for observer, origin in watching:
+        events.observe(observer, origin)
+    if resume is None:
+        _make_folder(current, installed)
+    else:
+        go_back(current, installed)
+    return _carry_out(current, facts, begun, first_use)
 
 
 def _job_of(config: Config | Job | str | Path) -> Job:
@@ -113,7 +107,7 @@ def _carry_out(job: Run, facts: dict[str, Any], begun: float, first_use: float) 
     # Ctrl-C may arrive anywhere, also while another error is being handled.
     ending: dict[str, Any] = {"status": "interrupted", "evaluation": {}}
     try:
-        job.packs.notify("boat_run_started", run=job)
+        job.events.notify("boat_run_started", run=job)
         _steps(job)
         ending |= {"evaluation": _evaluate(job), "status": "finished"}
     except Exception as error:
@@ -122,7 +116,7 @@ def _carry_out(job: Run, facts: dict[str, Any], begun: float, first_use: float) 
     finally:
         summary = _finish(job, ending | facts, begun, first_use)
         told = job.switched_off
-        job.packs.notify("boat_run_finished", run=job, summary=summary)
+        job.events.notify("boat_run_finished", run=job, summary=summary)
         if job.switched_off != told:
             summary["observers_switched_off"] = job.switched_off
             write_json(job.folder / "summary.json", summary)
@@ -140,14 +134,14 @@ def _steps(job: Run) -> None:
         }
         job.kernels.poll()
         dismiss_workers()
-        job.packs.notify("boat_step_finished", run=job, step=step)
+        job.events.notify("boat_step_finished", run=job, step=step)
         done = k + 1
         if settings.evaluate_every and done % settings.evaluate_every == 0 and done < job.steps:
             _evaluate(job)
         if settings.checkpoint_every and done % settings.checkpoint_every == 0:
             path = checkpoint.path_of(job.folder, done)
             checkpoint.save(path, position(job))
-            job.packs.notify("boat_checkpoint_written", run=job, path=path)
+            job.events.notify("boat_checkpoint_written", run=job, path=path)
 
 
 def _evaluate(job: Run) -> dict[str, float]:
@@ -156,7 +150,7 @@ def _evaluate(job: Run) -> dict[str, float]:
     if numbers:
         with (job.folder / EVALUATIONS).open("a", encoding="utf-8") as file:
             file.write(json_text({"iteration": iteration, **numbers}) + "\n")
-        job.packs.notify("boat_evaluated", run=job, iteration=iteration, numbers=numbers)
+        job.events.notify("boat_evaluated", run=job, iteration=iteration, numbers=numbers)
     return numbers
 
 
