@@ -72,7 +72,8 @@ def reference() -> str:
 def _commands() -> Iterator[str]:
     yield from ("## Commands", "")
     yield "Every verb takes `--json`, `--debug` and `--help`; CONFIG is YAML, or JSON of the same keys, and"
-    yield "`--set run.steps=9` overrides a key of it. Exit codes: 0 done, 1 a finding, 2 an error, 130 interrupted."
+    yield "`--set run.steps=9` overrides a key of it. Exit codes: 0 done, 1 a finding, 2 an error."
+    yield "128 and the number of a signal that ended a run: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     yield from ("", "| command | what it does |", "|---|---|")
     for parser in verbs(cli._parser()):
         flags = [_flag(action) for action in parser._actions if _is_own(action)]

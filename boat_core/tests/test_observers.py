@@ -82,6 +82,7 @@ def read(name, folder="a run"):
 def cut_and_resumed(observers):
     """Five steps, then seven from the checkpoint after the fourth; the lines on record."""
     run(read_config("config.yaml", [f"run.observers={observers}"]))
+    Path("a run/checkpoints/step-000005.npz").unlink()
     assert run(read_config("a run/config.yaml", ["run.steps=7"]), resume="a run")["resumed_from"] == 4
     return read("metrics.jsonl"), read("evaluations.jsonl")
 

@@ -1,7 +1,7 @@
 """The command `boat`. Each verb group is one file that adds its parsers and returns an exit code.
 
 Exit codes: 0 done, 1 a finding (a broken pack, a wrong derivative, an unfit machine), 2 an error in what was given or
-while running, 130 interrupted.
+while running, 130 interrupted (and, during a run, 143 after SIGTERM and 129 after SIGHUP).
 """
 
 from __future__ import annotations
