@@ -109,20 +109,22 @@ def test_pruning_keeps_what_it_is_told_to(tmp_path):
     assert checkpoint.newest_first(tmp_path) == [paths[3], paths[2], paths[1]]
 
 
-@pytest.fixture
-def file_size():
-    """Return a function that limits the size of files, which a process meets like a full disk."""
+@contextlib.contextmanager
+def full_disk(size):
+    """Limit the size of files, which a process meets like a full disk; pytest's own output needs the limit lifted."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [0, 100, 700, 1500])
-def test_a_full_disk_leaves_the_checkpoint_before(path, file_size, size):
+def test_a_full_disk_leaves_the_checkpoint_before(path, size):
     before = path.read_bytes()
     assert size < len(before)
-    file_size(size)
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), full_disk(size):
         checkpoint.save(path, STATE)
     assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [("state.npz", before)]
 

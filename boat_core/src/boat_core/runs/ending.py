@@ -31,22 +31,28 @@ class Clock:
 
 
 def save_checkpoint(job: Run, signals: StopSignals) -> None:
-    """Write a checkpoint of where the run is, unless there is one, and then remove the oldest.
+    """Write a checkpoint of where the run is, unless there is one, and tell the observers.
 
     Raises:
         StorageError: it cannot be written; the ones before it are as they were.
     """
+    if (path := _store_checkpoint(job)) is not None:
+        with signals.interruptible():
+            job.packs.notify("boat_checkpoint_written", run=job, path=path)
+
+
+def _store_checkpoint(job: Run) -> Path | None:
     done = job.solver.iteration
     if job.saved == done:
-        return
+        return None
     path = checkpoint.path_of(job.folder, done)
     with storing(path):
         job.metrics.sync()
         checkpoint.save(path, position(job))
         job.saved = done
+        # Only now that the new one is on disk may the oldest go.
         checkpoint.prune(path, job.config.run.keep_checkpoints)
-    with signals.interruptible():
-        job.packs.notify("boat_checkpoint_written", run=job, path=path)
+    return path
 
 
 def complete_folder(
@@ -63,13 +69,12 @@ def complete_folder(
         The summary, and `failure`, or in its place the error of a summary that cannot be written.
     """
     ending = _Ending(job, signals, failure)
-    checkpoint_name = checkpoint.path_of(job.folder, job.solver.iteration).relative_to(job.folder)
-    ending.write(str(checkpoint_name), lambda path: save_checkpoint(job, signals))
+    ending.save()
     ending.summary = _summary(job, facts, clock) | ending.summary
     ending.write_summary()
     ending.write("variables.npz", lambda path: write_variables(path, job.solver.upper, job.solver.lower))
     ending.write("picture.png", ending.draw)
-    ending.tell_observers()
+    ending.tell_end()
     return ending.summary, ending.failure
 
 
@@ -81,15 +86,21 @@ class _Ending:
         self.failure = failure
         self._job, self._signals = job, signals
 
-    def write(self, name: str, write: Callable[[Path], None]) -> None:
+    def save(self) -> None:
+        """Write the last checkpoint, unless the run has just done so."""
+        path, before = checkpoint.path_of(self._job.folder, self._job.solver.iteration), self._job.saved
+        self.write(str(path.relative_to(self._job.folder)), lambda _: _store_checkpoint(self._job))
+        if self._job.saved != before:
+            self._tell("boat_checkpoint_written", path=path)
+
+    def write(self, name: str, write: Callable[[Path], object]) -> None:
         """Write one file. If that fails, say so in the summary and on stderr."""
         try:
             write(self._job.folder / name)
         except (KeyboardInterrupt, Stopped):  # a further signal, which ends this piece alone
             if self._signals.received is None:
                 raise
-            if not (self._job.folder / name).exists():
-                self._note(name, "interrupted")
+            self._note(name, "interrupted")
         except Exception as error:
             self._note(name, f"{type(error).__name__}: {error}")
             if not isinstance(self.failure, StorageError):  # otherwise the reason is known, and the same
@@ -100,17 +111,20 @@ class _Ending:
         with self._signals.interruptible():
             write_picture(path, self._job.problem, self._job.solver.upper, self._job.solver.lower)
 
-    def tell_observers(self) -> None:
+    def tell_end(self) -> None:
         """Give the observers a summary of their own, and put those that fail over it into ours."""
-        try:
-            with self._signals.interruptible():
-                self._job.packs.notify("boat_run_finished", run=self._job, summary=copy.deepcopy(self.summary))
-        except (KeyboardInterrupt, Stopped):
-            if self._signals.received is None:
-                raise
+        self._tell("boat_run_finished", summary=copy.deepcopy(self.summary))
         if self._job.switched_off != self.summary.get("observers_switched_off", []):
             self.summary["observers_switched_off"] = self._job.switched_off
             self.write_summary()
+
+    def _tell(self, hook: str, **values: Any) -> None:
+        try:
+            with self._signals.interruptible():
+                self._job.packs.notify(hook, run=self._job, **values)
+        except (KeyboardInterrupt, Stopped):
+            if self._signals.received is None:
+                raise
 
     def write_summary(self) -> None:
         path = self._job.folder / SUMMARY

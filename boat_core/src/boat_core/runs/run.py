@@ -32,7 +32,7 @@ from .folder import lock_folder, new_folder, require_free
 from .lines import append_line, read_lines
 from .observers.metrics import Metrics
 from .resume import EVALUATIONS, require_same_run, restore_run
-from .signals import Stopped, StopSignals
+from .signals import StopSignals
 from .storage import StorageError
 
 if TYPE_CHECKING:
@@ -105,43 +105,43 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
     try:
         for observer, origin in watching:
             packs.observe(observer, origin)
-        with new_folder(job, installed) if resume is None else lock_folder(job.folder):
+        with (
+            StopSignals(is_recording=lambda: solver.iteration != job.metrics.recorded) as signals,
+            new_folder(job, installed) if resume is None else lock_folder(job.folder),
+        ):
             if resume is not None:
                 restore_run(job, installed)
-            return _carry_out(job, facts, Clock(begun, first_use))
+            return _carry_out(job, signals, facts, Clock(begun, first_use))
     finally:
         job.metrics.close()
         packs.forget(*(observer for observer, _ in watching))
 
 
-def _carry_out(job: Run, facts: dict[str, Any], clock: Clock) -> dict[str, Any]:
+def _carry_out(job: Run, signals: StopSignals, facts: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """Take the steps and complete the folder, however they end."""
     ending: dict[str, Any] = {"status": "interrupted", "evaluation": {}}
     failure: BaseException | None = None
-    with StopSignals(is_recording=lambda: job.solver.iteration != job.metrics.recorded) as signals:
-        try:
-            with signals.interruptible():
-                job.packs.notify("boat_run_started", run=job)
-            job.metrics.check()
-            _steps(job, signals)
-            _save_before_evaluation(job, signals)
-            ending |= {"evaluation": _evaluate(job, signals), "status": "finished"}
-        except BaseException as error:
-            failure = error
-            if signals.received is not None and isinstance(error, Exception):
-                # The signal reached a process that the step had started, such as a compiler.
-                failure = KeyboardInterrupt() if signals.received.name == "SIGINT" else Stopped(signals.received)
-                failure.__cause__ = error
-            elif isinstance(error, Exception):
-                ending["status"] = "failed"
-            if isinstance(error, Exception):
-                ending["message"] = f"{type(error).__name__}: {error}"
-        if signals.received is not None and failure is not None:
-            ending["signal"] = signals.received.name
-        signals.begin_ending()
-        summary, failure = complete_folder(job, signals, ending | facts, clock, failure)
-        if failure is None:
-            signals.check()
+    try:
+        with signals.interruptible():
+            job.packs.notify("boat_run_started", run=job)
+        job.metrics.check()
+        _steps(job, signals)
+        _save_before_evaluation(job, signals)
+        ending |= {"evaluation": _evaluate(job, signals), "status": "finished"}
+    except Exception as error:
+        # After a signal the error says little: the signal reached a compiler that the step had started as well.
+        stop = signals.as_exception()
+        failure, ending["message"] = stop or error, f"{type(error).__name__}: {error}"
+        if stop is None:
+            ending["status"] = "failed"
+        else:
+            stop.__cause__ = error
+    except BaseException as error:
+        failure = error
+    if signals.received is not None and failure is not None:
+        ending["signal"] = signals.received.name
+    signals.begin_ending()
+    summary, failure = complete_folder(job, signals, ending | facts, clock, failure)
     if isinstance(failure, StorageError):
         raise RunError(f"{failure}; {_how_to_resume(job.folder)}") from failure
     if failure is not None:

@@ -6,7 +6,7 @@
 
 "At once" means inside `interruptible()` only: while batches are drawn, a step is computed, and code of others runs
 (observers, `evaluate`, panels). Everything else, such as writing a checkpoint, is short and completes. A signal that
-arrives while the folder is being completed skips the picture and the observers that have not run yet.
+arrives while the folder is being completed skips the picture and the observers that have not been told yet.
 
 A signal that arrives while Jittor compiles takes effect when the compiler is done, because Jittor does not return to
 Python before. If the signal reached the compiler as well, as Ctrl-C and most schedulers do, then the step fails, and
@@ -63,10 +63,12 @@ class StopSignals:
             _active.append(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self in _active:
             _active.remove(self)
         self.restore()
+        if error is None:  # a signal is never lost, even one that arrived when all was done
+            self.check()
 
     def restore(self) -> None:
         """Put the previous handlers back."""
@@ -85,16 +87,20 @@ class StopSignals:
         finally:
             self._is_open = False
 
+    def as_exception(self) -> BaseException | None:
+        """Return what the first signal demands to be raised, if one has arrived."""
+        if self.received is None:
+            return None
+        return KeyboardInterrupt() if self.received == signal.SIGINT else Stopped(self.received)
+
     def check(self) -> None:
-        """Raise if any signal has arrived.
+        """Raise if a signal has arrived.
 
         Raises:
             KeyboardInterrupt, Stopped: as the first signal demands.
         """
-        if self.received == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.received is not None:
-            raise Stopped(self.received)
+        if (stop := self.as_exception()) is not None:
+            raise stop
 
     def begin_ending(self) -> None:
         """Forget what was urgent: from now on the folder is completed, and only further signals cut that short."""
