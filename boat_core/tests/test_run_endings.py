@@ -5,6 +5,7 @@ The signals are real ones, sent by the problem to this very process.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +192,7 @@ def test_a_signal_while_the_folder_is_completed_costs_the_picture(name, error, m
     summary = read("summary.json")
     assert (summary["status"], summary["not_written"]) == ("finished", {"picture.png": "interrupted"})
     assert seen == []  # observers may take long as well
+    monkeypatch.delenv("HAPPENS")
     assert run(read_config("out/config.yaml"), resume="out")["status"] == "finished"
 
 
@@ -236,6 +239,31 @@ def test_ctrl_c_between_a_step_and_its_record_waits_for_the_record():
     with pytest.raises(KeyboardInterrupt):
         step_and_evaluate()
     assert done == ["recorded"]
+
+
+def test_the_first_signal_does_not_interrupt_system_calls():
+    """Jittor would take that for a failure, and the step could not finish."""
+    end, other_end = os.pipe()
+
+    def send():
+        time.sleep(0.2)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        time.sleep(0.2)
+        os.write(other_end, b"x")
+
+    def wait():
+        nonlocal count
+        with StopSignals(lambda: False):
+            count = ctypes.CDLL(None).read(end, ctypes.create_string_buffer(1), 1)
+            thread.join()
+
+    count, thread = 0, threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(SystemExit):
+        wait()
+    assert count == 1
+    os.close(end)
+    os.close(other_end)
 
 
 def test_a_handler_of_the_programs_own_stays():

@@ -130,12 +130,11 @@ def _carry_out(job: Run, signals: StopSignals, facts: dict[str, Any], clock: Clo
         ending |= {"evaluation": _evaluate(job, signals), "status": "finished"}
     except Exception as error:
         # After a signal the error says little: the signal reached a compiler that the step had started as well.
-        stop = signals.as_exception()
-        failure, ending["message"] = stop or error, f"{type(error).__name__}: {error}"
-        if stop is None:
-            ending["status"] = "failed"
+        failure = signals.as_exception()
+        if failure is not None:
+            failure.__cause__ = error
         else:
-            stop.__cause__ = error
+            failure, ending = error, ending | {"status": "failed", "message": f"{type(error).__name__}: {error}"}
     except BaseException as error:
         failure = error
     if signals.received is not None and failure is not None:

@@ -60,6 +60,9 @@ class StopSignals:
                 if previous in (signal.SIG_DFL, signal.default_int_handler):
                     self._previous[number] = previous
                     signal.signal(number, self._handle)
+                    # Jittor takes an interrupted system call for a failure, so the first signal must not interrupt
+                    # one if the step is to finish.
+                    signal.siginterrupt(number, number == signal.SIGINT)
             _active.append(self)
         return self
 
@@ -114,6 +117,8 @@ class StopSignals:
         is_first = self.received is None
         if is_first:
             self.received = signal.Signals(number)
+            for other in self._previous:
+                signal.siginterrupt(other, True)
         if number == signal.SIGINT or not is_first or self._is_ending:
             self._is_urgent = True
         self._raise_if_urgent()
