@@ -31,5 +31,5 @@ DI = Operation(
     start_optimizer=lambda options: sgd(options.rate),
     # An estimator that pulls back yields the start's cotangent at no extra cost. Beside any other estimator, the solver
     # pulls ∇_y F back a second time.
-    cost=lambda options, work: Cost() if "pullback" in work.words else work.pullback,
+    cost=lambda options, work: Cost() if "pullback" in work.labels else work.pullback,
 )

@@ -33,9 +33,9 @@ class Options:
 
 
 def step(iteration: Iteration, options: Options) -> MapStep:
-    k, aggregated = iteration.k, "GDA" in iteration.names
+    k, aggregated = iteration.k, "aggregate" in iteration.labels
     mu = options.mu0 * (k + 1) ** (-1 / options.p) if aggregated else 1.0
-    point = iteration.point({"GDA": {"alpha": mu, "decay": 1.0}} if aggregated else {})
+    point = iteration.point({"aggregate": {"alpha": mu, "decay": 1.0}} if aggregated else {})
     v = point.y.like_tree(iteration.state)
 
     mixed, Hv = point.products(v)
@@ -45,7 +45,7 @@ def step(iteration: Iteration, options: Options) -> MapStep:
     eta = options.multiplier_rate * mu**of_v * (k + 1) ** (-options.tau / 2)
     concerns: tuple[str, ...] = ()
     report = {"mu": mu, "norm_residual": rr**0.5}
-    if "CG" in iteration.names and rr > 0:
+    if "line-search" in iteration.labels and rr > 0:
         curvature = dot(r, point.hessian_product(r)) / rr
         report["curvature"] = curvature
         # Not `if curvature > 0`: a NaN must reach η, so that the solver reports it.
@@ -77,14 +77,14 @@ DM = Operation(
         Excludes(
             ("selector", "estimator"),
             "it carries its own adjoint, one step per iteration",
-            unless=("RAD", "CG"),
+            unless=("pullback", "line-search"),
         ),
     ),
     claims={
-        "GDA": ("alpha", "decay"),
-        "CG": ("max_iterations", "tolerance", "damping"),
+        "aggregate": ("alpha", "decay"),
+        "line-search": ("max_iterations", "tolerance", "damping"),
     },
     aliases=(Alias("sl-BAMM", map=("GDA", "DM"), approximate=("RAD",)),),
     # ∇F and ∇ψ; the products with v, and one with r for the line search.
-    cost=lambda options, work: Cost(gradients=2, hvps=2 if "CG" in work.words else 1),
+    cost=lambda options, work: Cost(gradients=2, hvps=2 if "line-search" in work.labels else 1),
 )

@@ -49,7 +49,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.method == "baseline" and self.samples < 2:
-            raise OptionError(f"samples: expected at least 2 with method 'baseline' (got {self.samples})")
+            raise OptionError(where="samples", expected="at least 2 with method 'baseline'", got=str(self.samples))
 
 
 def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
@@ -83,7 +83,7 @@ def concerns(report: Mapping[str, Any], tolerance: float | None) -> tuple[str, .
 def cost(options: Options, work: Work) -> Cost:
     rolls = 2 * options.samples if options.method == "antithetic" else options.samples
     # A learned start needs ∇F at the end. Other estimators have computed it already, ES has not.
-    return Cost(gradients=rolls * work.steps + ("DI" in work.words))
+    return Cost(gradients=rolls * work.steps + work.learned_start)
 
 
 ES = Operation(
@@ -95,7 +95,7 @@ ES = Operation(
     source="Nesterov and Spokoiny 2017; Salimans et al. 2017, arXiv 1703.03864",
     apply=estimate,
     options=Options,
-    excludes=(Excludes(("RGT", "FOA"), "it takes function values alone, and nothing is pulled back"),),
+    excludes=(Excludes(("pullback-view",), "it takes function values alone, and nothing is pulled back"),),
     aliases=(Alias("ES-MAML", map=("NGD",), approximate=("IAD", "ES")),),
     cost=cost,
 )

@@ -34,9 +34,8 @@ def select(trajectory: Trajectory, options: Options) -> tuple[Trajectory, Mappin
 
 def view(options: Options, work: Work) -> Work:
     if kept(options, work.steps) > work.steps:
-        raise OptionError(
-            f"options.RGT.last_steps: expected at most the {work.steps} lower steps (got {options.last_steps})"
-        )
+        expected = f"at most the {work.steps} lower steps"
+        raise OptionError(where="last_steps", expected=expected, got=str(options.last_steps))
     return replace(work, kept=min(kept(options, work.steps), work.kept))
 
 
@@ -50,6 +49,7 @@ RGT = Operation(
     apply=select,
     view=view,
     options=Options,
+    tags=("pullback-view",),
     order=1,
     excludes=(
         Excludes(("end-point",), "that reads the end point only, and no truncation changes it"),

@@ -3,7 +3,7 @@
 An operation is one `Operation` value. It holds the operation's name, formula and options, its place in a chain, the
 operations it needs and excludes, its cost, and the function that does the work. The grammar (`composition.py`), the
 lists and the explanations read these declarations alone. So an operation of a third party takes part in everything, and
-the core need not know its name.
+neither the core nor another operation has to know its name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..autodiff.kernels import Kernel
-from ..errors import DeclarationError
+from ..errors import DeclarationError, Keys
 from .options import NoOptions, check_options_class
 
 if TYPE_CHECKING:
@@ -68,13 +68,20 @@ class Work:
         steps: The number of lower steps, T.
         kept: The number of last steps that a pullback goes through.
         frozen: Whether pullbacks take second derivatives as zero.
-        words: The names, roles and tags of the solver's operations.
+        labels: The names, roles and tags of the solver's operations.
+        learned_start: Whether an operation learns the start of y, and so needs its cotangent.
     """
 
     steps: int
     kept: int
     frozen: bool = False
-    words: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
+    learned_start: bool = False
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The former name of `labels`."""
+        return self.labels
 
     @property
     def pullback(self) -> Cost:
@@ -84,7 +91,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Needs:
-    """This operation makes sense only together with one of `names`."""
+    """This operation needs one of those called `names` in the same solver."""
 
     names: tuple[str, ...]
     reason: str
@@ -98,9 +105,9 @@ class Excludes:
     """This operation cannot go with the operations in `what`.
 
     Args:
-        what: Names, roles or tags of operations.
+        what: The labels of the excluded operations: names, roles or tags.
         reason: The reason, as the end of the sentence "A cannot go with B: …".
-        unless: Names of operations that are allowed nevertheless.
+        unless: The labels of operations that are allowed nevertheless.
     """
 
     what: tuple[str, ...]
@@ -136,9 +143,9 @@ class Alias:
         return self.first_order or " + ".join(self.map) + " | " + " + ".join(self.approximate)
 
 
-def _check_names(where: str, names: Any) -> None:
+def _check_names(where: Keys, names: Any) -> None:
     if not (isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)):
-        raise DeclarationError(f"{where}: expected a tuple of names (got {names!r})")
+        raise DeclarationError(where=where, expected="a tuple of names", got=repr(names))
 
 
 #: The rules for the start of y in an outer iteration, and the words for an operation that requires the rule.
@@ -164,12 +171,12 @@ _KINDS: dict[str, type] = {
 _TUPLES: dict[str, type] = {"tags": str, "needs": Needs, "excludes": Excludes, "aliases": Alias, "kernels": Kernel}
 
 
-def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
+def _check_call(where: str, name: str, function: Any, takes: tuple[str, ...]) -> None:
     """Raise `DeclarationError` unless `function` is None or accepts these arguments."""
     if function is None:
         return
     if not callable(function):
-        raise DeclarationError(f"{where} must be callable (got {function!r})")
+        raise DeclarationError(f"{name} must be callable", where=where, got=repr(function))
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # built in, with no signature to look at
@@ -177,7 +184,8 @@ def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
     try:
         signature.bind(*takes)
     except TypeError:
-        raise DeclarationError(f"{where} must take ({', '.join(takes)}) (its signature is {signature})") from None
+        message = f"{name} must take ({', '.join(takes)}) (its signature is {signature})"
+        raise DeclarationError(message, where=where) from None
 
 
 @dataclass(frozen=True)
@@ -204,8 +212,11 @@ class Operation:
         options: The dataclass of its options.
         order: Its place in a chain; low numbers come first. Users may write the chain in any order.
         default: Whether a chain that names no operation of this role gets this one.
-        tags: Words to which the `Excludes` of other operations may refer, such as "end-point" for an estimator that
-            reads the last iterate only, or "pullback" for one that also returns the cotangent of the start.
+        tags: The properties by which other operations know it. "end-point": an estimator that reads the last iterate
+            only. "pullback": an estimator that also returns the cotangent of the start. "pullback-view": a selector
+            that changes only what is pulled back. "start": it determines the start of y. "aggregate": a modifier with
+            the options `alpha` and `decay`, the weight of F and its decay. "line-search": an estimator that searches
+            along its residual. A pack may use tags of its own.
         needs, excludes: The operations that it requires and refuses in the same solver, with the reason.
         aliases: Other names in the field for chains that this operation completes.
         cost: A function `(options, work) -> Cost` of one outer step. A solver whose costs contain no product with
@@ -218,7 +229,8 @@ class Operation:
         own_adjoint: Whether this base map computes the hypergradient itself. It then replaces the estimators that its
             `excludes` allow beside it.
         lower_steps: The only number of lower steps with which it works.
-        claims: The options of other operations that it sets itself: a mapping from an operation to names of options.
+        claims: The options of other operations that it sets itself: a mapping from the label of an operation to names
+            of options.
         init: A function `(x, y, options) -> pytree` that returns the initial state, for a method or a map with its own
             adjoint that keeps state between outer steps.
         optimizer_steps: For a base map, kernels that compute the step of a lower optimizer. The key is the rule of that
@@ -257,44 +269,47 @@ class Operation:
     def __post_init__(self) -> None:
         where = f"operation {self.name!r}"
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise DeclarationError(f"{where}: name must be letters, digits, '-' or '_'")
+            raise DeclarationError("name must be letters, digits, '-' or '_'", where=where)
         if self.stage not in ROLES:
-            raise DeclarationError(f"{where}: stage must be one of {', '.join(ROLES)} (got {self.stage!r})")
+            raise DeclarationError(f"stage must be one of {', '.join(ROLES)}", where=where, got=repr(self.stage))
         if self.role not in ROLES[self.stage]:
-            raise DeclarationError(f"{where}: role must be one of {', '.join(ROLES[self.stage])} (got {self.role!r})")
+            raise DeclarationError(
+                f"role must be one of {', '.join(ROLES[self.stage])}", where=where, got=repr(self.role)
+            )
         for text in ("summary", "formula", "source"):
             if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
-                raise DeclarationError(f"{where}: {text} must be a text that is not empty")
+                raise DeclarationError(f"{text} must be a text that is not empty", where=where)
         if self.apply is None and not self.start_optimizer:
-            raise DeclarationError(f"{where}: apply must be a function (got None)")
-        _check_call(f"{where}: apply", self.apply, self.takes)
-        _check_call(f"{where}: cost", self.cost, ("options", "work"))
-        _check_call(f"{where}: view", self.view, ("options", "work"))
-        _check_call(f"{where}: init", self.init, ("x", "y", "options"))
-        _check_call(f"{where}: start_optimizer", self.start_optimizer, ("options",))
+            raise DeclarationError("apply must be a function (got None)", where=where)
+        _check_call(where, "apply", self.apply, self.takes)
+        _check_call(where, "cost", self.cost, ("options", "work"))
+        _check_call(where, "view", self.view, ("options", "work"))
+        _check_call(where, "init", self.init, ("x", "y", "options"))
+        _check_call(where, "start_optimizer", self.start_optimizer, ("options",))
         if self.start not in (None, *STARTS):
-            raise DeclarationError(f"{where}: start must be one of {', '.join(STARTS)} (got {self.start!r})")
+            raise DeclarationError(f"start must be one of {', '.join(STARTS)}", where=where, got=repr(self.start))
         if (self.start == "learned") != callable(self.start_optimizer):
-            raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
+            raise DeclarationError("start 'learned' and start_optimizer go together", where=where)
         check_options_class(self.options, where)
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-                raise DeclarationError(f"{where}: {name} must be of type {kind.__name__} (got {value!r})")
+                raise DeclarationError(f"{name} must be of type {kind.__name__}", where=where, got=repr(value))
         for name, kind in _TUPLES.items():
             for value in getattr(self, name):
                 if not isinstance(value, kind):
-                    raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+                    raise DeclarationError(f"{name} must hold {kind.__name__} values", where=where, got=repr(value))
         for key in self.optimizer_steps:
             # A rule is known by what it declares: this room stands below the optimizers.
             if not isinstance(key, str) and not hasattr(key, "declaration"):
-                raise DeclarationError(f"{where}: optimizer_steps: expected rules such as boat_core.sgd (got {key!r})")
+                expected = "rules such as boat_core.sgd"
+                raise DeclarationError("optimizer_steps", where=where, expected=expected, got=repr(key))
         if self.own_adjoint and self.role != "base":
-            raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
+            raise DeclarationError(f"own_adjoint is for base maps (its role is {self.role!r})", where=where)
         if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):
-            raise DeclarationError(f"{where}: lower_steps must be None or at least 1 (got {self.lower_steps!r})")
+            raise DeclarationError("lower_steps must be None or at least 1", where=where, got=repr(self.lower_steps))
         for name, claimed in self.claims.items():
-            _check_names(f"{where}: claims[{name!r}]", claimed)
+            _check_names((where, f"claims[{name!r}]"), claimed)
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -307,6 +322,11 @@ class Operation:
         return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
 
     @property
-    def words(self) -> frozenset[str]:
-        """The words to which the `needs` and `excludes` of other operations can refer."""
+    def labels(self) -> frozenset[str]:
+        """The name, role and tags, by which other operations refer to this one."""
         return frozenset({self.name, self.role, *self.tags})
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The former name of `labels`."""
+        return self.labels

@@ -52,8 +52,8 @@ _HOMES = {
     "uncompiled": "..plugins.conflicts",
     "upper_value": ".differences",
 }
-#: The files that need pytest: those with assertions that pytest explains, and those that import such a file.
-_OF_PYTEST = (".conformance", ".optimizers", ".suite")
+#: The names in these files need pytest. It must hear of the kit's assertions, which it explains, before the import.
+_OF_PYTEST = (".claims", ".conformance", ".optimizers", ".suite")
 
 __all__ = [
     "Claim",
@@ -82,7 +82,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] in _OF_PYTEST:  # pytest must know them before the import
+    if _HOMES[name] in _OF_PYTEST:
         import pytest
 
         pytest.register_assert_rewrite(f"{__name__}.conformance", f"{__name__}.optimizers")
