@@ -27,7 +27,7 @@ BEGIN, END = "<!-- modes: begin -->", "<!-- modes: end -->"
 
 @dataclass(frozen=True)
 class Ridge:
-    """G = AᵀA/n and m = Aᵀb/n for training, the rows themselves for validation, log penalties x."""
+    """The data: G = AᵀA/n and m = Aᵀb/n for training, the rows themselves for validation, and log penalties x."""
 
     G: np.ndarray
     m: np.ndarray
@@ -56,7 +56,7 @@ class Ridge:
 
 
 def modes(ridge: Ridge) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Name, settings, and a function that returns the hypergradient."""
+    """Yield each mode as its name, its settings, and a function that returns the hypergradient."""
     G, m, A, b = (jt.array(a, dtype="float64") for a in (ridge.G, ridge.m, ridge.A, ridge.b))
 
     def residual(y: Any, x: Any) -> Any:

@@ -1,9 +1,9 @@
-"""The data-cleaning example on several seeds: how good it is, not how fast.
+"""The quality, not the speed, of the data-cleaning example on several seeds.
 
     python benchmarks/hyper_cleaning_seeds.py [CONFIG …] [--seeds 0 1 2 3 4]
 
-Prints one row per configuration and seed. The last row of a configuration: the lowest F1, and the part of the accuracy
-lost to corruption that was won back over all seeds, Σ(after - before) / Σ(ceiling - before).
+Prints one row per configuration and seed. The last row of a configuration has the lowest F1, and the recovered part
+of the accuracy that corruption costs, over all seeds: Σ(after - before) / Σ(ceiling - before).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLUMNS = ("accuracy_before", "accuracy_after", "accuracy_ceiling", "precision",
 
 
 def run(config: Path, seed: int) -> dict[str, float]:
-    """Run one configuration in a process and folder of its own; return its evaluation and seconds of computing."""
+    """Run one configuration in a separate process and folder. Return its evaluation and the seconds of computing."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "boat_core", "run", str(config), "--json"]
         command += ["--set", f"run.seed={seed}", "--set", f"run.out={folder}/run"]

@@ -1,8 +1,8 @@
-"""Time and memory of one hypergradient by RAD, for T lower steps and what the pullback keeps.
+"""Time and memory of one hypergradient by RAD, for T lower steps and each setting of what the pullback keeps.
 
-The work: 512 training rows × 64 features, a 64-128-10 tanh network, one weight per row, SGD, float32. Each cell runs in
-a process of its own (peak memory is the process's), all in one call of this script; times are medians of 7 after a
-warm-up that compiles. Absolute times are the machine's: read the ratios.
+The problem has 512 training rows of 64 features, a 64-128-10 tanh network, one weight per row, SGD and float32. One
+call of this script measures all cells, each in a separate process whose peak memory it reports. Times are medians of 7
+after a warm-up that compiles. Absolute times depend on the machine; compare the ratios.
 
     python benchmarks/hypergradient.py [--steps 20 200]
 """
@@ -21,7 +21,7 @@ SEGMENTS = ("1", "10", "all", "sqrt", "auto")
 
 
 def measure(steps: int, segment: str) -> dict[str, float]:
-    """Run in this process: seconds per hypergradient, peak memory above the import in MB, seconds of the first call."""
+    """Return seconds per hypergradient, peak memory above the import in MB, and seconds of the first call."""
     import boat_core as boat
 
     import jittor as jt  # isort: skip

@@ -1,4 +1,4 @@
-"""Bilevel problems whose solutions are known: what `solvers.py` measures every solver on."""
+"""Bilevel problems with known solutions, on which `solvers.py` measures every solver."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Quadratic(QuadraticCase):
     """f = ½ yᵀAy - yᵀ(Bx + b), F = ½‖y - c‖² + ½ρ‖x‖²."""
 
     def hypergradient(self) -> np.ndarray:
-        """dF(x, y*(x))/dx at the start."""
+        """Return dF(x, y*(x))/dx at the start."""
         return self.implicit_hypergradient(self.solution(self.x))
 
 
@@ -98,8 +98,7 @@ def counterexample(n: int = 2) -> boat.Problem:
 class ManyMinima:
     """The lower minima are y = c - x - π/2 + 2kπ; on branch k F is least at x = kπ - π/4, where it is 2(x - a)².
 
-    So the optimistic solution is on the branch whose x is nearest to a. Descent on f stays on the branch on which it
-    starts.
+    So the optimistic solution is on the branch whose x is nearest to a. Descent on f stays on the branch of its start.
     """
 
     a: float = 2.0

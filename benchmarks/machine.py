@@ -1,4 +1,4 @@
-"""The machine, as the benchmarks describe it beside their figures."""
+"""The description of the machine that the benchmarks print beside their figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """CPU model and number of cores."""
+    """Return the CPU model and the number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -125,7 +125,7 @@ FIRST = ("mlp", 50)
 
 
 def start_values(net: Any, rng: np.random.Generator, dtype: str) -> dict[str, np.ndarray]:
-    """Parameters that are the same in every variant: the scales of norms are about 1, all else is small."""
+    """Return parameters that are the same in every variant. The scales of norms are about 1, all others are small."""
     import boat_core as boat
 
     values = {}
@@ -138,7 +138,7 @@ def start_values(net: Any, rng: np.random.Generator, dtype: str) -> dict[str, np
 
 
 def hypergradient(program: Program, steps: int, dtype: str) -> Callable[[], np.ndarray]:
-    """A function that computes the hypergradient at the program's start, anew in every call."""
+    """Return a function that computes the hypergradient at the program's start, anew in every call."""
     import boat_core as boat
 
     import jittor as jt  # isort: skip
@@ -182,7 +182,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def measure(name: str, steps: int, dtype: str, repetitions: int, since: float) -> dict[str, Any]:
-    """The hypergradient, its milliseconds once warm, the seconds from `since` to the first, and Jittor's cache."""
+    """Return the hypergradient, its warm milliseconds, the seconds from `since` to the first, and Jittor's cache."""
     once = hypergradient(PROGRAMS[name], steps, dtype)
     value = once()
     first = time.time() - since
@@ -196,10 +196,10 @@ def measure(name: str, steps: int, dtype: str, repetitions: int, since: float) -
 
 
 def profile(name: str, steps: int) -> dict[str, float]:
-    """Milliseconds of the parts of one hypergradient.
+    """Return the milliseconds of the parts of one hypergradient.
 
-    Jittor's profiler sees the kernels that Jittor generated and no others. What the executor spends on the graph is
-    taken from the same graph with next to no arithmetic; what is left of `sync` is the operators'.
+    Jittor's profiler sees only the kernels that Jittor generated. The same graph with next to no arithmetic gives the
+    time that the executor spends on the graph. The rest of `sync` is the time of our operators.
     """
     total, sync, grad, kernels = parts(PROGRAMS[name], steps)
     executor = sync - kernels
@@ -217,7 +217,7 @@ def profile(name: str, steps: int) -> dict[str, float]:
 
 
 def parts(program: Program, steps: int) -> tuple[float, ...]:
-    """Milliseconds of one hypergradient, of all its `sync`, of all its `grad`, and of Jittor's kernels in it."""
+    """Return milliseconds of one hypergradient, of all its `sync`, of all its `grad`, and of its Jittor kernels."""
     once = hypergradient(program, steps, "float32")
     for _ in range(3):
         once()
@@ -226,7 +226,7 @@ def parts(program: Program, steps: int) -> tuple[float, ...]:
 
 
 def inside_jittor(once: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds in Jittor's `sync`, and in its `grad` and our `pull`; cProfile's own cost falls outside of both."""
+    """Return the seconds in Jittor's `sync`, and in its `grad` and our `pull`, without the cost of cProfile."""
     profiler = cProfile.Profile()
     profiler.runcall(once)
     spent = {name: own for (_, _, name), (_, _, own, _, _) in vars(pstats.Stats(profiler))["stats"].items()}
@@ -236,7 +236,7 @@ def inside_jittor(once: Callable[[], Any]) -> tuple[float, float]:
 
 
 def kernel_time(once: Callable[[], Any]) -> float:
-    """Seconds in kernels that Jittor generated."""
+    """Return the seconds in kernels that Jittor generated."""
     import jittor as jt
 
     with jt.profile_scope() as report:
@@ -249,10 +249,10 @@ def kernel_time(once: Callable[[], Any]) -> float:
 
 
 def run(variant: str, *cell: str, home: Path | None = None) -> dict[str, Any]:
-    """One cell in a process of its own; `home` is where it looks for Jittor's cache."""
+    """Run one cell in a separate process that looks for Jittor's cache in `home`."""
     environment = {**os.environ, SWITCH: VARIANTS[variant]}
     if home is not None:
-        # JITTOR_HOME would be written into the user's own configuration.
+        # Not JITTOR_HOME: Jittor would write it into the user's own configuration.
         environment |= {"HOME": str(home), "PYTHONUSERBASE": site.getuserbase()}
         environment.pop("JITTOR_HOME", None)
     command = [sys.executable, __file__, "--cell", *cell, str(time.time())]
@@ -285,13 +285,13 @@ def spread(times: Sequence[float]) -> str:
 
 
 def difference(plain: dict[str, Any], native: dict[str, Any]) -> float:
-    """The largest difference of two hypergradients relative to the largest entry."""
+    """Return the largest difference of two hypergradients, relative to the largest entry."""
     expected, found = np.array(plain["value"]), np.array(native["value"])
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def first_rows(home: Path) -> Iterator[tuple[str, ...]]:
-    """From the start of the process to the end of its first hypergradient: without kernels, and with them on disk."""
+    """Measure from the start of a process to its first hypergradient, without kernels and with kernels on disk."""
     cell = (FIRST[0], str(FIRST[1]), "float32", "0")
     cache = Path(run("plain", *cell, home=home)["cache"])
     for variant, keep, what in (
@@ -341,7 +341,7 @@ has the same graph and next to no arithmetic. The operators' share is the rest o
 
 
 def table(title: str, text: str, head: dict[str, int], rows: Iterable[Sequence[str]]) -> str:
-    """Print a table row by row, `head` being names and widths; return it as Markdown."""
+    """Print a table row by row and return it as Markdown. `head` holds names and widths of the columns."""
 
     def line(cells: Iterable[str]) -> str:
         first, *others = (cell.rjust(width) for cell, width in zip(cells, head.values()))

@@ -8,8 +8,8 @@ F(x, y*(x)); on `start`, where x is y_0 and nothing else, F(y_T(x)), since there
 exact. Two more problems show what a general lower problem asks of a solver: one with a whole subspace of lower
 minimisers (the counterexample to plain unrolling), one with infinitely many isolated ones.
 
-Times are medians of one process and the machine's; all else is the same on every run. `settings` is what
-tests/test_convergence.py holds every solver to.
+Times are medians of one process and depend on the machine; all other figures are the same on every run.
+tests/test_convergence.py tests every solver with the same `settings`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ IGA_ELSEWHERE = (
 
 
 def solvers() -> Iterator[Composition]:
-    """Every valid solver over the operations that this project publishes."""
+    """Return every valid solver over the operations that this project publishes."""
     ours = {name for names in published_operations().values() for name in names}
     for composition in boat.solvers():
         if {o.name for o in composition.operations} <= ours:
@@ -132,7 +132,7 @@ def converge(composition: Composition, steps: int | None = None) -> tuple[list[f
 
 
 def first_error(composition: Composition) -> float:
-    """How far the first hypergradient is from the true one, relative to it."""
+    """Return the relative error of the first hypergradient."""
     how = settings(composition)
     case = how.case()
     truth = case.hypergradient()
@@ -141,7 +141,7 @@ def first_error(composition: Composition) -> float:
 
 
 def arrival(excess: list[float]) -> int | None:
-    """The outer step from which on the excess stays at 10 % of the start or below."""
+    """Return the first outer step after which the excess stays at or below 10 % of the start."""
     above = [k for k, value in enumerate(excess) if not value <= REACHED]
     return above[-1] + 1 if above[-1] + 1 < len(excess) else None
 
@@ -157,7 +157,7 @@ COUNTEREXAMPLE = {
 
 
 def on_counterexample(name: str, start: str = "warm") -> tuple[list[float], boat.Solver]:
-    """The distance of (x, y) to the solution, outer step by outer step, and the solver at the end."""
+    """Return the distance of (x, y) to the solution at each outer step, and the solver at the end."""
     map_chain, how = COUNTEREXAMPLE[name]
     solver = make_solver(compose(map=map_chain), how, counterexample(), start=start)
 
@@ -193,7 +193,7 @@ START = (-2.0, 0.0)
 
 
 def on_many_minima(name: str, start: tuple[float, float] = START) -> list[float]:
-    """The distance of (x, y) to the optimistic solution, outer step by outer step."""
+    """Return the distance of (x, y) to the optimistic solution at each outer step."""
     case, (chains, how) = ManyMinima(), MANY_MINIMA[name]
     solver = make_solver(compose(**chains), how, case.problem(*start))
 
@@ -211,7 +211,7 @@ def on_many_minima(name: str, start: tuple[float, float] = START) -> list[float]
 
 
 def escaped(name: str) -> str:
-    """A solver's name as a cell of a Markdown table."""
+    """Return the name of a solver as a cell of a Markdown table."""
     return name.replace("|", "\\|")
 
 

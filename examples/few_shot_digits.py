@@ -1,9 +1,10 @@
-"""Few-shot digits: a representation, learned from some classes, in which a linear head tells new classes apart.
+"""Few-shot digits: learn a representation from some classes, in which a linear head can tell new classes apart.
 
-Scikit-learn's handwritten digits (1,797 real 8×8 images, bundled), each at a random place of a 12×12 square: few linear
-rules of the pixels survive that. A task draws `ways` classes, `shots` images of each to learn from, `queries` others.
-Training draws its classes from the digits 0 to 5, and counts each of their eight rotations and reflections as a class
-of its own (`symmetries`); the evaluation draws from 6 to 9, upright.
+The data are scikit-learn's handwritten digits (1,797 real 8×8 images, bundled). Each image stands at a random place of
+a 12×12 square, so that a linear rule on the pixels is of little use. A task draws `ways` classes. Of each class it
+draws `shots` images to learn from, and `queries` other images. Training draws its classes from the digits 0 to 5, and
+counts each of their eight rotations and reflections as a separate class (`symmetries`). The evaluation draws from the
+digits 6 to 9, upright.
 
     x   a 144-128-64 tanh network, shared   f = mean cross-entropy of the head y on the images to learn from + ½ l2 ‖y‖²
     y   a linear head for one task          F = mean cross-entropy of the head y_T on the task's other images
@@ -11,9 +12,9 @@ of its own (`symmetries`); the evaluation draws from 6 to 9, upright.
     boat run examples/few_shot_digits.yaml       # through the steps of the head, exactly (RAD)
     boat run examples/few_shot_digits_cg.yaml    # by implicit differentiation: f is strongly convex in y
 
-`evaluate` trains heads in the same way on the learned representation, on the initial one and on raw pixels. The
-settings were chosen by accuracy with `train_digits: [0, 1, 2], test_digits: [3, 4, 5]`, among a few that were tried on
-seed 0.
+`evaluate` trains heads in the same way on the learned representation, on the initial representation and on raw pixels.
+The settings are those with the highest accuracy for `train_digits: [0, 1, 2], test_digits: [3, 4, 5]`, among a few
+tried on seed 0.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sklearn.datasets import load_digits
 
 
 def classes_of(digits: Sequence[int], symmetries: bool) -> dict[str, np.ndarray]:
-    """8×8 images (float32, in 0 … 1) by class: a digit, or a digit under one of the eight symmetries of the square."""
+    """Return 8×8 images (float32, in 0 … 1) by class: a digit, or a digit in one of its eight symmetries."""
     data = load_digits()
     images = (data.images / 16).astype(np.float32)
     found = {}
@@ -42,7 +43,7 @@ def classes_of(digits: Sequence[int], symmetries: bool) -> dict[str, np.ndarray]
 
 
 def shifted(images: np.ndarray, rng: np.random.Generator, shift: int) -> np.ndarray:
-    """Put each image at a random place of a square larger by `shift`; rows of pixels."""
+    """Put each image at a random place of a square that is larger by `shift`, and return rows of pixels."""
     side = images.shape[1] + shift
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift)))
     row, column = rng.integers(0, shift + 1, (2, len(images), 1)) + np.arange(side)
@@ -50,9 +51,11 @@ def shifted(images: np.ndarray, rng: np.random.Generator, shift: int) -> np.ndar
 
 
 def draw_tasks(classes: Any, rng: Any, count: int, ways: int, shots: int, queries: int, shift: int) -> list[np.ndarray]:
-    """Draw `count` tasks: (count, ways · shots, pixels) to learn from, and (count, ways · queries, pixels) others.
+    """Draw `count` tasks.
 
-    The classes of a task follow each other, in both alike.
+    Returns:
+        Images to learn from, of shape (count, ways · shots, pixels), and other images, of shape
+        (count, ways · queries, pixels). Both are in the same order of classes.
     """
     shown, hidden = [], []
     for _ in range(count):
@@ -65,7 +68,7 @@ def draw_tasks(classes: Any, rng: Any, count: int, ways: int, shots: int, querie
 
 
 def cross_entropy(logits: Any, each: int) -> Any:
-    """Cross-entropy of each row; the classes follow each other with `each` rows."""
+    """Return the cross-entropy of each row. The rows are in the order of classes, `each` of a class."""
     ways = logits.shape[-1]
     one_hot = jt.array(np.repeat(np.eye(ways, dtype=np.float32), each, axis=0))
     centred = logits - logits.max(dim=-1, keepdims=True)
@@ -91,9 +94,13 @@ def problem(
 ) -> boat.Problem:
     """Build the problem.
 
-    `shift`: by how much an image's square is larger than the image. `tasks`: in an outer step, of `ways` classes with
-    `shots` and `queries` images each. `l2`: penalty on the head. `rate`, `steps`: of the plain descent by which
-    `evaluate` trains the heads of `test_tasks` tasks.
+    Args:
+        shift: The difference in size between an image's square and the image.
+        tasks: The number of tasks in an outer step.
+        ways, shots, queries: A task has `ways` classes, with `shots` images of each to learn from and `queries` others.
+        l2: The penalty on the head.
+        rate, steps: The plain descent by which `evaluate` trains heads.
+        test_tasks: The number of tasks in an evaluation.
     """
     if shared := set(train_digits) & set(test_digits):
         raise ValueError(f"test_digits: expected none of train_digits (got {sorted(shared)} in both)")
@@ -103,11 +110,11 @@ def problem(
     start = boat.parameters(net)
 
     def head(y: Any, rows: Any) -> Any:
-        """Logits; with a first axis throughout, those of as many tasks."""
+        """Return logits. If all arguments have a first axis of tasks, return the logits of each task."""
         return jt.matmul(rows, y["weight"]) + y["bias"]
 
     def head_loss(y: Any, rows: Any) -> Any:
-        """f of each task, on features."""
+        """Return f of each task, on features."""
         penalty = (y["weight"] ** 2).sum(dim=-1).sum(dim=-1) + (y["bias"] ** 2).sum(dim=-1).sum(dim=-1)
         return cross_entropy(head(y, rows), shots).mean(dim=-1) + 0.5 * l2 * penalty
 
@@ -118,11 +125,11 @@ def problem(
     def batches(k: int, rng: np.random.Generator) -> boat.Tasks:
         return boat.Tasks(list(zip(*draw_tasks(training, rng, tasks, ways, shots, queries, shift))))
 
-    # Always the same, and apart from the random numbers of every run.
+    # The test tasks are always the same, and independent of the random numbers of a run.
     fixed = draw_tasks(testing, np.random.default_rng([1, 2017]), test_tasks, ways, shots, queries, shift)
 
     def accuracies(represent: Any) -> np.ndarray:
-        """Accuracy on each test task of a head trained on `represent` of the images."""
+        """Return the accuracy on each test task of a head that is trained on `represent` of the images."""
         shown, held = (represent(jt.array(rows.reshape(-1, rows.shape[-1]))) for rows in fixed)
         shown, held = (rows.reshape(test_tasks, -1, rows.shape[-1]).detach() for rows in (shown, held))
         y = {name: jt.array(w) for name, w in new_head(shown.shape[-1], test_tasks).items()}
@@ -134,7 +141,7 @@ def problem(
         return right.mean(axis=1)
 
     def compare(x: Any) -> dict[str, tuple[float, float]]:
-        """Mean accuracies, each with half the width of its 95 % interval over the tasks."""
+        """Return mean accuracies, each with half the width of its 95 % interval over the tasks."""
         learned, initial = (lambda rows, net_x=net_x: boat.call(net, net_x, rows) for net_x in (x, start))
         every = {"learned": learned, "initial": initial, "pixels": lambda rows: rows}
         found = {name: accuracies(represent) for name, represent in every.items()}

@@ -1,13 +1,13 @@
 """Data hyper-cleaning: learn which training labels are wrong, from a small clean validation set.
 
-Scikit-learn's handwritten digits (1,797 real 8×8 images, bundled) are split by seed into training, validation and
-test rows, and exactly 40 % of the training labels are replaced, each by a different class.
+The seed splits scikit-learn's handwritten digits (1,797 real 8×8 images, bundled) into training, validation and test
+rows. Exactly 40 % of the training labels are corrupt: another class replaces the true one.
 
     x   one weight per training row, through a sigmoid        f = mean_i σ(x_i) · cross-entropy_i(y) on training rows
     y   a 64-64-10 tanh network                               F = mean cross-entropy(y) on validation rows
 
-A row whose learned weight is below the threshold (0.5) counts as corrupt. Nothing is chosen on the test rows: the step
-sizes and the start in the configurations are those of lowest validation loss among a few that were tried on seed 0.
+A row whose learned weight is below the threshold (0.5) counts as corrupt. The test rows take no part in any choice: the
+step sizes and the start in the configurations have the lowest validation loss among a few tried on seed 0.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def split_digits(seed: int, train_rows: int, validation_rows: int, corruption: f
 
 
 def cross_entropy(logits: Any, one_hot: Any) -> Any:
-    """Cross-entropy of each row."""
+    """Return the cross-entropy of each row."""
     shifted = logits - logits.max(dim=1, keepdims=True)
     return jt.log(shifted.exp().sum(dim=1)) - (shifted * one_hot).sum(dim=1)
 
@@ -78,8 +78,10 @@ def problem(
 ) -> boat.Problem:
     """Build the problem.
 
-    `threshold`: a row whose weight is below counts as corrupt. `train_steps` and `train_rate`: those of the three
-    trainings (all rows, rows kept, clean labels only) that `evaluate` compares; they share net and start.
+    Args:
+        threshold: A row whose weight is below it counts as corrupt.
+        train_steps, train_rate: The steps and the rate of the three trainings that `evaluate` compares: on all rows, on
+            the rows kept, and on clean labels only. All three have the same net and start.
     """
     data = split_digits(seed, train_rows, validation_rows, corruption)
     jt.set_global_seed(seed)
@@ -101,7 +103,7 @@ def problem(
     train, validation = batch(data.train), batch(data.validation)
 
     def accuracy_after_training(weights: np.ndarray, labels: np.ndarray) -> float:
-        """Test accuracy of the net trained from the common start with these weights and labels."""
+        """Train the net from the common start with these weights and labels, and return its test accuracy."""
         rows = {k: jt.array(v) for k, v in batch((data.train[0], labels)).items()}
         w, y = jt.array(weights.astype(np.float32)), dict(start)
         for _ in range(train_steps):

@@ -1,8 +1,8 @@
-"""iMAML on sinusoids: a start that is learned by implicit differentiation of what adaptation from it converges to.
+"""iMAML on sinusoids: learn a start by implicit differentiation of the solution to which adaptation converges.
 
 Rajeswaran et al. 2019 (arXiv 1909.04630). A task is a curve a·sin(u + p), seen at 10 points; adaptation is proximal:
     y(x) = argmin over y of the error on the points + ½ λ ‖y - x‖²        F(x) = error of y(x) on other points
-Its end depends on the start x without a path to remember.        python examples/imaml_sinusoids.py [PICTURE]
+The derivative of y(x) needs no iterate of the adaptation.        python examples/imaml_sinusoids.py [PICTURE]
 """
 
 import sys
@@ -36,7 +36,7 @@ def inner(y, x, points):
     return error(y, points) + 0.5 * PROXIMITY * sum(((a[k] - b[k]) ** 2).sum() for a, b in zip(y, x) for k in a)
 
 
-# As in the paper adaptation ends early and CG after a few iterations: what is zero at the solution is only small here.
+# As in the paper, adaptation ends early, so the optimality condition is only small, not zero. CG ends early too.
 @boat.custom_root(boat.grad(inner), boat.conjugate_gradient(max_iterations=10, tolerance=0.5, ridge=1.0), tolerance=1.0)
 def adapt(y, x, points, steps=20):
     gradient, optimizer = boat.grad(inner), boat.adam(0.03)

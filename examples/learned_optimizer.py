@@ -1,4 +1,4 @@
-"""The rate and the momentum of SGD, learned by gradient through the steps that it takes.
+"""Learn the rate and the momentum of SGD by the gradient through its own steps.
 
     x = (log rate, logit of the momentum)        y_T = T steps of SGD with them on the training digits
     F(x) = loss of y_T on the validation digits

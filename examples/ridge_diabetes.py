@@ -1,9 +1,10 @@
-"""Penalties of a ridge regression by gradient, one for all features and one for each, on the diabetes data.
+"""Learn the penalties of a ridge regression on the diabetes data by gradient: one for all features, and one for each.
 
     y_k(x) = argmin over y of ‖X y - t‖² + Σ_j exp(x_j) y_j² without fold k        F(x) = Σ_k error of y_k on fold k
 
-numpy solves the inner problems; `custom_root` differentiates them by what they satisfy. scikit-learn's RidgeCV chooses
-one penalty from a grid by the same five folds.        python examples/ridge_diabetes.py [PICTURE]
+numpy solves the inner problems; `custom_root` differentiates the solutions by their optimality condition. For
+comparison, scikit-learn's RidgeCV chooses one penalty from a grid on the same five folds.        python
+examples/ridge_diabetes.py [PICTURE]
 """
 
 import sys
@@ -19,7 +20,7 @@ from sklearn.model_selection import KFold, train_test_split
 
 
 def residual(y, x, grams, moments):
-    """∇_y of half the inner objective, for all folds at once: (G_k + diag exp x) y_k - m_k."""
+    """Return ∇_y of half the inner objective, for all folds at once: (G_k + diag exp x) y_k - m_k."""
     return jt.matmul(grams, y.unsqueeze(-1)).squeeze(-1) + jt.exp(x) * y - moments
 
 
@@ -29,7 +30,7 @@ def fit(start, x, grams, moments):
 
 
 def learn(x, X, t, steps):
-    """Descend the error on the held-out folds from log penalties x: those found, and the error at every step."""
+    """Descend the error on the held-out folds from log penalties x; return the last x and the error at every step."""
     parts = list(KFold(5).split(X))
     grams = np.stack([X[rows].T @ X[rows] for rows, _ in parts])
     moments = np.stack([X[rows].T @ t[rows] for rows, _ in parts])

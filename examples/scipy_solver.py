@@ -1,10 +1,10 @@
-"""The springs of a hanging chain from its shape: the derivative of an equilibrium that scipy finds.
+"""Infer the springs of a hanging chain from its shape, by the derivative of an equilibrium that scipy computes.
 
-Masses hang between two fixed ends; scipy's BFGS finds the positions y of least energy for stiffnesses exp(x):
+Masses hang between two fixed ends. For stiffnesses exp(x), scipy's BFGS computes the positions y of least energy:
 
     E(y, x) = Σ_i ½ exp(x_i) (|p_{i+1} - p_i| - l)² + Σ_i m g y_i        F(x) = ‖y(x) - seen‖²
 
-`custom_root` differentiates y by ∇_y E = 0, whatever found it.    python examples/scipy_solver.py [PICTURE]
+`custom_root` differentiates y by ∇_y E = 0, whichever solver computed y.    python examples/scipy_solver.py [PICTURE]
 """
 
 import sys
@@ -23,7 +23,7 @@ HIDDEN = 3 + np.sin(np.arange(MASSES + 1.0))
 
 
 def links(y, concatenate, ends):
-    """The vectors from each mass to the next, ends included."""
+    """Return the vectors from each mass to the next, including the fixed ends."""
     points = concatenate([ends[:1], y, ends[1:]])
     return points[1:] - points[:-1]
 
@@ -35,7 +35,7 @@ def energy(y, x):
 
 
 def energy_and_force(flat, x):
-    """The same for scipy, in numpy."""
+    """Return the energy and its gradient in numpy, for scipy."""
     y = flat.reshape(MASSES, 2)
     d = links(y, np.concatenate, ENDS)
     length = np.sqrt((d * d).sum(1))

@@ -1,7 +1,9 @@
-"""Learning to learn sinusoids: a start of a network from which one gradient step fits a new curve from a few points.
+"""Learning to learn sinusoids: learn a start of a network from which one gradient step fits a new curve to a few
+points.
 
-The experiment of Finn et al. 2017 (MAML, arXiv 1703.03400), section 5.1. A task is a curve a·sin(u + p) with a in
-[0.1, 5], p in [0, π], and `shots` points u in [-5, 5] of it; `queries` others say how well it was fitted.
+This is the experiment of Finn et al. 2017 (MAML, arXiv 1703.03400), section 5.1. A task is a curve a·sin(u + p) with a
+in [0.1, 5] and p in [0, π]. The network is fitted to `shots` points u in [-5, 5] of the curve; `queries` other points
+measure the fit.
 
     x   the start of a 1-40-40-1 ReLU network       f = mean squared error of y on the task's points
     y   the network adapted to one task, y_0 = x    F = mean squared error of y_T on other points of the same curve
@@ -9,9 +11,9 @@ The experiment of Finn et al. 2017 (MAML, arXiv 1703.03400), section 5.1. A task
     boat run examples/sinusoid.yaml           # through the lower steps, exactly (MAML)
     boat run examples/sinusoid_fomaml.yaml    # without second derivatives (FOMAML)
 
-`evaluate` fits curves that training never draws, from x and from a random start, with the same steps of the same rate:
-`loss_k` and `scratch_k` are the mean errors after k steps. The settings are those of lowest `loss_1` on the validation
-curves (`score: validation`), among a few that MAML was tried with on seed 0.
+`evaluate` fits curves that training never draws, from x and from a random start, with the same number of steps and the
+same rate. `loss_k` and `scratch_k` are the mean errors after k steps. The settings are those with the lowest `loss_1`
+on the validation curves (`score: validation`), among a few tried with MAML on seed 0.
 """
 
 from __future__ import annotations
@@ -28,19 +30,19 @@ STREAMS = {"validation": 1, "test": 2}
 
 
 def curves(rng: np.random.Generator, count: int, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `count` tasks: where they are looked at and their values there, float32, both (count, points, 1)."""
+    """Draw `count` tasks: points and the values of the curves there, both float32 of shape (count, points, 1)."""
     amplitude, phase = rng.uniform(0.1, 5, (count, 1, 1)), rng.uniform(0, np.pi, (count, 1, 1))
     at = rng.uniform(-5, 5, (count, points, 1))
     return at.astype(np.float32), (amplitude * np.sin(at + phase)).astype(np.float32)
 
 
 def unseen(score: str, count: int, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """The tasks of an evaluation: always the same, from a stream of random numbers that no outer step draws from."""
+    """Return the tasks of an evaluation. They are always the same: no outer step draws from their random numbers."""
     return curves(np.random.default_rng([STREAMS[score], 0, 0, 2017]), count, points)
 
 
 def network(rng: np.random.Generator, hidden: int) -> list[dict[str, np.ndarray]]:
-    """Weights and biases, uniform between ±1/√n where n numbers come in."""
+    """Return weights and biases, uniform between ±1/√n in a layer with n inputs."""
     sizes = [1, hidden, hidden, 1]
 
     def draw(n: int, *shape: int) -> np.ndarray:
@@ -50,14 +52,14 @@ def network(rng: np.random.Generator, hidden: int) -> list[dict[str, np.ndarray]
 
 
 def call(y: Any, at: Any) -> Any:
-    """Apply a network, or as many as there are tasks, with the task as first axis throughout."""
+    """Apply one network, or one network per task. In the latter case the task is the first axis of every array."""
     for layer in y[:-1]:
         at = jt.nn.relu(jt.matmul(at, layer["weight"]) + layer["bias"])
     return jt.matmul(at, y[-1]["weight"]) + y[-1]["bias"]
 
 
 def error(y: Any, points: Any) -> Any:
-    """Squared error at each point."""
+    """Return the squared error at each point."""
     at, value = points
     return (call(y, at) - value) ** 2
 
@@ -75,8 +77,12 @@ def problem(
 ) -> boat.Problem:
     """Build the problem.
 
-    `tasks`: in an outer step, each of `shots` and `queries` points. `rate`, `steps`: of the fits that `evaluate`
-    compares on `unseen_tasks` curves, those of `score`, "validation" or "test".
+    Args:
+        tasks: The number of tasks in an outer step.
+        shots, queries: The numbers of points in a task: those to fit, and others.
+        rate, steps: The rate and the number of steps of the fits that `evaluate` compares.
+        unseen_tasks: The number of curves in an evaluation.
+        score: The curves of the evaluation, "validation" or "test".
     """
 
     def batches(k: int, rng: np.random.Generator) -> boat.Tasks:
@@ -84,7 +90,7 @@ def problem(
         return boat.Tasks([((u[:shots], v[:shots]), (u[shots:], v[shots:])) for u, v in zip(at, value)])
 
     def fits(start: Any, shown: tuple[np.ndarray, np.ndarray]) -> list[Any]:
-        """Networks after 0 … `steps` steps of descent on the points shown, all tasks side by side."""
+        """Return the networks after 0 … `steps` steps of descent on the points to fit, for all tasks at once."""
         points, count = (jt.array(shown[0]), jt.array(shown[1])), len(shown[0])
         y = [{name: jt.array(np.repeat(np.asarray(w)[None], count, axis=0)) for name, w in p.items()} for p in start]
         path = [y]
@@ -101,7 +107,7 @@ def problem(
     random_start = network(np.random.default_rng([seed, 1]), hidden)
 
     def losses(start: Any) -> list[float]:
-        """Mean error on points not shown, after 0 … `steps` steps."""
+        """Return the mean error on the other points after 0 … `steps` steps."""
         return [float(error(y, hidden_points).mean().item()) for y in fits(start, shown)]
 
     def evaluate(x: Any, y: Any) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""What the optimizers are run on, and how each of ours is called in PyTorch and in optax. Plain numpy."""
+"""The problem on which the optimizers run, and the counterparts of our optimizers in PyTorch and optax. Needs numpy
+alone."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python benchmarks/peers [--works mlp conv] [--quick] [--write docs/benchmark.md] [--plot docs/benchmark.png]
 
-Runs with our environment's Python and starts the peers' in theirs, which `make peers` makes.
+Run it with the Python of our environment. It starts the peers in their own environments, which `make peers` creates.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def call(arguments: argparse.Namespace) -> str:
-    """The command, without the places of this machine's environments."""
+    """Return the command line without the paths of this machine's environments."""
     given = sys.argv[1:]
     for option in ("--torch", "--jax"):
         given = [word for place, word in enumerate(given) if option not in (word, *given[max(place - 1, 0) : place])]

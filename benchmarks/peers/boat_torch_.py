@@ -1,4 +1,4 @@
-"""The torch edition of BOAT, by its own names: NGD with RAD, CG, NS or, where x is the start of y, IAD."""
+"""The torch edition of BOAT, with its own names: NGD with RAD, CG or NS, or with IAD if x is the start of y."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build(work: Work, variant: str) -> Callable[[], np.ndarray]:
             "loss_log_path": os.devnull,
             "GDA": {"alpha_init": 0.0, "alpha_decay": 0.9},
             "RGT": {"truncate_iter": 0},
-            # The series counts its terms from the second on.
+            # The peer's count of terms leaves out the first.
             "CG": {"tolerance": 0.0, "k": TERMS - (work.name == "ridge_ns")},
         },
         {"lower_level_loss": lower_loss, "upper_level_loss": upper_loss},
@@ -78,7 +78,7 @@ def build(work: Work, variant: str) -> Callable[[], np.ndarray]:
 
     def once() -> np.ndarray:
         for value in x:
-            value.grad = None  # it adds to what is there
+            value.grad = None  # the peer adds to the gradient that is already there
         gradients, _ = problem.run_iter(*map(list, batches) if tasks else batches, current_iter=0)
         return host(gradients) / (len(batches[0]) if tasks else 1)
 

@@ -1,6 +1,6 @@
-"""One cell in its system's own environment: `python cell.py SYSTEM WORK STEPS WIDTH DTYPE REPETITIONS` prints JSON.
+"""One cell, in the environment of its system: `python cell.py SYSTEM WORK STEPS WIDTH DTYPE REPETITIONS` prints JSON.
 
-SYSTEM is a module of this folder, with `/variant` where it has several; alone it prints what the module can do.
+SYSTEM is a module of this folder, with `/variant` if it has several. SYSTEM alone prints the variants of the module.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(module: ModuleType, variant: str, work: works.Work, repetitions: int
 
 
 def repeated(once: Callable[[], Any], repetitions: int) -> list[float]:
-    """Milliseconds of warm calls, fewer where they take long."""
+    """Return the milliseconds of warm calls. Long calls are repeated less often."""
     if timed(once) < LONG:
         once()
     times: list[float] = []

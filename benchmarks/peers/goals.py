@@ -1,4 +1,4 @@
-"""The ratios that the project aims at, from the rows of a run."""
+"""The ratios that are the goals of the project, from the rows of a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def find(rows: Sequence[Row], cell: Cell, choice: Choice) -> Row | None:
 
 
 def fastest_jax(rows: Sequence[Row], cell: Cell) -> Choice:
-    """The fastest of all that runs on JAX, as far as its numbers are right."""
+    """Return the fastest system on JAX whose numbers are correct."""
     runs = [row for row in rows if row.cell == cell and row.system.environment == "jax" and row.ms is not None]
     best = min((row for row in runs if not row.off("float32")), key=lambda row: row.ms or 0.0, default=None)
     return lambda row: row is best

@@ -1,4 +1,4 @@
-"""higher: a module and an optimizer, patched so that its steps can be differentiated."""
+"""higher: it patches a module and an optimizer so that the steps are differentiable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build(work: Work, variant: str) -> Callable[[], np.ndarray]:
     optimizer = torch.optim.SGD(net.parameters(), work.rate)
 
     def loss_after(x: Tensor | None, points: Tensors, others: Tensors, of_start: bool) -> Tensor:
-        """F after the steps; `of_start` when it is to be differentiated with respect to their start."""
+        """Return F after the steps, differentiable with respect to their start if `of_start` is set."""
         with higher.innerloop_ctx(net, optimizer, copy_initial_weights=not of_start) as (patched, steps):
             for _ in range(work.steps):
                 steps.step(lower(x, None, patched(points["inputs"]), points["targets"]))

@@ -1,6 +1,6 @@
-"""The works in JAX's terms, for all systems that run on it: nets, objectives, and a function compiled apart.
+"""The works in JAX, for all systems that run on it: nets, objectives, and a function that is compiled ahead of time.
 
-Data are arguments of what is compiled, never constants in it: XLA would compute with those while it compiles.
+Data are arguments of the compiled function, never constants in it: XLA would compute with constants at compile time.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def arguments(work: Work) -> tuple[Any, Any, Arrays, Arrays]:
 
 
 class Compiled:
-    """A hypergradient as one compiled function; a call ends when the numbers are on the host."""
+    """A hypergradient as one compiled function. A call returns when the numbers are on the host."""
 
     def __init__(self, hypergradient: Callable[..., Any], work: Work) -> None:
         self.arguments, self.function = arguments(work), jax.jit(hypergradient)

@@ -1,4 +1,4 @@
-"""The run as Markdown: a table for each work, slopes, goals, the machine."""
+"""The report of a run in Markdown: a table for each work, slopes, goals and the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLES = {
     "ridge_ns": "ridge, Neumann series",
     "maml": "maml: sinusoids",
 }
-#: What the width of a work is called, and how much of it width 1 is.
+#: The name of the width of each work, and its size at width 1.
 WIDTHS = {"mlp": ("width", 1), "ridge_cg": ("d", 100), "ridge_ns": ("d", 100)}
 
 LEGEND = """\
@@ -67,7 +67,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def line(row: Row, rows: Sequence[Row]) -> str:
-    """A row of the table; what failed says so in place of its time."""
+    """Return a row of the table. A system that failed has its error in place of its time."""
     ours = next((other.ms for other in rows if other.cell == row.cell and other.system.label == OURS), None)
     failed = "float32" in row.failures
     cells = [
@@ -121,7 +121,7 @@ def notes(work: str, systems: Iterable[System]) -> str:
 
 
 def slopes(rows: Sequence[Row]) -> str:
-    """What a lower step more costs, and with which power of the width the time grows."""
+    """Return the cost of one more lower step, and the power of the width with which the time grows."""
     narrow = [row for row in rows if row.cell.width == 1]
     steps = next((row.cell.steps for row in rows if row.cell.width > 1), None)
     by_width = [row for row in rows if row.cell.steps == steps]
@@ -146,7 +146,7 @@ def slopes(rows: Sequence[Row]) -> str:
 def fitted(
     rows: Sequence[Row], x: Callable[[Cell], float], y: Callable[[Row], float | None], form: str
 ) -> dict[str, str]:
-    """For each system the slope of the line of least squares."""
+    """Return the slope of the least-squares line of each system."""
     points: dict[str, list[tuple[float, float]]] = {row.system.label: [] for row in rows}
     for row in rows:
         if (value := y(row)) is not None:
@@ -164,7 +164,7 @@ BEGIN, END = "<!-- table -->", "<!-- end -->"
 
 
 def write(path: Path, text: str) -> None:
-    """Replace what lies between the markers; other text of the file is kept."""
+    """Replace the text between the markers, and keep the other text of the file."""
     old = path.read_text("utf-8") if path.exists() else f"# Peers\n\n{BEGIN}\n{END}\n"
     if old.count(BEGIN) != 1 or old.count(END) != 1:
         raise SystemExit(f"{path}: expected the markers {BEGIN} and {END}, once each")

@@ -1,4 +1,4 @@
-"""The rounds of one cell: all systems in turns, each in a fresh process, and what comes of it."""
+"""The rounds of one cell: all systems run in turns, each in a fresh process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass
 class Row:
-    """What one system did in one cell: its answers in float32, and one in float64."""
+    """The results of one system in one cell: its answers in float32, and one in float64."""
 
     cell: Cell
     system: System
@@ -39,7 +39,7 @@ class Row:
     errors: dict[str, float] = field(default_factory=dict)
 
     def ask(self, dtype: str, repetitions: int) -> None:
-        """One process more; none after a failure."""
+        """Run one more process, unless an earlier one failed."""
         if dtype in self.failures:
             return
         try:
@@ -66,11 +66,11 @@ class Row:
 
     @property
     def compiler_megabytes(self) -> float | None:
-        """What compiling left in memory, where that can be told."""
+        """Return the megabytes that compiling left in memory, if the system can tell."""
         return self._median("compile_megabytes")
 
     def first(self, key: str) -> float | None:
-        """A figure of the first process: a later one finds on disk what this one compiled."""
+        """Return a figure of the first process. Later processes find its compiled kernels on disk."""
         return self.timed[0][key] if self.timed else None
 
     def off(self, dtype: str) -> bool:
@@ -82,7 +82,7 @@ class Row:
 
 
 def play(cell: Cell, systems: Sequence[System], rounds: int, repetitions: int) -> list[Row]:
-    """A row for each system that knows the work, or that cannot run at all."""
+    """Return a row for each system that supports the work, and for each system that cannot run at all."""
     rows = [Row(cell, system) for system in systems if cell.work in system.works or system.broken]
     for number in range(rounds):
         for row in rows if number % 2 == 0 else reversed(rows):
@@ -94,7 +94,7 @@ def play(cell: Cell, systems: Sequence[System], rounds: int, repetitions: int) -
 
 
 def compare(rows: Sequence[Row]) -> None:
-    """Every hypergradient against the reference's in float64."""
+    """Compare every hypergradient with the reference in float64."""
     reference = next((row.double for row in rows if row.system.label == REFERENCE), None)
     if reference is None:
         return
@@ -105,7 +105,7 @@ def compare(rows: Sequence[Row]) -> None:
 
 
 def difference(expected: Sequence[float], found: Sequence[float]) -> float:
-    """The largest, relative to the largest entry; infinite where there is none."""
+    """Return the largest difference relative to the largest entry. It is infinite without an answer."""
     if len(found) != len(expected) or not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(np.subtract(found, expected)).max() / np.abs(expected).max())

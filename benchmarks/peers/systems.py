@@ -1,4 +1,4 @@
-"""The systems: which there are, in which environment each runs, and one cell of one of them in a fresh process."""
+"""The systems: their variants and environments, and a function that runs one cell of a system in a fresh process."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class CellFailed(Exception):
-    """A process ended without an answer; the text says how."""
+    """A process ended without an answer. The text says how."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A system, or one of its variants. `broken` says why it cannot run at all."""
+    """A system, or one of its variants. `broken` is the reason why it cannot run at all."""
 
     name: str
     module: str
@@ -51,7 +51,7 @@ class System:
         return f"{self.name} {self.variant}".strip()
 
     def run(self, *cell: str) -> dict[str, Any]:
-        """WORK STEPS WIDTH DTYPE REPETITIONS in a process of its own. Raises `CellFailed`."""
+        """Run WORK STEPS WIDTH DTYPE REPETITIONS in a separate process. Raises `CellFailed`."""
         if self.broken:
             raise CellFailed(self.broken)
         return ask(self.python, f"{self.module}/{self.variant}", *cell)
@@ -61,7 +61,7 @@ class System:
 
 
 def pythons(torch: Path | None, jax: Path | None) -> dict[str, str]:
-    """The interpreter of each environment."""
+    """Return the interpreter of each environment."""
     found = {
         "torch": torch or ROOT / ".peers/torch/bin/python",
         "jax": jax or ROOT / ".peers/jax/bin/python",
@@ -72,7 +72,7 @@ def pythons(torch: Path | None, jax: Path | None) -> dict[str, str]:
 
 
 def discover(python: Mapping[str, str]) -> list[System]:
-    """Every variant of every system, as its module describes it in its own environment."""
+    """Return every variant of every system. Each module describes its variants in its own environment."""
     systems = []
     for module, environment in MODULES.items():
         interpreter, broken = python[environment], ""
@@ -87,7 +87,7 @@ def discover(python: Mapping[str, str]) -> list[System]:
 
 
 def ask(python: str, *arguments: str) -> dict[str, Any]:
-    """What `cell.py` answers. Raises `CellFailed` with the last line of what it said instead."""
+    """Return the answer of `cell.py`. Without an answer, raise `CellFailed` with its last line of output."""
     command = [python, str(HERE / "cell.py"), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)

@@ -1,4 +1,4 @@
-"""PyTorch by hand: autograd through the steps, its graph kept; Hessian products by double backward for `ridge`."""
+"""PyTorch by hand: autograd through the steps, with their graph kept; for `ridge` double backward."""
 
 from __future__ import annotations
 

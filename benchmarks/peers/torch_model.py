@@ -1,6 +1,6 @@
-"""The works in PyTorch's terms, for all systems that run on it: nets, objectives, data, and what a hypergradient is.
+"""The works in PyTorch, for all systems that run on it: nets, objectives, data, and the form of a hypergradient.
 
-An objective takes x, the net's parameters by name (None will do but for `ridge`), its outputs and the batch's targets.
+An objective takes x, the net's parameters by name (only `ridge` needs them), its outputs and the batch's targets.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
 
 
 def network(work: Work) -> nn.Module:
-    """The net as a module, with its start in it."""
+    """Return the net as a module that holds the start."""
     net = nn.Sequential(*(MODULES[kind](*sizes) for kind, *sizes in work.layers))
     net.load_state_dict(tensors(work.lower_start), assign=True)
     return net.requires_grad_()
 
 
 def outputs(layers: Iterable[Layer], y: Tensors, inputs: Tensor) -> Tensor:
-    """The net as a function, without a module's expense."""
+    """Apply the net as a function, without the overhead of a module."""
     for place, (kind, *_) in enumerate(layers):
         if kind == "linear":
             inputs = F.linear(inputs, y[f"{place}.weight"], y[f"{place}.bias"])
@@ -82,7 +82,7 @@ def penalised(x: Tensor, y: Tensors, outputs: Tensor, targets: Tensor) -> Tensor
 
 
 def objectives(work: Work) -> tuple[Objective, Objective]:
-    """f and F."""
+    """Return f and F."""
     if work.name.startswith("ridge"):
         return penalised, lambda x, y, outputs, targets: squared(outputs, targets) / 2
     if work.name == "maml":
@@ -91,7 +91,7 @@ def objectives(work: Work) -> tuple[Objective, Objective]:
 
 
 def bound(work: Work) -> tuple[Callable[[Any, Tensors], Tensor], Callable[[Any, Tensors], Tensor]]:
-    """f and F as functions of x and y alone, on the work's batches."""
+    """Return f and F as functions of x and y alone, on the work's batches."""
 
     def bind(objective: Objective, arrays: Mapping[str, np.ndarray]) -> Callable[[Any, Tensors], Tensor]:
         batch = tensors(arrays)
@@ -102,7 +102,7 @@ def bound(work: Work) -> tuple[Callable[[Any, Tensors], Tensor], Callable[[Any, 
 
 
 def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """Labels become int64, which cross entropy asks for."""
+    """Convert arrays to tensors. Labels become int64, which cross entropy requires."""
     return {
         key: torch.tensor(value, dtype=torch.int64 if value.dtype.kind == "i" else None)
         for key, value in arrays.items()
@@ -114,7 +114,7 @@ def leaf(array: np.ndarray) -> Tensor:
 
 
 def task_batches(work: Work) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """The lower and the upper batch of each task."""
+    """Yield the lower and the upper batch of each task."""
     both = [tensors(work.lower_batch), tensors(work.upper_batch)]
     count = len(both[0]["inputs"])
     return [tuple({key: value[task] for key, value in batch.items()} for batch in both) for task in range(count)]

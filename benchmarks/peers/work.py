@@ -1,4 +1,4 @@
-"""The works: sizes, data and starts from fixed seeds, the same numbers for every system. Needs numpy alone.
+"""The works: sizes, data and starts from fixed seeds. All systems get the same numbers. Needs numpy alone.
 
 mlp     hyper-cleaning: one weight logit per training row, x; the net's parameters y by T steps of SGD
 conv    the same with four convolutions
@@ -10,8 +10,8 @@ maml    x is where the y of every task starts, sinusoids
        ridge      ½ mean((A y - b)²) + ½ Σ exp(x_j) y_j²        ½ mean((A' y - b')²)
        maml       mean squared error of a task's points         of others of its points, averaged over the tasks
 
-A net is a tuple of layers; what a layer is in a framework's terms is the framework's to say. Its parameters are named
-and shaped as those of `nn.Sequential`, "0.weight" of shape (out, in) first.
+A net is a tuple of layers, which each framework builds in its own way. The parameters have the names and shapes of
+`nn.Sequential`; the first is "0.weight" of shape (out, in).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from itertools import pairwise
 
 import numpy as np
 
-#: Iterations of CG, all of them done, and terms of the Neumann series.
+#: The number of CG iterations, which all run, and of terms of the Neumann series.
 TERMS = 20
-#: Entries of a long hypergradient that are compared.
+#: The number of entries of a long hypergradient to compare.
 COMPARED = 2000
 
 Layer = tuple  # ("linear", in, out), ("conv", in, out), ("dot", in), ("tanh",), ("relu",), ("pool",), ("flatten",)
@@ -35,7 +35,7 @@ Drawn = tuple[float, tuple[Layer, ...], np.ndarray | None, Arrays, Arrays, Array
 
 @dataclass(frozen=True)
 class Work:
-    """What a system gets. `upper_start` is None where x starts as y does; a task is the first axis of `maml`'s data."""
+    """The input of a system. `upper_start` is None if x starts like y. The first axis of `maml`'s data is the task."""
 
     name: str
     steps: int
@@ -54,12 +54,12 @@ def make(name: str, steps: int, width: int, dtype: str) -> Work:
 
 
 def cast(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
-    """In this precision; labels stay as they are."""
+    """Return the arrays in this precision. Labels stay as they are."""
     return {key: value if value.dtype.kind == "i" else value.astype(dtype) for key, value in arrays.items()}
 
 
 def parameters(layers: tuple[Layer, ...], rng: np.random.Generator) -> Arrays:
-    """Weights of spread 1/√(what comes in), biases of zero."""
+    """Return weights with standard deviation 1/√(number of inputs), and zero biases."""
     values = {}
     for place, (kind, *sizes) in enumerate(layers):
         if kind in ("linear", "conv"):
@@ -89,12 +89,12 @@ def conv(rng: np.random.Generator, width: int) -> Drawn:
     first, second, third, fourth = ((("conv", inputs, outputs), ("relu",)) for inputs, outputs in pairwise(channels))
     last = (("flatten",), ("linear", channels[-1] * 4 * 4, 10))
     layers = (*first, *second, ("pool",), *third, *fourth, ("pool",), *last)
-    # At 0.1 rounding grows in 50 steps until the hypergradient in float32 is anything, in every system.
+    # At 0.1, rounding errors grow so much in 50 steps that the float32 hypergradient of every system is meaningless.
     return cleaning(layers, 64, (1, 16, 16), rng, rate=0.02)
 
 
 def ridge(rng: np.random.Generator, width: int) -> Drawn:
-    """Features of unequal scale, so that CG is not done after its iterations; the step is that of the series too."""
+    """Draw features of unequal scale, so that CG does not converge early. The step size also suits the series."""
     features, rows = 100 * width, 512 if width == 1 else 1000
     truth, scale = rng.normal(size=features), rng.permutation(np.geomspace(1, 0.2, features))
     penalty = rng.uniform(np.log(0.02), np.log(0.2), features)
@@ -107,7 +107,7 @@ def ridge(rng: np.random.Generator, width: int) -> Drawn:
     a = lower["inputs"]
     gram = a @ a.T if rows < features else a.T @ a
     largest = np.linalg.eigvalsh(gram)[-1] / rows + np.exp(penalty.max())
-    rate = float(f"{1 / largest:.3g}")  # the last digits would be those of the linear algebra underneath
+    rate = float(f"{1 / largest:.3g}")  # rounded, since the last digits depend on the linear algebra library
     return rate, (("dot", features),), penalty, {"0.weight": 0.5 * truth}, lower, upper
 
 
@@ -133,7 +133,7 @@ MAKERS: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
 
 
 def compared(hypergradient: np.ndarray) -> list[float]:
-    """The entries that go into the comparison: all, or the same few of a long one."""
+    """Return the entries to compare: all of them, or a fixed selection from a long hypergradient."""
     if hypergradient.size > COMPARED:
         hypergradient = hypergradient[np.random.default_rng(7).choice(hypergradient.size, COMPARED, replace=False)]
     return hypergradient.astype("float64").tolist()
