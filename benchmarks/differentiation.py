@@ -38,10 +38,10 @@ class Ridge:
     @classmethod
     def drawn(cls, seed: int = 0) -> Ridge:
         rng = np.random.default_rng(seed)
-        A, held = rng.normal(size=(2, ROWS, FEATURES)) * np.linspace(0.3, 1.5, FEATURES)
+        A, held_out = rng.normal(size=(2, ROWS, FEATURES)) * np.linspace(0.3, 1.5, FEATURES)
         weights = rng.normal(size=FEATURES) * (np.arange(FEATURES) < 10)
-        b, target = (rows @ weights + 0.5 * rng.normal(size=ROWS) for rows in (A, held))
-        return cls(A.T @ A / ROWS, A.T @ b / ROWS, held, target, rng.uniform(-4, 0, FEATURES))
+        b, target = (rows @ weights + 0.5 * rng.normal(size=ROWS) for rows in (A, held_out))
+        return cls(A.T @ A / ROWS, A.T @ b / ROWS, held_out, target, rng.uniform(-4, 0, FEATURES))
 
     def solution(self, x: np.ndarray) -> np.ndarray:
         return np.linalg.solve(self.G + np.diag(np.exp(x)), self.m)
@@ -103,12 +103,12 @@ def table() -> str:
     ridge, rows = Ridge.drawn(), []
     truth = ridge.truth()
     for name, settings, compute in modes(ridge):
-        found, times = compute().numpy(), []
+        hypergradient, times = compute().numpy(), []
         for _ in range(REPEATS):
             begin = time.perf_counter()
             compute().sync()
             times.append(1e3 * (time.perf_counter() - begin))
-        error = float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
+        error = float(np.linalg.norm(hypergradient - truth) / np.linalg.norm(truth))
         rows.append(f"| {name} | {settings} | {error:.1e} | {statistics.median(times):.1f} |")
     return "\n".join(
         [
@@ -128,11 +128,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the marks of this file")
     path = parser.parse_args().write
-    found = table()
-    print(found)
+    text = table()
+    print(text)
     if path:
         before, _, rest = path.read_text("utf-8").partition(BEGIN)
-        path.write_text(f"{before}{BEGIN}\n{found}\n{END}{rest.partition(END)[2]}", "utf-8")
+        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ def hypergradient_rows(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
         for steps in PROGRAMS[name].steps:
             cell = (name, str(steps))
             cells = [(v, run(v, *cell, "float32", str(REPETITIONS))) for _ in range(ROUNDS) for v in VARIANTS]
-            times = {v: [ms for variant, found in cells if variant == v for ms in found["ms"]] for v in VARIANTS}
+            times = {v: [ms for variant, answer in cells if variant == v for ms in answer["ms"]] for v in VARIANTS}
             plain, native = (statistics.median(column) for column in times.values())
             doubles = [run(v, *cell, "float64", "0") for v in VARIANTS]
             yield (
@@ -275,7 +275,7 @@ def hypergradient_rows(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
                 str(steps),
                 *map(spread, times.values()),
                 f"{native / plain:.2f}",
-                f"{difference(*(found for _, found in cells[:2])):.1e}",
+                f"{difference(*(answer for _, answer in cells[:2])):.1e}",
                 f"{difference(*doubles):.1e}",
             )
 
@@ -286,8 +286,8 @@ def spread(times: Sequence[float]) -> str:
 
 def difference(plain: dict[str, Any], native: dict[str, Any]) -> float:
     """Return the largest difference of two hypergradients, relative to the largest entry."""
-    expected, found = np.array(plain["value"]), np.array(native["value"])
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    expected, actual = np.array(plain["value"]), np.array(native["value"])
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
 def first_rows(home: Path) -> Iterator[tuple[str, ...]]:
@@ -299,13 +299,13 @@ def first_rows(home: Path) -> Iterator[tuple[str, ...]]:
         ("native", False, "native, all to be made"),
         ("native", True, "native, operators and header made"),
     ):
-        found = []
+        rows = []
         for _ in range(ROUNDS):
             remove_kernels(cache, keep)
             first = run(variant, *cell, home=home)["first"]
             kernels = sum(1 for _ in cache.glob("**/jit/*.so"))
-            found.append((kernels, first, run(variant, *cell, home=home)["first"]))
-        kernels, first, again = (statistics.mean(column) for column in zip(*found))
+            rows.append((kernels, first, run(variant, *cell, home=home)["first"]))
+        kernels, first, again = (statistics.mean(column) for column in zip(*rows))
         yield what, f"{kernels:.0f}", f"{first:.1f}", f"{again:.1f}", f"{first - again:.1f}"
 
 
@@ -320,9 +320,9 @@ def remove_kernels(cache: Path, keep_operators: bool) -> None:
 
 def profile_rows() -> Iterator[tuple[str, ...]]:
     name, steps = FIRST
-    found = {variant: run(variant, name, str(steps), "profile", "0") for variant in VARIANTS}
-    for part in found["plain"]:
-        cells = [f"{ms[part]:.1f} ({ms[part] / ms['total']:.0%})" for ms in found.values()]
+    profiles = {variant: run(variant, name, str(steps), "profile", "0") for variant in VARIANTS}
+    for part in profiles["plain"]:
+        cells = [f"{ms[part]:.1f} ({ms[part] / ms['total']:.0%})" for ms in profiles.values()]
         yield part, *cells
 
 

@@ -58,10 +58,10 @@ class Settings:
         return Quadratic(0, 4, 3) if self.problem == "quadratic" else Residual()
 
     def __str__(self) -> str:
-        given = "; ".join(f"{n} " + ", ".join(f"{k} {v}" for k, v in o.items()) for n, o in self.options.items())
+        options = "; ".join(f"{n} " + ", ".join(f"{k} {v}" for k, v in o.items()) for n, o in self.options.items())
         return (
             f"{self.problem}, T = {self.lower_steps}, lower sgd {self.lower_rate}, upper sgd {self.upper_rate},"
-            f" {self.outer} outer steps" + (f"; {given}" if given else "")
+            f" {self.outer} outer steps" + (f"; {options}" if options else "")
         )
 
 
@@ -136,8 +136,8 @@ def first_error(composition: Composition) -> float:
     how = settings(composition)
     case = how.case()
     truth = case.hypergradient()
-    found = flat(make_solver(composition, how, case.problem).hypergradient().upper)
-    return float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
+    estimate = flat(make_solver(composition, how, case.problem).hypergradient().upper)
+    return float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth))
 
 
 def arrival(excess: list[float]) -> int | None:
@@ -256,9 +256,9 @@ def many_minima_table() -> str:
     reference = ends["NGD | RAD"]
     lines = ["| solver | " + " | ".join(f"({x:g}, {y:g})" for x, y in STARTS) + " | closer | farther |"]
     lines.append("|---|" + "--:|" * (len(STARTS) + 2))
-    for name, found in ends.items():
-        closer, farther = (sum(sign * (d - r) > BRANCH / 2 for d, r in zip(found, reference)) for sign in (-1, 1))
-        lines.append(f"| {escaped(name)} | " + " | ".join(f"{d:.2f}" for d in found) + f" | {closer} | {farther} |")
+    for name, distances in ends.items():
+        closer, farther = (sum(sign * (d - r) > BRANCH / 2 for d, r in zip(distances, reference)) for sign in (-1, 1))
+        lines.append(f"| {escaped(name)} | " + " | ".join(f"{d:.2f}" for d in distances) + f" | {closer} | {farther} |")
     return "\n".join(lines)
 
 

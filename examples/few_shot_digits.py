@@ -34,12 +34,12 @@ def classes_of(digits: Sequence[int], symmetries: bool) -> dict[str, np.ndarray]
     """Return 8×8 images (float32, in 0 … 1) by class: a digit, or a digit in one of its eight symmetries."""
     data = load_digits()
     images = (data.images / 16).astype(np.float32)
-    found = {}
+    classes = {}
     for digit in digits:
         for turn in range(8 if symmetries else 1):
             turned = np.rot90(images[data.target == digit], turn % 4, axes=(1, 2))
-            found[f"{digit}/{turn}"] = turned[:, :, ::-1] if turn >= 4 else turned
-    return found
+            classes[f"{digit}/{turn}"] = turned[:, :, ::-1] if turn >= 4 else turned
+    return classes
 
 
 def shifted(images: np.ndarray, rng: np.random.Generator, shift: int) -> np.ndarray:
@@ -130,30 +130,30 @@ def problem(
 
     def accuracies(represent: Any) -> np.ndarray:
         """Return the accuracy on each test task of a head that is trained on `represent` of the images."""
-        shown, held = (represent(jt.array(rows.reshape(-1, rows.shape[-1]))) for rows in fixed)
-        shown, held = (rows.reshape(test_tasks, -1, rows.shape[-1]).detach() for rows in (shown, held))
+        shown, queried = (represent(jt.array(rows.reshape(-1, rows.shape[-1]))) for rows in fixed)
+        shown, queried = (rows.reshape(test_tasks, -1, rows.shape[-1]).detach() for rows in (shown, queried))
         y = {name: jt.array(w) for name, w in new_head(shown.shape[-1], test_tasks).items()}
         for _ in range(steps):
             gradient = jt.grad(head_loss(y, shown).sum(), list(y.values()))
             y = {name: (w - rate * g).detach() for (name, w), g in zip(y.items(), gradient)}
             jt.sync(list(y.values()))
-        right = head(y, held).numpy().argmax(axis=-1) == np.repeat(np.arange(ways), queries)
+        right = head(y, queried).numpy().argmax(axis=-1) == np.repeat(np.arange(ways), queries)
         return right.mean(axis=1)
 
     def compare(x: Any) -> dict[str, tuple[float, float]]:
         """Return mean accuracies, each with half the width of its 95 % interval over the tasks."""
         learned, initial = (lambda rows, net_x=net_x: boat.call(net, net_x, rows) for net_x in (x, start))
         every = {"learned": learned, "initial": initial, "pixels": lambda rows: rows}
-        found = {name: accuracies(represent) for name, represent in every.items()}
-        return {name: (a.mean(), 1.96 * a.std(ddof=1) / test_tasks**0.5) for name, a in found.items()}
+        results = {name: accuracies(represent) for name, represent in every.items()}
+        return {name: (a.mean(), 1.96 * a.std(ddof=1) / test_tasks**0.5) for name, a in results.items()}
 
     def evaluate(x: Any, y: Any) -> dict[str, float]:
         return {f"{kind}_{k}": v for k, both in compare(x).items() for kind, v in zip(("accuracy", "interval"), both)}
 
     def draw_accuracies(axes: Any, x: Any, y: Any) -> None:
-        found = compare({name: jt.array(w) for name, w in x.items()})
-        means, intervals = zip(*found.values())
-        axes.bar(list(found), means, yerr=intervals, color=["tab:blue", "tab:gray", "tab:orange"], capsize=6)
+        results = compare({name: jt.array(w) for name, w in x.items()})
+        means, intervals = zip(*results.values())
+        axes.bar(list(results), means, yerr=intervals, color=["tab:blue", "tab:gray", "tab:orange"], capsize=6)
         axes.axhline(1 / ways, color="black", linewidth=1, linestyle=":")
         axes.set_ylim(0, 1)
         axes.set_ylabel(f"accuracy, {ways}-way {shots}-shot, digits {', '.join(map(str, test_digits))}")

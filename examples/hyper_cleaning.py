@@ -115,11 +115,11 @@ def problem(
 
     def evaluate(x: Any, y: Any) -> dict[str, float]:
         weights = 1 / (1 + np.exp(-x.numpy()))
-        found, corrupt = weights < threshold, data.corrupt
-        hits = int((found & corrupt).sum())
-        precision, recall = hits / max(1, int(found.sum())), hits / int(corrupt.sum())
+        flagged, corrupt = weights < threshold, data.corrupt
+        hits = int((flagged & corrupt).sum())
+        precision, recall = hits / max(1, int(flagged.sum())), hits / int(corrupt.sum())
         before = accuracy_after_training(np.ones(train_rows), data.train[1])
-        after = accuracy_after_training((~found).astype(float), data.train[1])
+        after = accuracy_after_training((~flagged).astype(float), data.train[1])
         ceiling = accuracy_after_training((~corrupt).astype(float), data.train[1])
         return {
             "accuracy_before": before,

@@ -34,13 +34,13 @@ def learn(x, X, t, steps):
     parts = list(KFold(5).split(X))
     grams = np.stack([X[rows].T @ X[rows] for rows, _ in parts])
     moments = np.stack([X[rows].T @ t[rows] for rows, _ in parts])
-    held = [(jt.array(X[rows], dtype="float64"), jt.array(t[rows], dtype="float64")) for _, rows in parts]
+    held_out = [(jt.array(X[rows], dtype="float64"), jt.array(t[rows], dtype="float64")) for _, rows in parts]
     optimizer, x, errors = boat.adam(0.3), jt.array(x, dtype="float64"), []
     state = optimizer.init(x)
 
     def F(x):
         y = fit(None, x, grams, moments)
-        wrong = [(jt.matmul(rows, y[k].unsqueeze(-1)).squeeze(-1) - v) for k, (rows, v) in enumerate(held)]
+        wrong = [(jt.matmul(rows, y[k].unsqueeze(-1)).squeeze(-1) - v) for k, (rows, v) in enumerate(held_out)]
         return sum((one * one).sum() for one in wrong) / len(t)
 
     for _ in range(steps):
@@ -63,14 +63,14 @@ def main(picture="ridge_diabetes.png", steps=300):
     chosen = np.full(X.shape[1], np.log(grid.fit(X, t).alpha_))
     (_, errors_grid), (one, errors_one) = learn(chosen, X, t, 1), learn(np.zeros(1), X, t, steps)
     each, errors_each = learn(np.full(X.shape[1], one[0]), X, t, steps)
-    found = {"RidgeCV's grid": chosen, "one penalty": np.full(X.shape[1], one[0]), "one for each feature": each}
-    errors = {name: test_error(x, X, t, X_test, t_test) for name, x in found.items()}
+    penalties = {"RidgeCV's grid": chosen, "one penalty": np.full(X.shape[1], one[0]), "one for each feature": each}
+    errors = {name: test_error(x, X, t, X_test, t_test) for name, x in penalties.items()}
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(errors_one + errors_each, label="one penalty, then one for each")
     left.axhline(errors_grid[0], color="grey", linestyle=":", label="RidgeCV's grid")
     left.legend(title="squared error on held-out folds, by step")
-    for name, x in found.items():
+    for name, x in penalties.items():
         right.plot(x, "o-", label=f"{name}: test error {errors[name]:.0f}")
     right.legend(title="log penalty of each feature")
     figure.savefig(picture)

@@ -46,8 +46,8 @@ def energy_and_force(flat, x):
 
 @boat.custom_root(boat.grad(energy), boat.conjugate_gradient(max_iterations=100, tolerance=1e-10), numpy=True)
 def equilibrium(start, x):
-    found = minimize(energy_and_force, start.ravel(), args=(x,), jac=True, method="BFGS", options={"gtol": 1e-9})
-    return found.x.reshape(MASSES, 2)
+    result = minimize(energy_and_force, start.ravel(), args=(x,), jac=True, method="BFGS", options={"gtol": 1e-9})
+    return result.x.reshape(MASSES, 2)
 
 
 def main(picture="scipy_solver.png", steps=150):

@@ -70,7 +70,7 @@ def record(references: dict[str, Any]) -> str:
     places = [t - 1 for t in RECORDED]
     head = {
         "command": COMMAND,
-        "versions": {library: found["version"] for library, found in references.items()},
+        "versions": {library: reference["version"] for library, reference in references.items()},
         "matrix": MATRIX.tolist(),
         "wave": WAVE.tolist(),
         "start": START.tolist(),
@@ -79,9 +79,9 @@ def record(references: dict[str, Any]) -> str:
     rows = []
     for case in CASES:
         agreed = {
-            library: [found["iterates"][case.name][place] for place in places]
-            for library, found in references.items()
-            if case.name in found["iterates"] and library not in case.differs
+            library: [reference["iterates"][case.name][place] for place in places]
+            for library, reference in references.items()
+            if case.name in reference["iterates"] and library not in case.differs
         }
         if agreed:
             row = {"name": case.name, "optimizer": case.optimizer, "options": case.options, "average": case.average}
@@ -94,15 +94,15 @@ def differences(references: dict[str, Any]) -> Iterator[tuple[Case, str, float]]
     """The largest difference of an entry over all steps, relative to the largest entry."""
     for case in CASES:
         iterates = ours(case)
-        for library, found in references.items():
-            if case.name in found["iterates"]:
-                truth = np.array(found["iterates"][case.name])
-                yield case, library, float(np.abs(iterates[found["steps"]] - truth).max() / np.abs(truth).max())
+        for library, reference in references.items():
+            if case.name in reference["iterates"]:
+                truth = np.array(reference["iterates"][case.name])
+                yield case, library, float(np.abs(iterates[reference["steps"]] - truth).max() / np.abs(truth).max())
 
 
 def document(references: dict[str, Any], measured: list[tuple[Case, str, float]]) -> str:
-    versions = " and ".join(f"{LIBRARIES[key]} {found['version']}" for key, found in references.items())
-    whole = all(len(found["steps"]) == STEPS for found in references.values())
+    versions = " and ".join(f"{LIBRARIES[key]} {reference['version']}" for key, reference in references.items())
+    whole = all(len(reference["steps"]) == STEPS for reference in references.values())
     steps = f"{STEPS} steps" if whole else f"the recorded ones of {STEPS} steps"
     lines = [
         "# Optimizers",

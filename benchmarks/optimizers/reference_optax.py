@@ -25,5 +25,5 @@ def run(case: Case) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    found = {case.name: run(case) for case in CASES if case.optax}
-    print(json.dumps({"version": optax.__version__, "iterates": found}))
+    iterates = {case.name: run(case) for case in CASES if case.optax}
+    print(json.dumps({"version": optax.__version__, "iterates": iterates}))

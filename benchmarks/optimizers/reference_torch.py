@@ -25,5 +25,5 @@ def run(case: Case) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    found = {case.name: run(case) for case in CASES if case.torch}
-    print(json.dumps({"version": torch.__version__.split("+")[0], "iterates": found}))
+    iterates = {case.name: run(case) for case in CASES if case.torch}
+    print(json.dumps({"version": torch.__version__.split("+")[0], "iterates": iterates}))

@@ -64,11 +64,11 @@ def main() -> None:
 
 def call(arguments: argparse.Namespace) -> str:
     """Return the command line without the paths of this machine's environments."""
-    given = sys.argv[1:]
+    words = sys.argv[1:]
     for option in ("--torch", "--jax"):
-        given = [word for place, word in enumerate(given) if option not in (word, *given[max(place - 1, 0) : place])]
-        given = [word for word in given if not word.startswith(f"{option}=")]
-    return " ".join(["python benchmarks/peers", *given])
+        words = [word for place, word in enumerate(words) if option not in (word, *words[max(place - 1, 0) : place])]
+        words = [word for word in words if not word.startswith(f"{option}=")]
+    return " ".join(["python benchmarks/peers", *words])
 
 
 if __name__ == "__main__":

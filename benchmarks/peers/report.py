@@ -51,7 +51,7 @@ def versions(systems: Iterable[System]) -> str:
     by_environment: dict[str, dict[str, str]] = {}
     for system in systems:
         by_environment.setdefault(system.environment, {}).update(system.versions)
-    texts = (", ".join(f"{name} {version}" for name, version in found.items()) for found in by_environment.values())
+    texts = (", ".join(f"{name} {version}" for name, version in each.items()) for each in by_environment.values())
     return "; ".join(texts) + "."
 
 
@@ -151,7 +151,7 @@ def fitted(
     for row in rows:
         if (value := y(row)) is not None:
             points[row.system.label].append((x(row.cell), value))
-    return {label: number(slope(found), form) for label, found in points.items()}
+    return {label: number(slope(line), form) for label, line in points.items()}
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float | None:

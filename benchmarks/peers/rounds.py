@@ -104,8 +104,8 @@ def compare(rows: Sequence[Row]) -> None:
                 row.errors[dtype] = difference(reference["value"], answer["value"])
 
 
-def difference(expected: Sequence[float], found: Sequence[float]) -> float:
+def difference(expected: Sequence[float], actual: Sequence[float]) -> float:
     """Return the largest difference relative to the largest entry. It is infinite without an answer."""
-    if len(found) != len(expected) or not np.isfinite(found).all():
+    if len(actual) != len(expected) or not np.isfinite(actual).all():
         return float("inf")
-    return float(np.abs(np.subtract(found, expected)).max() / np.abs(expected).max())
+    return float(np.abs(np.subtract(actual, expected)).max() / np.abs(expected).max())

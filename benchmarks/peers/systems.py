@@ -62,13 +62,13 @@ class System:
 
 def pythons(torch: Path | None, jax: Path | None) -> dict[str, str]:
     """Return the interpreter of each environment."""
-    found = {
+    paths = {
         "torch": torch or ROOT / ".peers/torch/bin/python",
         "jax": jax or ROOT / ".peers/jax/bin/python",
     }
-    if missing := [f"no {name} environment at {path}" for name, path in found.items() if not path.exists()]:
+    if missing := [f"no {name} environment at {path}" for name, path in paths.items() if not path.exists()]:
         raise SystemExit(f"{'; '.join(missing)}. `make peers` makes both; --torch and --jax name others.")
-    return {"ours": sys.executable, **{name: str(path) for name, path in found.items()}}
+    return {"ours": sys.executable, **{name: str(path) for name, path in paths.items()}}
 
 
 def discover(python: Mapping[str, str]) -> list[System]:

@@ -86,15 +86,15 @@ class Tasks:
         named = list(self.pairs.items() if isinstance(self.pairs, Mapping) else enumerate(self.pairs))
         if not named:
             raise StructureError(where="tasks", expected="at least one", got="none")
-        found: dict[str, tuple[Any, Any]] = {}
+        pairs: dict[str, tuple[Any, Any]] = {}
         for key, pair in named:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 got = type(pair).__name__
                 raise StructureError(where=f"tasks[{key!r}]", expected="(lower_batch, upper_batch)", got=got)
-            if str(key) in found or str(key) == "":
+            if str(key) in pairs or str(key) == "":
                 raise StructureError(where=f"tasks[{key!r}]", expected="a name of its own")
-            found[str(key)] = pair[0], pair[1]
-        return found
+            pairs[str(key)] = pair[0], pair[1]
+        return pairs
 
 
 TasksLike = Tasks | Sequence[tuple[Any, Any]] | Mapping[Any, tuple[Any, Any]]

@@ -112,10 +112,10 @@ class UpdateRule:
         fields = [field.name for field in dataclasses.fields(self.options)]
         if len(values) > len(fields):
             raise OptionError(where=self.name, expected=f"{len(fields)} values at most", got=str(len(values)))
-        given = dict(zip(fields, values))
-        if twice := sorted(given.keys() & named):
+        positional = dict(zip(fields, values))
+        if twice := sorted(positional.keys() & named):
             raise OptionError(f"option {twice[0]!r} is given twice", where=self.name)
-        return given | named
+        return positional | named
 
     def build(self, o: Any) -> Optimizer:
         """Return the optimizer with these options. The caller has checked them."""

@@ -50,11 +50,11 @@ def network_problem(seed: int = 0, dtype: str = "float64", upper: str = "weights
         return (jt.sigmoid(x) * each).mean()
 
     data = {"rows": rows, "targets": targets}, {"rows": held_out, "targets": wanted}
-    above = {"hidden": {k: v + 0.5 for k, v in start["hidden"].items()}, "out": start["out"] - 0.5}
+    upper_start = {"hidden": {k: v + 0.5 for k, v in start["hidden"].items()}, "out": start["out"] - 0.5}
     return Problem(
         upper_objective,
         lower_objective,
-        upper=above if upper == "start" else rng.normal(size=6).astype(dtype),
+        upper=upper_start if upper == "start" else rng.normal(size=6).astype(dtype),
         lower=start,
         batches=lambda k, generator: data,
         name="network",
