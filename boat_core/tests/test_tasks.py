@@ -95,7 +95,7 @@ def test_reports_are_lists_by_task(toys):
         ([], "tasks: expected at least one"),
         (7, "tasks: expected a list or a mapping of pairs"),
         ([A, A[0]], r"tasks\[1\]: expected \(lower_batch, upper_batch\) \(got ndarray\)"),
-        ({1: A, "1": B}, r"tasks\['1'\]: expected a name of its own"),
+        ({1: A, "1": B}, r"tasks\['1'\]: expected a unique name that is not empty"),
         ({"a": (boat.PerStep([None]), None)}, "task a: lower_batch: PerStep holds 1 batches for 3 lower steps"),
     ],
 )

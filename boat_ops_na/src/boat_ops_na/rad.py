@@ -1,4 +1,4 @@
-"""RAD: reverse-mode differentiation through the whole lower trajectory. It is the exact derivative of F(x, y_T(x)).
+"""RAD: the exact derivative of F(x, y_T(x)), by reverse-mode differentiation through the whole lower trajectory.
 
     p_T = ∇_y F(x, y_T)        (p_t, dx_t) = pullback of Φ_t at p_{t+1}        hypergradient = ∇_x F + Σ_t dx_t
 

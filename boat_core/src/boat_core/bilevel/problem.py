@@ -92,7 +92,7 @@ class Tasks:
                 got = type(pair).__name__
                 raise StructureError(where=f"tasks[{key!r}]", expected="(lower_batch, upper_batch)", got=got)
             if str(key) in pairs or str(key) == "":
-                raise StructureError(where=f"tasks[{key!r}]", expected="a name of its own")
+                raise StructureError(where=f"tasks[{key!r}]", expected="a unique name that is not empty")
             pairs[str(key)] = pair[0], pair[1]
         return pairs
 
