@@ -1,9 +1,8 @@
 """Learning to reweight: a small balanced set determines the weights of the rows of an imbalanced training set.
 
-Ren et al. 2018 (arXiv 1803.09050) on handwritten 9s and 3s, where 59 of 60 training rows are a 3. Every step gives the
-rows of a batch the weights ε = 0, and takes one step of SGD on Σ ε_i ℓ_i that keeps its graph. It then learns from the
-rows whose ε lowers the loss F on the balanced set: w = max(0, -∂F/∂ε), Σ w = 1.        python examples/reweighting.py
-[PICTURE]
+Ren et al. 2018 (arXiv 1803.09050) on handwritten 9s and 3s, 59 of 60 training rows a 3. Every step gives the rows of a
+batch weights ε = 0, takes an SGD step on Σ ε_i ℓ_i that keeps its graph, and learns from the rows whose ε lowers the
+loss F on the balanced set: w = max(0, -∂F/∂ε), Σ w = 1.        python examples/reweighting.py [PICTURE]
 """
 
 import sys
@@ -18,10 +17,7 @@ from sklearn.datasets import load_digits
 
 
 def split(seed):
-    """Return (rows, labels) of the imbalanced training set, the balanced set of 10 and the balanced test set.
-
-    The label of a 9 is 1.
-    """
+    """Return (rows, 1 for a 9) of the imbalanced training set, the balanced set of 10 and the balanced test set."""
     data, digit = load_digits(return_X_y=True)
     rng = np.random.default_rng(seed)
     rare, common = (rng.permutation(np.flatnonzero(digit == which)) for which in (9, 3))

@@ -2,9 +2,8 @@
 
     y_k(x) = argmin over y of ‖X y - t‖² + Σ_j exp(x_j) y_j² without fold k        F(x) = Σ_k error of y_k on fold k
 
-numpy solves the inner problems; `custom_root` differentiates the solutions by their optimality condition. For
-comparison, scikit-learn's RidgeCV chooses one penalty from a grid on the same five folds.        python
-examples/ridge_diabetes.py [PICTURE]
+numpy solves the inner problems; `custom_root` differentiates the solutions by their optimality condition. RidgeCV of
+scikit-learn chooses one penalty from a grid on the same folds.        python examples/ridge_diabetes.py [PICTURE]
 """
 
 import sys
