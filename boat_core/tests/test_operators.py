@@ -286,7 +286,7 @@ def test_a_pullback_is_that_of_jittor(dtype, tolerance):
     cotangents = arrays([tuple(out.shape) for out in outputs], dtype, seed=1)
     targets = [*inputs, unreached]
     truth = jt.grad(derivatives.inner(outputs, cotangents), targets, retain_graph=True)
-    found = derivatives.pull(outputs, cotangents, targets)
+    found = derivatives.vjp(outputs, cotangents, targets)
     assert not found[-1].numpy().any()
     for ours, theirs in zip(found, truth):
         assert_close(ours, theirs.numpy(), tolerance)

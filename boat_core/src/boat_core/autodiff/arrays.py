@@ -14,6 +14,9 @@ from .operators import library
 if TYPE_CHECKING:
     import numpy as np
 
+#: A Jittor array, or what stands in for one; Jittor has no types to check.
+Array = Any
+
 
 def is_jittor(value: Any) -> bool:
     """Whether `value` is a Jittor array."""

@@ -10,7 +10,7 @@ from . import arrays
 from .evaluation import evaluating
 
 
-def tied(
+def attach_vjp(
     name: str, values: Sequence[Any], inputs: Sequence[Any], pullback: Callable[[list[Any]], Sequence[Any]]
 ) -> list[Any]:
     """Return arrays with these values whose derivative with respect to `inputs` is what `pullback` says.

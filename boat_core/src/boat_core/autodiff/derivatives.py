@@ -45,7 +45,7 @@ def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
     return jt.grad(value, list(wrt), retain_graph=True)
 
 
-def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], second_order: bool = True) -> list[Any]:
+def vjp(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], second_order: bool = True) -> list[Any]:
     """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array, detached.
 
     Where the outputs are gradients themselves this is one product with second derivatives. Cotangents are constants,

@@ -21,7 +21,7 @@ from typing import Any
 
 from .arrays import constant
 from .backend import jt
-from .operators.overrides import SPELLINGS
+from .operators.overrides import OVERRIDES
 from .switches import MODE
 
 
@@ -30,7 +30,7 @@ def install() -> None:
     """Put the wrappers in, once; what was imported from Jittor before that escapes them."""
     import jittor
 
-    for path, replacement in SPELLINGS.items():
+    for path, replacement in OVERRIDES.items():
         _replace(path, _native(attrgetter(path)(jittor), replacement))
     for name in ("add", "sub", "mul", "truediv"):
         for method in (f"__{name}__", f"__r{name}__"):

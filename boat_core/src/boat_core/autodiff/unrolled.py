@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import optree
-
 from . import arrays, derivatives
 from .memory import Memory
+from .pytrees import detach_and_sync, detach_tree, float_leaves, sync_tree
 
 
 class Step(Protocol):
@@ -52,30 +51,6 @@ class Recorder(Protocol):
         """Step t is pulled back; `rebuilt` says that its graph was not kept from the way forward."""
 
 
-def differentiable(leaf: Any) -> bool:
-    return arrays.is_array(leaf) and arrays.float_kind(leaf)
-
-
-def float_leaves(tree: Any) -> list[Any]:
-    """Return the leaves of a pytree that take part in derivatives."""
-    return [leaf for leaf in optree.tree_leaves(tree) if differentiable(leaf)]
-
-
-def cut(tree: Any) -> Any:
-    """Return the same values without their history."""
-    return optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_array(leaf) else leaf, tree)
-
-
-def detached(tree: Any) -> Any:
-    """Return the same values without their history, computed."""
-    return _synced(cut(tree))
-
-
-def _synced(tree: Any) -> Any:
-    arrays.sync([leaf for leaf in optree.tree_leaves(tree) if arrays.is_array(leaf)])
-    return tree
-
-
 class Unrolled:
     """The iterates of `step` from `start` under parameters `x`, and their pullback.
 
@@ -96,17 +71,17 @@ class Unrolled:
         self, step: Step, start: Any, parameters: Any, steps: int, memory: Memory, recorder: Recorder | None = None
     ) -> None:
         self.step, self.steps, self._recorder = step, steps, recorder
-        self.parameters = detached(parameters)
-        z = detached(start)
+        self.parameters = detach_and_sync(parameters)
+        z = detach_and_sync(start)
         self._kept = {0: z}
         self._graphs: dict[int, tuple[Any, list[Any]]] = {}
         self._block: dict[int, Any] = {}
         self.iterate_bytes = arrays.bytes_of(float_leaves(z))
         for t in range(steps):
             # Of its own: a derivative looks through all that hangs on x, and some of it may be kept.
-            x = cut(self.parameters)
+            x = detach_tree(self.parameters)
             d = step.direction(t, z, x)
-            z = _synced(step.advance(t, z, x, d))
+            z = sync_tree(step.advance(t, z, x, d))
             if t == 0:
                 self.graph_bytes = arrays.graph_bytes(d)
                 self.held = memory.plan(steps, self.iterate_bytes, self.graph_bytes)
@@ -133,13 +108,13 @@ class Unrolled:
         """z_steps from another start under other parameters: nothing is kept, and nothing of this is changed."""
         if self._recorder is not None:
             self._recorder.rerun()
-        z, x = detached(start), detached(parameters)
+        z, x = detach_and_sync(start), detach_and_sync(parameters)
         for t in range(steps):
             z = self._next(t, z, x)
         return z
 
     def _next(self, t: int, z: Any, x: Any) -> Any:
-        return _synced(self.step.advance(t, z, x, self.step.direction(t, z, x)))
+        return sync_tree(self.step.advance(t, z, x, self.step.direction(t, z, x)))
 
     def pullback(
         self,
@@ -176,7 +151,7 @@ class Unrolled:
                 p = [arrays.detach(leaf) for leaf in p]
             else:
                 inputs, size = [*float_leaves(z), *float_leaves(x)], len(p)
-                pulled = derivatives.pull([*d, *inputs], [*of_d, *p, *dx], inputs)
+                pulled = derivatives.vjp([*d, *inputs], [*of_d, *p, *dx], inputs)
                 p, dx = pulled[:size], pulled[size:]
             arrays.sync(p + dx)
             if watch is not None:

@@ -15,6 +15,7 @@ import optree
 
 from ..errors import StructureError
 from . import arrays, derivatives
+from .pytrees import nonfinite_leaf, path_text
 
 
 class Vector:
@@ -149,11 +150,6 @@ class Vector:
         return f"Vector({', '.join(f'{p}: {list(a.shape)} {a.dtype}' for p, a in zip(self.paths, self.leaves))})"
 
 
-def path_text(path: Sequence[Any]) -> str:
-    """Write a pytree path as one would index it."""
-    return "".join(f"[{key!r}]" for key in path)
-
-
 def dot(a: Vector, b: Vector) -> float:
     """⟨a, b⟩ over all leaves, computed now."""
     return arrays.scalar(derivatives.inner(a.leaves, b.leaves))
@@ -185,10 +181,8 @@ def first_nonfinite(vector: Vector) -> str | None:
         total = total + leaf.sum()
     if math.isfinite(arrays.scalar(total)):
         return None
-    for path, leaf in zip(vector.paths, vector.leaves):
-        if not arrays.all_finite(leaf):
-            return path or "."
-    return None
+    place = nonfinite_leaf(vector.tree)
+    return None if place is None else place or "."
 
 
 def tree_to_numpy(tree: Any) -> Any:

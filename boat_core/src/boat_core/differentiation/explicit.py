@@ -16,11 +16,11 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.custom_vjp import tied
+from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
-from ..autodiff.unrolled import Unrolled, cut, differentiable, float_leaves
-from ..autodiff.vectors import path_text
+from ..autodiff.pytrees import as_arrays, detach_tree, differentiable, float_leaves, nonfinite_leaf, path_text
+from ..autodiff.unrolled import Unrolled
 from ..errors import NonFiniteError, OptionError, StructureError
 
 
@@ -55,11 +55,11 @@ def unroll(
         raise OptionError(f"unroll: step: expected a function (t, z, x) (got {step!r})")
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise OptionError(f"unroll: steps: expected an integer >= 1 (got {steps!r})")
-    given, x = _read(start, "start"), _read(parameters, "parameters")
+    z, x = as_arrays(start, "start"), as_arrays(parameters, "parameters")
     # The iterates are made inside: Jittor takes derivatives of arrays made in the caller's `jt.no_grad()` as zero.
     with evaluating():
-        unrolled = Unrolled(_Whole(step, second_order_guard), given, x, steps, Memory(segment, memory))
-        found = Unrolling(unrolled, given, x)
+        unrolled = Unrolled(_Whole(step, second_order_guard), z, x, steps, Memory(segment, memory))
+        found = Unrolling(unrolled, z, x)
         found._check_finite()
     return found
 
@@ -86,14 +86,14 @@ class Unrolling:
             of_start, of_parameters = self._unrolled.pullback(cotangents)
             return [*of_start, *of_parameters]
 
-        values = iter(tied("boat_core.unroll", float_leaves(tree), inputs, pullback))
+        values = iter(attach_vjp("boat_core.unroll", float_leaves(tree), inputs, pullback))
         return optree.tree_map(lambda leaf: next(values) if differentiable(leaf) else leaf, tree)
 
     def iterate(self, t: int) -> Any:
         """z_t, for t = 0 … T, without its history; computed again where it is not held."""
         if not 0 <= t <= self.steps:
             raise OptionError(f"iterate: expected t from 0 to {self.steps} (got {t!r})")
-        return cut(self._unrolled.iterate(t))
+        return detach_tree(self._unrolled.iterate(t))
 
     def pullback(self, cotangent: Any) -> tuple[Any, Any]:
         """Pull a cotangent of z_T back to those of z_0 and of x; None in the place of what has no derivative.
@@ -116,11 +116,11 @@ class Unrolling:
         return _like(self._start, of_start), _like(self._parameters, of_parameters)
 
     def _check_finite(self) -> None:
-        if _nonfinite(self._unrolled.iterate(self.steps)) is None:
+        if nonfinite_leaf(self._unrolled.iterate(self.steps)) is None:
             return
         for t in range(1, self.steps + 1):
-            if place := _nonfinite(self._unrolled.iterate(t)):
-                raise NonFiniteError(f"unroll: NaN or infinity in the iterate after step {t - 1}, leaf {place}")
+            if (place := nonfinite_leaf(self._unrolled.iterate(t))) is not None:
+                raise NonFiniteError(f"unroll: NaN or infinity in the iterate after step {t - 1}, leaf {place or '.'}")
 
 
 class _Next(list[Any]):
@@ -144,19 +144,10 @@ class _Whole:
 
     def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
         assert isinstance(d, _Next)
-        return cut(d.tree)
+        return detach_tree(d.tree)
 
     def adjoint(self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], None, list[Any]]:
         return [arrays.zeros_like(leaf) for leaf in float_leaves(z)], None, p
-
-
-def _read(tree: Any, where: str) -> Any:
-    """The pytree with its numpy arrays as Jittor arrays; Jittor arrays stay the very same."""
-
-    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
-        return arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf
-
-    return optree.tree_map_with_path(convert, tree)
 
 
 def _like_before(after: Any, before: Any, t: int) -> Any:
@@ -176,11 +167,3 @@ def _like_before(after: Any, before: Any, t: int) -> Any:
 def _like(tree: Any, cotangents: list[Any]) -> Any:
     rest = iter(cotangents)
     return optree.tree_map(lambda leaf: next(rest) if differentiable(leaf) else None, tree)
-
-
-def _nonfinite(tree: Any) -> str | None:
-    paths, leaves, _ = optree.tree_flatten_with_path(tree)
-    for path, leaf in zip(paths, leaves):
-        if differentiable(leaf) and not arrays.all_finite(leaf):
-            return path_text(path) or "."
-    return None

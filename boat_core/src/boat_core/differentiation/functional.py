@@ -9,8 +9,8 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
-from ..autodiff.unrolled import detached, differentiable
-from ..errors import ObjectiveError, StructureError
+from ..autodiff.pytrees import as_arrays, detach_and_sync, differentiable, one_number
+from ..errors import StructureError
 
 
 def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard: str = "error") -> Callable[..., Any]:
@@ -45,7 +45,7 @@ def value_and_grad(function: Callable[..., Any], argument: int = 0) -> Callable[
     """
 
     def both(*arguments: Any, **keywords: Any) -> tuple[Any, Any]:
-        found: tuple[Any, Any] = detached(_value_and_gradient(function, argument, "off", arguments, keywords))
+        found: tuple[Any, Any] = detach_and_sync(_value_and_gradient(function, argument, "off", arguments, keywords))
         return found
 
     return both
@@ -58,7 +58,7 @@ def stop_gradient(tree: Any) -> Any:
 
         y, state = boat.stop_gradient((boat.apply_updates(y, updates), state))
     """
-    return detached(tree)
+    return detach_and_sync(tree)
 
 
 def _value_and_gradient(
@@ -67,7 +67,7 @@ def _value_and_gradient(
     name = getattr(function, "__qualname__", repr(function))
     if argument >= len(arguments):
         raise StructureError(f"grad of {name}: expected an argument {argument} (got {len(arguments)} arguments)")
-    tree = optree.tree_map(lambda leaf: arrays.as_array(leaf) if arrays.is_array(leaf) else leaf, arguments[argument])
+    tree = as_arrays(arguments[argument], f"grad of {name}: argument {argument}")
     leaves, structure = optree.tree_flatten(tree)
     if not leaves or not all(map(differentiable, leaves)):
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
@@ -75,7 +75,5 @@ def _value_and_gradient(
         leaves = [arrays.attached(leaf) for leaf in leaves]
         tree = optree.tree_unflatten(structure, leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
-        if not arrays.is_jittor(value) or value.numel() != 1:
-            shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__
-            raise ObjectiveError(f"{name}: expected an array that holds one number (got {shape})")
+        one_number(value, name)
         return value, optree.tree_unflatten(structure, derivatives.gradient(value, leaves))

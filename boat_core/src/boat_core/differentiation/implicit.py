@@ -22,11 +22,11 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.custom_vjp import tied
+from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.guard import MODES
-from ..autodiff.unrolled import differentiable
-from ..autodiff.vectors import Vector, first_nonfinite, norm, path_text
+from ..autodiff.pytrees import as_arrays, differentiable, path_text
+from ..autodiff.vectors import Vector, first_nonfinite, norm
 from ..declare.options import option, read_options
 from ..errors import DoubtfulError, DoubtfulWarning, NonFiniteError, OperationError, OptionError, StructureError
 from .linear.base import LinearSolve, LinearSolver
@@ -196,13 +196,13 @@ class Implicit:
         module = getattr(self._solver, "__module__", None) or __name__
         values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
         if given.inputs:
-            values = tied(f"{module}.{self._name}", values, given.inputs, pullback)
+            values = attach_vjp(f"{module}.{self._name}", values, given.inputs, pullback)
         tree = y.like(values).tree
         return (tree, aux) if self._options.aux else tree
 
     def _solved(self, start: Any, given: _Arguments) -> tuple[Vector, Any]:
         numpy = self._options.numpy
-        handed, own = given.copied(numpy), _copied(_as_arrays(start, f"{self._name}: start"), numpy)
+        handed, own = given.copied(numpy), _copied(as_arrays(start, f"{self._name}: start"), numpy)
         with evaluating(guard="off", differentiated=False):
             found = self._solver(own, *handed[0], **handed[1])
         if changed := given.changed(handed):
@@ -218,8 +218,7 @@ class Implicit:
         y = Vector.of(found, f"{self._name}: the solution").sync()
         if leaf := first_nonfinite(y):
             raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, leaf {leaf}")
-        cut = optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
-        return y, cut
+        return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
 
     def _residual(self, y: Vector, arguments: Any) -> Vector:
         """r(y, θ), with its graph."""
@@ -248,7 +247,7 @@ class Implicit:
         r = self._residual(y, arguments)
 
         def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
-            return y.like(derivatives.pull(r.leaves, u.leaves, y.leaves))
+            return y.like(derivatives.vjp(r.leaves, u.leaves, y.leaves))
 
         # (∂_y r)ᵀ u = v
         u, solve = self._linear(transposed, v, _Forward(r, y) if self._linear.transpose else None)
@@ -261,7 +260,7 @@ class Implicit:
             remedy = f"; {solve.remedy}" if solve.remedy else ""
             self._doubt(f"its derivative may be wrong: {solve.method}: {solve.concern}{remedy}")
         # cotangent of θ = -uᵀ ∂_θ r
-        return [-leaf for leaf in derivatives.pull(r.leaves, u.leaves, inputs)], solve
+        return [-leaf for leaf in derivatives.vjp(r.leaves, u.leaves, inputs)], solve
 
     def _doubt(self, text: str) -> None:
         message = f"{self._name}: {text}"
@@ -278,7 +277,7 @@ class _Forward:
         self._pulled = y.like(derivatives.gradient(derivatives.inner(r.leaves, self._u.leaves), y.leaves))
 
     def __call__(self, w: Vector) -> Vector:
-        return self._u.like(derivatives.pull(self._pulled.leaves, w.leaves, self._u.leaves))
+        return self._u.like(derivatives.vjp(self._pulled.leaves, w.leaves, self._u.leaves))
 
 
 class _Arguments:
@@ -338,12 +337,6 @@ def _equal(mine: Any, theirs: Any) -> bool:
 
     theirs = arrays.to_numpy(theirs)
     return mine.dtype == theirs.dtype and np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
-
-
-def _as_arrays(tree: Any, where: str) -> Any:
-    return optree.tree_map_with_path(
-        lambda path, leaf: arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf, tree
-    )
 
 
 def _copied(tree: Any, numpy: bool) -> Any:

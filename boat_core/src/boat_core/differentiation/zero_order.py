@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.custom_vjp import tied
+from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
-from ..autodiff.vectors import Vector, path_text
+from ..autodiff.pytrees import path_text
+from ..autodiff.vectors import Vector
 from ..declare.options import option, read_options
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
 
@@ -225,7 +226,7 @@ def es_grad(
                 return (arrays.scalar(cotangents[0]) * estimate).leaves
 
             dtype = np.result_type(*(str(leaf.dtype) for leaf in call.x.leaves))
-            (result,) = tied(name, [arrays.as_array(np.array([found], dtype))], call.inputs, pullback)
+            (result,) = attach_vjp(name, [arrays.as_array(np.array([found], dtype))], call.inputs, pullback)
             return result
 
         decorated.report = None  # type: ignore[attr-defined]

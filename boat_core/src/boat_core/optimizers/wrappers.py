@@ -22,9 +22,9 @@ import optree
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.modules import Places
-from ..autodiff.unrolled import cut, detached
+from ..autodiff.pytrees import detach_and_sync, detach_tree, one_number
 from ..autodiff.vectors import tree_from_numpy, tree_to_numpy
-from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
+from ..errors import NonFiniteError, OptionError, StructureError
 from .base import Optimizer, apply_updates
 
 
@@ -74,8 +74,8 @@ class ModuleOptimizer:
         # In the caller's `jt.no_grad()` writing would mark the parameters as not trainable.
         with evaluating():
             updates, state = self._optimizer.update(self._gradient, self._state, held)
-            self._places.write(detached(apply_updates(held, updates)))
-        self._state, self._gradient = detached(state), None
+            self._places.write(detach_and_sync(apply_updates(held, updates)))
+        self._state, self._gradient = detach_and_sync(state), None
 
     @property
     def state(self) -> Any:
@@ -160,8 +160,8 @@ class MetaOptimizer:
 
     def stop_gradient(self) -> None:
         """Keep the values, cut the graph: later derivatives end here."""
-        self._places.put(cut(self._places.parameters))
-        self._state = cut(self._state)
+        self._places.put(detach_tree(self._places.parameters))
+        self._state = detach_tree(self._state)
 
 
 def _expect(optimizer: Any) -> Optimizer:
@@ -174,7 +174,4 @@ def _value(loss: Any) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
         with evaluating(native=True, differentiated=True):
             loss = loss()
-    if not arrays.is_jittor(loss) or loss.numel() != 1 or not arrays.float_kind(loss):
-        found = f"shape {list(loss.shape)}, {loss.dtype}" if arrays.is_jittor(loss) else type(loss).__name__
-        raise ObjectiveError(f"loss: expected a floating-point array that holds one number (got {found})")
-    return loss
+    return one_number(loss, "loss")

@@ -197,7 +197,7 @@ def pool_layer(ops: Any, layer: Any, x: Any) -> Any:
 
 
 #: (where Jittor has it, as a path from `jittor`) → what takes its place.
-SPELLINGS: dict[str, Callable[..., Any]] = {
+OVERRIDES: dict[str, Callable[..., Any]] = {
     "nn.matmul": matmul,
     "nn.matmul_transpose": matmul_transpose,
     "Var.__add__": add,

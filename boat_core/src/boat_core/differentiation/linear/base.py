@@ -163,7 +163,9 @@ def epsilon(b: Vector) -> float:
     return max({"float64": 2.0**-52, "float32": 2.0**-23}.get(str(leaf.dtype), 2.0**-7) for leaf in b.leaves)
 
 
-def judged(solve: LinearSolve, tolerance: float, matrix: Product, q: Vector, b: Vector) -> tuple[Vector, LinearSolve]:
+def with_true_residual(
+    solve: LinearSolve, tolerance: float, matrix: Product, q: Vector, b: Vector
+) -> tuple[Vector, LinearSolve]:
     """The same with the residual that q has, which a recursion loses to rounding; 0 where that is better than q.
 
     One product with (A + δI).
@@ -171,7 +173,7 @@ def judged(solve: LinearSolve, tolerance: float, matrix: Product, q: Vector, b: 
     solve = replace(solve, residual=residual(matrix, q, b))
     if solve.residual > 1:
         q, solve = q.zeros(), replace(solve, residual=1.0)
-    return q, settled(solve, tolerance, b)
+    return q, classify_stop(solve, tolerance, b)
 
 
 def residual(matrix: Product, q: Vector, b: Vector) -> float:
@@ -179,7 +181,7 @@ def residual(matrix: Product, q: Vector, b: Vector) -> float:
     return norm(b - matrix(q)) / norm(b)
 
 
-def settled(solve: LinearSolve, tolerance: float, b: Vector) -> LinearSolve:
+def classify_stop(solve: LinearSolve, tolerance: float, b: Vector) -> LinearSolve:
     """The same, its residual being computed: what ended by itself met its tolerance as far as the dtype lets it, or
     stalled."""
     if not math.isfinite(solve.residual):

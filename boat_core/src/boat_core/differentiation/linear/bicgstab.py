@@ -21,9 +21,9 @@ from .base import (
     Product,
     computed,
     epsilon,
-    judged,
     preconditioned,
     ridged,
+    with_true_residual,
 )
 
 
@@ -91,6 +91,6 @@ def bicgstab(
             if rr < best_rr:
                 best, best_rr = q, rr
         solve = LinearSolve("bicgstab", k, math.sqrt(best_rr) / size, stopped)
-        return judged(solve, o.tolerance, matrix, best, b)
+        return with_true_residual(solve, o.tolerance, matrix, best, b)
 
     return LinearSolver("bicgstab", o, run)

@@ -20,9 +20,9 @@ from .base import (
     Preconditioner,
     Product,
     computed,
-    judged,
     preconditioned,
     ridged,
+    with_true_residual,
 )
 
 
@@ -97,6 +97,6 @@ def conjugate_gradient(
                 best, best_rr = q, rr
         seen = curvature if math.isfinite(curvature) else None
         solve = LinearSolve("conjugate_gradient", k, math.sqrt(best_rr) / size, stopped, curvature=seen)
-        return judged(solve, o.tolerance, matrix, best, b) if check else (best, solve)
+        return with_true_residual(solve, o.tolerance, matrix, best, b) if check else (best, solve)
 
     return LinearSolver("conjugate_gradient", o, run)

@@ -14,7 +14,7 @@ from ...autodiff import arrays
 from ...autodiff.vectors import Vector
 from ...declare.options import option, read_options
 from ...errors import OptionError
-from .base import LinearSolve, LinearSolver, Product, epsilon, settled
+from .base import LinearSolve, LinearSolver, Product, classify_stop, epsilon
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def direct(max_size: int = 1000, ridge: float = 0.0) -> LinearSolver:
         found = b.like_flat(q)
         residual = float(np.linalg.norm(right - matrix @ _flat(found)) / np.linalg.norm(right))
         stopped = "singular" if rank < b.size else "stalled"
-        return found, settled(LinearSolve("direct", b.size, residual, stopped), 1e-12, b)
+        return found, classify_stop(LinearSolve("direct", b.size, residual, stopped), 1e-12, b)
 
     return LinearSolver("direct", o, run)
 

@@ -19,11 +19,11 @@ from .base import (
     LinearSolver,
     Preconditioner,
     Product,
+    classify_stop,
     computed,
     epsilon,
     preconditioned,
     ridged,
-    settled,
 )
 
 
@@ -77,7 +77,7 @@ def gmres(
                 stopped = "breakdown" if closed else "stalled"
             if stopped != "max_iterations":
                 break
-        return q, settled(LinearSolve("gmres", k, beta / size, stopped), o.tolerance, b)
+        return q, classify_stop(LinearSolve("gmres", k, beta / size, stopped), o.tolerance, b)
 
     return LinearSolver("gmres", o, run)
 

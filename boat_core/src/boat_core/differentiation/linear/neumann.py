@@ -15,7 +15,7 @@ from typing import Any
 
 from ...autodiff.vectors import Vector, dot, norm
 from ...declare.options import option, read_options
-from .base import LinearSolve, LinearSolver, Product, computed, epsilon, judged, residual, ridged
+from .base import LinearSolve, LinearSolver, Product, computed, epsilon, residual, ridged, with_true_residual
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,6 @@ def neumann(
         matrix = ridged(product, o.ridge)
         if o.tolerance is None:  # the series is what was asked for, whatever it is worth
             return q, replace(solve, residual=residual(matrix, q, b))
-        return judged(solve, o.tolerance, matrix, q, b)
+        return with_true_residual(solve, o.tolerance, matrix, q, b)
 
     return LinearSolver("neumann", o, run)

@@ -23,8 +23,8 @@ from .base import (
     Product,
     computed,
     epsilon,
-    judged,
     preconditioned,
+    with_true_residual,
 )
 
 
@@ -88,11 +88,11 @@ def normal_cg(
                 best, best_size = q, now
         solve = LinearSolve("normal_cg", k, best_size / (size or 1.0), stopped)
         if not o.ridge:
-            return judged(solve, o.tolerance, product, best, b)
+            return with_true_residual(solve, o.tolerance, product, best, b)
 
         def normal(v: Vector) -> Vector:
             return transposed(product(v)) + o.ridge * v
 
-        return judged(solve, o.tolerance, normal, best, right) if size else (best, solve)
+        return with_true_residual(solve, o.tolerance, normal, best, right) if size else (best, solve)
 
     return LinearSolver("normal_cg", o, run, transpose=True)
