@@ -100,6 +100,7 @@ def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, bat
     return one_number(value, role)
 
 
+@runs_user_code
 def project(vector: Vector, projection: Projection | None, where: str) -> Vector:
     """Return the vector inside the set that `projection` describes.
 
