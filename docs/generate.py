@@ -28,7 +28,16 @@ ROOT = Path(__file__).parent.parent
 README, REFERENCE = ROOT / "README.md", ROOT / "docs" / "reference.md"
 BEGIN, END = "<!-- operations: begin -->", "<!-- operations: end -->"
 #: The modules whose `__all__` is public.
-MODULES = ("boat_core", "boat_core.testing", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "boat_plugins_example")
+MODULES = (
+    "boat_core",
+    "boat_core.cli",
+    "boat_core.testing",
+    "boat_ops_gm",
+    "boat_ops_na",
+    "boat_ops_fo",
+    "boat_view",
+    "boat_plugins_example",
+)
 VARIABLES = {
     "BOAT_DISABLE_PLUGINS": "packs to leave out: distributions or entry points separated by commas, or `all`",
     "BOAT_IMPORT_SECONDS": "seconds that the command gives the import of a pack (20); 0 is no limit",
@@ -74,7 +83,7 @@ def _commands() -> Iterator[str]:
     yield "Every verb takes `--json`, `--debug` and `--help`; CONFIG is YAML, or JSON of the same keys, and"
     yield "`--set run.steps=9` overrides a key of it. Exit codes: 0 done, 1 a finding, 2 an error, 130 interrupted."
     yield from ("", "| command | what it does |", "|---|---|")
-    for parser in verbs(cli._parser()):
+    for parser in map(cli.Parser.complete, verbs(cli.make_parser())):
         flags = [_flag(action) for action in parser._actions if _is_own(action)]
         yield f"| `{' '.join([parser.prog, *flags])}` | {_cell(parser.description)} |"
         for action in parser._actions:

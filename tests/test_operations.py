@@ -14,7 +14,7 @@ from boat_core import compose
 from boat_core.autodiff.operators import library
 from boat_core.cli import main
 from boat_core.plugins.discovery import installed
-from boat_core.plugins.registry import published_operations
+from boat_core.plugins.known_packs import published_operations
 from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, conformance
 from boat_core.testing.claims import lower_steps
 

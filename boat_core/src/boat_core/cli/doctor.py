@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import add_verb
 from .output import print_facts, print_json, print_table
 
 
-def add_parsers(verbs: Any) -> None:
-    summary = "look at the machine: compiler, oneDNN, CUDA, caches; exit 1 if it is unfit"
-    add_verb(verbs, "doctor", doctor, summary).add_argument(
+def doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--warm",
         nargs="?",
         const="",
