@@ -1,9 +1,11 @@
-"""The one door to an objective: the only place that switches how functions of the user and of packs are evaluated.
+"""The one door to an objective: the only place that switches how functions of users and packs are evaluated.
 
     with evaluating(native=True, guard="error", differentiated=True):
         value = function(x, y, batch)
 
-A test reads the sources and holds everybody else to this. Programs will be recorded at this door and nowhere else.
+Whatever calls an objective, a step, a rule or a condition enters this block. A place that forgets one of the switches
+returns wrong derivatives without an error, so no place sets them by hand: a test reads the sources and checks that
+    nobody else switches. Programs will be recorded at this door and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Unrolling a step, and pulling a cotangent back through it.
+"""Unrolls an iteration and pulls cotangents back through its steps.
 
-    z_{t+1}   = A_t(z_t, x, d_t),   d_t = d(t, z_t, x)    x is in A where it holds hyperparameters of the step
+    z_{t+1}   = A_t(z_t, x, d_t),   d_t = d(t, z_t, x)    A sees x only if x holds hyperparameters
 
     (a, c, b) = pᵀ ∂A_t/∂(z, x, d)                        A's adjoint, by a kernel or by differentiating A
     p_t       = a + bᵀ ∂d_t/∂z      dx_t = c + bᵀ ∂d_t/∂x one product with the derivative of d's graph
 
-The graph of d is the only one there is: built again step by step, used and dropped, or kept from the way forward for
-some of the last steps. What lies in memory besides are the iterates, all of them, or some, from which those between are
-computed again (`boat_core.autodiff.memory` has the choice). Kernels do not depend on T.
+Only d has a graph. The pullback builds it again for one step at a time, uses it and drops it. The graphs of some of the
+last steps may be kept from the way forward instead. The iterates stay in memory, either all of them, or some, from
+which the others are computed again (`boat_core.autodiff.memory` chooses). Kernels do not depend on T.
 
-z and x are pytrees; leaves of z that are not floating-point arrays (a step count, say) take no part in derivatives.
+z and x are pytrees. Leaves of z that are not floating-point arrays (a step count, say) take no part in derivatives.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ from .pytrees import detach_and_sync, detach_tree, float_leaves, sync_tree
 
 
 class Step(Protocol):
-    """One step, in two parts; all of it pure."""
+    """One step in two parts, both pure functions."""
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        """d_t, as arrays whose graph leads to the leaves of z and x."""
+        """Return d_t as arrays whose graph leads to the leaves of z and x."""
 
     def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
-        """z_{t+1}, detached."""
+        """Return z_{t+1}, detached."""
 
     def adjoint(
         self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]
     ) -> tuple[list[Any], list[Any] | None, list[Any]]:
-        """The cotangents of z's floating-point leaves, of x's (None where A does not see x) and of d, from that of
-        z_{t+1}; all constants."""
+        """Return the cotangents of the floating-point leaves of z, of those of x, and of d, from that of z_{t+1}.
+
+        All are constants. The cotangents of x are None if A does not see x.
+        """
 
 
 class Recorder(Protocol):
@@ -52,19 +54,20 @@ class Recorder(Protocol):
 
 
 class Unrolled:
-    """The iterates of `step` from `start` under parameters `x`, and their pullback.
+    """The iterates of `step` from `start` under `parameters`, and their pullback.
 
     Args:
-        step: how z moves.
+        step: the step that moves z.
         start: the pytree z_0.
         parameters: the pytree x.
-        steps: T >= 1.
-        memory: what may be held.
+        steps: the number of steps, T >= 1.
+        memory: what may stay in memory between the way forward and the pullback.
         recorder: is told what is computed again and what is pulled back.
 
     Attributes:
-        held: what is.
-        iterate_bytes, graph_bytes: what one of each takes.
+        held: what stays in memory.
+        iterate_bytes: the bytes that one iterate takes.
+        graph_bytes: the bytes that the graph of one step takes.
     """
 
     def __init__(
@@ -78,7 +81,8 @@ class Unrolled:
         self._block: dict[int, Any] = {}
         self.iterate_bytes = arrays.bytes_of(float_leaves(z))
         for t in range(steps):
-            # Of its own: a derivative looks through all that hangs on x, and some of it may be kept.
+            # Each step gets its own copy of x. A derivative visits everything that depends on x, and with one x for
+            # all steps it would visit the graphs of the other steps that are kept.
             x = detach_tree(self.parameters)
             d = step.direction(t, z, x)
             z = sync_tree(step.advance(t, z, x, d))
@@ -91,7 +95,7 @@ class Unrolled:
                 self._kept[t + 1] = z
 
     def iterate(self, t: int) -> Any:
-        """z_t; where it was not kept, from the last one before it that was."""
+        """Return z_t. If it was not kept, it is computed again from the last kept iterate before it."""
         if t in self._kept:
             return self._kept[t]
         if t not in self._block:
@@ -105,7 +109,7 @@ class Unrolled:
         return self._block[t]
 
     def end_from(self, start: Any, parameters: Any, steps: int) -> Any:
-        """z_steps from another start under other parameters: nothing is kept, and nothing of this is changed."""
+        """Return z_steps from another start under other parameters. Keep nothing, change nothing here."""
         if self._recorder is not None:
             self._recorder.rerun()
         z, x = detach_and_sync(start), detach_and_sync(parameters)
@@ -128,12 +132,14 @@ class Unrolled:
         """Pull `cotangent` back from iterate `last` (default T) to iterate `first`.
 
         Args:
-            cotangent: one array per floating-point leaf of z, or of its leading leaves; the rest is zero.
-            frozen: take d as a constant: no derivative of it, so no second derivative of the objective.
-            watch: called after each step with t, the cotangent of z_t and the sum of dx so far.
+            cotangent: one array for each floating-point leaf of z, or for the first of them; the others are zero.
+            first: the index of the iterate at which the pullback ends.
+            last: the index of the iterate that `cotangent` belongs to; None means T.
+            frozen: whether d counts as a constant. Then no second derivative of the objective is taken.
+            watch: is called after each step with t, the cotangent of z_t and the sum of dx so far.
 
         Returns:
-            The cotangents of z_first and of x, each a list with one array per floating-point leaf.
+            The cotangents of z_first and of x, each a list with one array for each floating-point leaf.
         """
         last = self.steps if last is None else last
         end = float_leaves(self.iterate(last))
@@ -148,9 +154,12 @@ class Unrolled:
             if of_x is not None:
                 dx = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
             if frozen:
+                # A's part of the pullback stays: it is linear in the optimizer's step and needs no graph of d.
                 p = [arrays.detach(leaf) for leaf in p]
             else:
                 inputs, size = [*float_leaves(z), *float_leaves(x)], len(p)
+                # The identities `inputs` carry a and c along, so that one product gives a + bᵀ∂d/∂z and dx + bᵀ∂d/∂x
+                # without further additions.
                 pulled = derivatives.vjp([*d, *inputs], [*of_d, *p, *dx], inputs)
                 p, dx = pulled[:size], pulled[size:]
             arrays.sync(p + dx)
