@@ -8,7 +8,8 @@
   error of 3e-8).
 
 Outside an objective nothing changes. The wrappers stay in Jittor for the life of the process and read a context
-variable at each call: objectives call Jittor's functions by their names, so a replacement has to be found under those names.
+variable at each call: objectives call Jittor's functions by their names, so a replacement has to be found under those
+    names.
 """
 
 from __future__ import annotations
