@@ -64,19 +64,19 @@ def require_sound(dtype: str, where: str) -> None:
         )
 
 
-def to_numpy(array: Any) -> np.ndarray:
+def to_numpy(array: Array) -> np.ndarray:
     """Return the values as a numpy array with memory of its own."""
     import numpy as np
 
     return np.array(array.numpy() if isinstance(array, jt.Var) else array)
 
 
-def detach(array: Any) -> Any:
+def detach(array: Array) -> Any:
     """Return the same values without their history."""
     return array.detach()
 
 
-def attached(array: Any) -> Any:
+def attached(array: Array) -> Any:
     """Return an array of which derivatives can be taken: the very same, or a copy if it was made in `jt.no_grad()`.
 
     Jittor marks what is made there, and takes every derivative with respect to it as zero, also later. Such an array
@@ -104,7 +104,7 @@ def graph_bytes(arrays: Iterable[Any]) -> int:
     return int(operators.graph_bytes(list(arrays))) if operators is not None else 0
 
 
-def constant(value: float, like: Any) -> Any:
+def constant(value: float, like: Array) -> Any:
     """Return a number as an array of shape (1,) in the dtype of `like`.
 
     Jittor rounds a Python number in an expression to float32, even beside float64 arrays (a relative error of 1e-8).
@@ -114,7 +114,7 @@ def constant(value: float, like: Any) -> Any:
     return jt.array(np.array([value], dtype=str(like.dtype)), dtype=str(like.dtype))
 
 
-def scaled(factor: Any, array: Any) -> Any:
+def scaled(factor: Any, array: Array) -> Any:
     """Return factor · array without rounding the factor to float32. The factor is a number or an array."""
     if isinstance(factor, (int, float)):
         if factor == 1:
@@ -129,12 +129,12 @@ def scalar(value: Any) -> float:
     return float(to_numpy(value).reshape(-1)[0])
 
 
-def zeros_like(array: Any) -> Any:
+def zeros_like(array: Array) -> Any:
     """Return zeros of the same shape and dtype."""
     return jt.zeros(array.shape, dtype=str(array.dtype))
 
 
-def safe_sqrt(array: Any) -> Any:
+def safe_sqrt(array: Array) -> Any:
     """Square root of a non-negative array whose derivatives at 0 are 0 instead of infinite.
 
     Otherwise the infinite derivative of √ at 0, times the zero that usually follows, is NaN. Every optimizer and norm
@@ -145,7 +145,7 @@ def safe_sqrt(array: Any) -> Any:
     return jt.ternary(positive, jt.sqrt(inside), jt.zeros_like(array))
 
 
-def select(condition: Any, yes: Any, no: Any, like: Any) -> Any:
+def select(condition: Any, yes: Array, no: Array, like: Array) -> Any:
     """Return `yes` where the condition holds, else `no`; numbers become arrays in the dtype of `like`.
 
     The other branch gets the cotangent 0, so its derivatives must be finite as well. If the condition is a bool, one
@@ -157,24 +157,24 @@ def select(condition: Any, yes: Any, no: Any, like: Any) -> Any:
     return jt.ternary(condition, yes, no)
 
 
-def sign(array: Any) -> Any:
+def sign(array: Array) -> Any:
     """Return -1, 0 or 1 for each entry, and NaN for NaN. The derivative is 0 everywhere."""
     # In kernels compiled with fast-math a comparison loses NaN, and a quotient keeps it.
     fixed = detach(array)
     return jt.round(fixed / jt.maximum(fixed.abs(), constant(1e-30, fixed)))
 
 
-def mapped(function: str, array: Any) -> Any:
+def mapped(function: str, array: Array) -> Any:
     """Map an unconstrained array to a hyperparameter in its range, by the function of that name."""
     return {"identity": lambda a: a, "exp": jt.exp, "sigmoid": jt.sigmoid, "softplus": jt.nn.softplus}[function](array)
 
 
-def float_kind(array: Any) -> bool:
+def float_kind(array: Array) -> bool:
     """Whether the array has a floating-point dtype, so that it can be differentiated."""
     return str(array.dtype).startswith("float") or str(array.dtype) == "bfloat16"
 
 
-def clamped(array: Any, low: Any, high: Any) -> Any:
+def clamped(array: Array, low: Any, high: Any) -> Any:
     """Return the array with every entry clamped to [low, high].
 
     A NaN stays NaN, and an infinity becomes NaN: in place of a bound it would look like a result.
@@ -192,7 +192,7 @@ def clamped(array: Any, low: Any, high: Any) -> Any:
     return array * jt.round(known.abs() * constant(0.25, known) + constant(1.0, known))
 
 
-def all_finite(array: Any) -> bool:
+def all_finite(array: Array) -> bool:
     """Whether no entry is NaN or infinite. Numpy tests it, since Jittor's kernels are compiled with fast-math."""
     import numpy as np
 

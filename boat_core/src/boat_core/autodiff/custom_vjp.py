@@ -7,12 +7,13 @@ from functools import cache
 from typing import Any
 
 from . import arrays
+from .arrays import Array
 from .evaluation import evaluating
 
 
 def attach_vjp(
-    name: str, values: Sequence[Any], inputs: Sequence[Any], pullback: Callable[[list[Any]], Sequence[Any]]
-) -> list[Any]:
+    name: str, values: Sequence[Array], inputs: Sequence[Array], pullback: Callable[[list[Array]], Sequence[Array]]
+) -> list[Array]:
     """Return arrays with these values, whose derivative with respect to `inputs` is computed by `pullback`.
 
     Args:
@@ -25,7 +26,7 @@ def attach_vjp(
     """
     function = _function_class(name)()
     function.values, function.pullback = [arrays.detach(value) for value in values], pullback
-    attached: list[Any] = function(*inputs)
+    attached: list[Array] = function(*inputs)
     return attached
 
 
@@ -37,10 +38,10 @@ def _function_class(name: str) -> Any:
     """
     import jittor
 
-    def execute(self: Any, *_: Any) -> list[Any]:
+    def execute(self: Any, *_: Any) -> list[Array]:
         return [arrays.detach(value) for value in self.values]
 
-    def grad(self: Any, *gradients: Any) -> list[Any]:
+    def grad(self: Any, *gradients: Any) -> list[Array]:
         cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(gradients, self.values)]
         # Cotangents are constants, whatever surrounds the derivative that is being taken: kernels may compute them.
         with evaluating(guard="off", differentiated=False):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
+from .arrays import Array
 from .backend import jt
 from .operators import library
 
@@ -43,14 +43,16 @@ def counting() -> Iterator[Counter]:
         _counters.remove(counter)
 
 
-def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
+def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
     """Return ∇ value with respect to each array, zeros if it does not depend on one. `value` must hold one number."""
     for counter in _counters:
         counter.gradients += 1
     return jt.grad(value, list(wrt), retain_graph=True)
 
 
-def vjp(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], second_order: bool = True) -> list[Any]:
+def vjp(
+    outputs: Sequence[Array], cotangents: Sequence[Array], wrt: Sequence[Array], second_order: bool = True
+) -> list[Array]:
     """Return the derivative of Σ ⟨outputs, cotangents⟩ with respect to each array, detached.
 
     If the outputs are gradients, this is one product with second derivatives.
@@ -72,7 +74,7 @@ def vjp(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], s
     return [array.detach() for array in jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)]
 
 
-def inner(a: Sequence[Any], b: Sequence[Any]) -> Any:
+def inner(a: Sequence[Array], b: Sequence[Array]) -> Array:
     """Return ⟨a, b⟩ summed over all arrays, as an array that holds one number."""
     total = (a[0] * b[0]).sum()
     for left, right in zip(a[1:], b[1:]):

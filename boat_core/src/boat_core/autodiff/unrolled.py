@@ -15,25 +15,26 @@ z and x are pytrees. Leaves of z that are not floating-point arrays (a step coun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import arrays, derivatives
+from .arrays import Array
 from .memory import Memory
-from .pytrees import detach_and_sync, detach_tree, float_leaves, sync_tree
+from .pytrees import Tree, detach_and_sync, detach_tree, float_leaves, sync_tree
 
 
 class Step(Protocol):
     """One step in two parts, both pure functions."""
 
-    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
+    def direction(self, t: int, z: Tree, x: Tree) -> list[Array]:
         """Return d_t as arrays whose graph leads to the leaves of z and x."""
 
-    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
+    def advance(self, t: int, z: Tree, x: Tree, d: list[Array]) -> Tree:
         """Return z_{t+1}, detached."""
 
     def adjoint(
-        self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]
-    ) -> tuple[list[Any], list[Any] | None, list[Any]]:
+        self, t: int, z: Tree, x: Tree, d: list[Array], p: list[Array]
+    ) -> tuple[list[Array], list[Array] | None, list[Array]]:
         """Return the cotangents of the floating-point leaves of z, of those of x, and of d, from that of z_{t+1}.
 
         All are constants. The cotangents of x are None if A does not see x.
@@ -71,14 +72,14 @@ class Unrolled:
     """
 
     def __init__(
-        self, step: Step, start: Any, parameters: Any, steps: int, memory: Memory, recorder: Recorder | None = None
+        self, step: Step, start: Tree, parameters: Tree, steps: int, memory: Memory, recorder: Recorder | None = None
     ) -> None:
         self.step, self.steps, self._recorder = step, steps, recorder
         self.parameters = detach_and_sync(parameters)
         z = detach_and_sync(start)
         self._kept = {0: z}
-        self._graphs: dict[int, tuple[Any, list[Any]]] = {}
-        self._block: dict[int, Any] = {}
+        self._graphs: dict[int, tuple[Tree, list[Array]]] = {}
+        self._block: dict[int, Tree] = {}
         self.iterate_bytes = arrays.bytes_of(float_leaves(z))
         for t in range(steps):
             # Each step gets its own copy of x. A derivative visits everything that depends on x, and with one x for
@@ -94,7 +95,7 @@ class Unrolled:
             if (t + 1) % self.held.every == 0 or t + 1 == steps:
                 self._kept[t + 1] = z
 
-    def iterate(self, t: int) -> Any:
+    def iterate(self, t: int) -> Tree:
         """Return z_t. If it was not kept, it is computed again from the last kept iterate before it."""
         if t in self._kept:
             return self._kept[t]
@@ -108,7 +109,7 @@ class Unrolled:
                     self._recorder.recompute(s + 1)
         return self._block[t]
 
-    def end_from(self, start: Any, parameters: Any, steps: int) -> Any:
+    def end_from(self, start: Tree, parameters: Tree, steps: int) -> Tree:
         """Return z_steps from another start under other parameters. Keep nothing, change nothing here."""
         if self._recorder is not None:
             self._recorder.rerun()
@@ -117,18 +118,18 @@ class Unrolled:
             z = self._next(t, z, x)
         return z
 
-    def _next(self, t: int, z: Any, x: Any) -> Any:
+    def _next(self, t: int, z: Tree, x: Tree) -> Tree:
         return sync_tree(self.step.advance(t, z, x, self.step.direction(t, z, x)))
 
     def pullback(
         self,
-        cotangent: Sequence[Any],
+        cotangent: Sequence[Array],
         *,
         first: int = 0,
         last: int | None = None,
         frozen: bool = False,
-        watch: Callable[[int, Sequence[Any], Sequence[Any]], None] | None = None,
-    ) -> tuple[list[Any], list[Any]]:
+        watch: Callable[[int, Sequence[Array], Sequence[Array]], None] | None = None,
+    ) -> tuple[list[Array], list[Array]]:
         """Pull `cotangent` back from iterate `last` (default T) to iterate `first`.
 
         Args:

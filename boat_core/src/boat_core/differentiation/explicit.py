@@ -16,18 +16,19 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays
+from ..autodiff.arrays import Array
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
-from ..autodiff.pytrees import as_arrays, detach_tree, differentiable, float_leaves, nonfinite_leaf, path_text
+from ..autodiff.pytrees import Tree, as_arrays, detach_tree, differentiable, float_leaves, nonfinite_leaf, path_text
 from ..autodiff.unrolled import Unrolled
 from ..errors import NonFiniteError, OptionError, StructureError
 
 
 def unroll(
-    step: Callable[[int, Any, Any], Any],
-    start: Any,
-    parameters: Any,
+    step: Callable[[int, Tree, Tree], Tree],
+    start: Tree,
+    parameters: Tree,
     steps: int,
     *,
     segment: int | str = "auto",
@@ -74,7 +75,7 @@ class Unrolling:
             start and of the parameters. (It does so once: that derivative cannot be differentiated again.)
     """
 
-    def __init__(self, unrolled: Unrolled, start: Any, parameters: Any) -> None:
+    def __init__(self, unrolled: Unrolled, start: Tree, parameters: Tree) -> None:
         self._unrolled, self._start, self._parameters = unrolled, start, parameters
         self.steps = unrolled.steps
 
@@ -83,7 +84,7 @@ class Unrolling:
         inputs = [*float_leaves(self._start), *float_leaves(self._parameters)]
         tree = self._unrolled.iterate(self.steps)
 
-        def pullback(cotangents: list[Any]) -> list[Any]:
+        def pullback(cotangents: list[Array]) -> list[Array]:
             of_start, of_parameters = self._unrolled.pullback(cotangents)
             return [*of_start, *of_parameters]
 
@@ -96,7 +97,7 @@ class Unrolling:
             raise OptionError(f"iterate: expected t from 0 to {self.steps} (got {t!r})")
         return detach_tree(self._unrolled.iterate(t))
 
-    def pullback(self, cotangent: Any) -> tuple[Any, Any]:
+    def pullback(self, cotangent: Tree) -> tuple[Any, Any]:
         """Pull a cotangent of z_T back.
 
         Args:
@@ -130,10 +131,10 @@ class Unrolling:
                 raise NonFiniteError(f"unroll: NaN or infinity in the iterate after step {t - 1}, leaf {place or '.'}")
 
 
-class _Next(list[Any]):
+class _Next(list[Array]):
     """The floating-point leaves of z'. It carries z' itself too, for the other leaves."""
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: Tree) -> None:
         super().__init__(float_leaves(tree))
         self.tree = tree
 
@@ -141,23 +142,25 @@ class _Next(list[Any]):
 class _Whole:
     """Φ as a `boat_core.autodiff.unrolled.Step`: all of it is in the direction, so that A returns d."""
 
-    def __init__(self, step: Callable[[int, Any, Any], Any], guard: str) -> None:
+    def __init__(self, step: Callable[[int, Tree, Tree], Tree], guard: str) -> None:
         self._step, self._guard = step, guard
 
-    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
+    def direction(self, t: int, z: Tree, x: Tree) -> list[Array]:
         with evaluating(native=True, guard=self._guard, differentiated=True):
             after = self._step(t, z, x)
         return _Next(_like_before(after, z, t))
 
-    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
+    def advance(self, t: int, z: Tree, x: Tree, d: list[Array]) -> Any:
         assert isinstance(d, _Next)
         return detach_tree(d.tree)
 
-    def adjoint(self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]) -> tuple[list[Any], None, list[Any]]:
+    def adjoint(
+        self, t: int, z: Tree, x: Tree, d: list[Array], p: list[Array]
+    ) -> tuple[list[Array], None, list[Array]]:
         return [arrays.zeros_like(leaf) for leaf in float_leaves(z)], None, p
 
 
-def _like_before(after: Any, before: Any, t: int) -> Any:
+def _like_before(after: Tree, before: Tree, t: int) -> Any:
     """Return the result of a step, which must have the structure, shapes and dtypes of the step's argument."""
     paths, leaves, structure = optree.tree_flatten_with_path(before)
     if optree.tree_structure(after) != structure:
@@ -173,6 +176,6 @@ def _like_before(after: Any, before: Any, t: int) -> Any:
     return structure.unflatten(read)
 
 
-def _like(tree: Any, cotangents: list[Any]) -> Any:
+def _like(tree: Tree, cotangents: list[Array]) -> Any:
     rest = iter(cotangents)
     return optree.tree_map(lambda leaf: next(rest) if differentiable(leaf) else None, tree)
