@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from ..errors import OptionError, nearest
+from ..errors import OptionError, suggestion
 from . import guard as second_order
 from . import routing
 from .backend import jt
@@ -53,9 +53,12 @@ class evaluating:
         derivatives: bool = True,
     ) -> None:
         if guard is not None and guard not in second_order.MODES:
-            words = ", ".join(second_order.MODES)
-            hint = nearest(str(guard), second_order.MODES)
-            raise OptionError(f"second_order_guard: expected one of {words} (got {guard!r}){hint}")
+            raise OptionError(
+                where="second_order_guard",
+                expected=f"one of {', '.join(second_order.MODES)}",
+                got=repr(guard),
+                hint=suggestion(str(guard), second_order.MODES),
+            )
         self._changes = native, guard, differentiated, kernels
         self._derivatives = derivatives
 

@@ -73,7 +73,8 @@ class Memory:
     def __post_init__(self) -> None:
         segment = self.segment
         if segment not in MODES and (not isinstance(segment, int) or isinstance(segment, bool) or segment < 1):
-            raise OptionError(f"segment: expected an integer >= 1 or one of {', '.join(MODES)} (got {segment!r})")
+            expected = f"an integer >= 1 or one of {', '.join(MODES)}"
+            raise OptionError(where="segment", expected=expected, got=repr(segment))
         read_bytes(self.allowed)
 
     def plan(self, steps: int, iterate: int, graph: int) -> Held:
@@ -105,5 +106,6 @@ def read_bytes(size: int | str) -> int:
         return size
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)\s*", size) if isinstance(size, str) else None
     if match is None or match[2].lower() not in _UNITS:
-        raise OptionError(f"memory: expected a size such as '256 MiB', or a number of bytes (got {size!r})")
+        expected = "a size such as '256 MiB', or a number of bytes"
+        raise OptionError(where="memory", expected=expected, got=repr(size))
     return int(float(match[1]) * _UNITS[match[2].lower()])
