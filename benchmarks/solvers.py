@@ -28,7 +28,7 @@ from machine import machine
 
 import boat_core as boat
 from boat_core import Composition, compose
-from boat_core.plugins.registry import published_operations
+from boat_core.plugins.known_packs import published_operations
 from boat_core.testing import flat
 
 import jittor as jt  # isort: skip

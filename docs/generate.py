@@ -27,7 +27,16 @@ from boat_core.plugins.discovery import installed
 ROOT = Path(__file__).parent.parent
 OPERATIONS, REFERENCE = ROOT / "docs" / "operations.md", ROOT / "docs" / "reference.md"
 #: The modules whose `__all__` is public.
-MODULES = ("boat_core", "boat_core.testing", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "boat_plugins_example")
+MODULES = (
+    "boat_core",
+    "boat_core.cli",
+    "boat_core.testing",
+    "boat_ops_gm",
+    "boat_ops_na",
+    "boat_ops_fo",
+    "boat_view",
+    "boat_plugins_example",
+)
 VARIABLES = {
     "BOAT_DISABLE_PLUGINS": "the packs to leave out: distributions or entry points separated by commas, or `all`",
     "BOAT_IMPORT_SECONDS": "how many seconds the command allows the import of a pack (20); 0 sets no limit",
@@ -87,7 +96,7 @@ def _commands() -> Iterator[str]:
     yield "Every verb takes `--json`, `--debug` and `--help`. CONFIG is a file in YAML, or in JSON with the same keys."
     yield "`--set run.steps=9` overrides one key. Exit codes: 0 done, 1 a finding, 2 an error, 130 interrupted."
     yield from ("", "| command | what it does |", "|---|---|")
-    for parser in verbs(cli._parser()):
+    for parser in map(cli.Parser.complete, verbs(cli.make_parser())):
         flags = [_flag(action) for action in parser._actions if _is_own(action)]
         yield f"| `{' '.join([parser.prog, *flags])}` | {_cell(parser.description)} |"
         for action in parser._actions:

@@ -49,7 +49,8 @@ class LowerOptimizer:
         except Exception as error:
             raise OptionError(f"lower_optimizer: its function raised {type(error).__name__}: {error}") from error
         if not isinstance(optimizer, Optimizer):
-            raise OptionError(f"lower_optimizer: expected a function of x that returns an Optimizer (got {optimizer!r})")
+            expected = "expected a function of x that returns an Optimizer"
+            raise OptionError(f"lower_optimizer: {expected} (got {optimizer!r})")
         return optimizer
 
     def _anew(self, x: Any) -> Any:

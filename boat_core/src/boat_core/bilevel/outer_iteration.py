@@ -14,19 +14,22 @@ from typing import Any
 
 from ..autodiff.unrolled import detached
 from ..autodiff.vectors import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
-from ..errors import NonFiniteError, StructureError
+from ..errors import NonFiniteError, OperationError, OptionError, StructureError
 from ..optimizers.base import Optimizer
 from ..plugins.composition import Composition
+from .adjoint_step import AdjointStep
 from .executor import Executor
 from .invoke import call_operation
 from .lower_optimizer import LowerOptimizer
 from .lower_step import fused_step
+from .method_step import MethodStep
 from .objectives import Bilevel, check_reproducible, prepare_batch, project
-from .outer_step import Outcome, OuterStep, mean_outcome, outer_step_class
+from .outer_step import Outcome, OuterStep, mean_outcome
 from .problem import Problem, Tasks, TasksLike
 from .report import Report, StepResult
 from .settings import SolverSettings
 from .state import ALONE, LowerState, SolverState, as_dicts
+from .trajectory_step import TrajectoryStep
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class OuterIteration:
         upper_optimizer: Optimizer,
         executor: Executor,
     ) -> None:
+        if not callable(getattr(executor, "solve", None)):
+            raise OptionError(f"executor: expected an object with a method `solve` (got {executor!r})")
         self.problem, self.executor, self.upper_optimizer = problem, executor, upper_optimizer
         self.start_rule = composition.start_rule(settings.start)
         self.x0 = Vector.of(problem.upper, "upper").sync()
@@ -93,7 +98,7 @@ class OuterIteration:
         for vector, role in ((self.x0, "upper"), (self.y0, "lower")):
             if path := first_nonfinite(vector):
                 raise NonFiniteError(f"the given {role} variables: leaf {path}")
-        self._step_class = outer_step_class(self.composition)
+        self._step_class = _step_class(self.composition)
         self._carries = self._step_class.carries_optimizer or settings.lower_state == "carry"
         # Each is looked at once in a solver's life: it costs a step, and the answer does not change.
         self._reproducible = self._inputs_checked = False
@@ -226,12 +231,23 @@ class OuterIteration:
             batches: what the objectives are evaluated on.
             losses: compute F and f at the end too.
         """
-        outcomes = self.executor.solve(self.steps(state, batches, losses))
+        outcomes = self._solve(self.steps(state, batches, losses))
         self._inputs_checked = True
         outcome = mean_outcome(outcomes)
         report = Report(norm(outcome.direction), outcome.reports, outcome.concerns)
         result = StepResult(state.iteration, *outcome.losses, report)
         return Proposal(outcome, {task: one.lower for task, one in outcomes.items()}, result)
+
+    def _solve(self, steps: Mapping[str, OuterStep]) -> dict[str, Outcome]:
+        outcomes = self.executor.solve(steps)
+        for task in steps:
+            outcome = outcomes.get(task) if isinstance(outcomes, Mapping) else None
+            if not isinstance(outcome, Outcome):
+                found = "none" if outcome is None else type(outcome).__name__
+                executor = type(self.executor).__qualname__
+                raise OperationError(f"executor {executor}: expected an outcome for the task {task!r} (got {found})")
+        # In the order of the tasks: their mean must not depend on which of them was solved first.
+        return {task: outcomes[task] for task in steps}
 
     def commit(self, state: SolverState, proposal: Proposal) -> SolverState:
         """Return the next state: x moved along the proposal's direction, and the next start of every y.
@@ -266,6 +282,13 @@ class OuterIteration:
     def _check_finite(self, vector: Vector, message: str) -> None:
         if self.settings.on_nonfinite == "error" and (path := first_nonfinite(vector)):
             raise NonFiniteError(f"{message}, leaf {path}")
+
+
+def _step_class(composition: Composition) -> type[OuterStep]:
+    """Return the kind of outer step that these operations take."""
+    if composition.first_order:
+        return MethodStep
+    return AdjointStep if composition.own_adjoint else TrajectoryStep
 
 
 def to_numpy(state: SolverState) -> SolverState:
