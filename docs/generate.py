@@ -136,12 +136,13 @@ def _configuration() -> Iterator[str]:
 
 
 def _declared() -> Iterator[str]:
-    packs = installed()
-    yield from ("## Optimizers, observers, problems", "")
-    for declared in packs.declared:
-        yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)
+    registry = installed()
+    yield from ("## Optimizers, observers, executors, problems", "")
+    for declared in registry.declared:
+        if hasattr(declared.declaration, "options"):  # a verb has arguments, which are listed with the commands
+            yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)
     yield from ("## Operations", "")
-    for entry in packs.operations():
+    for entry in registry.operations():
         yield from _one(entry.operation, f"{entry.operation.stage}, {entry.operation.role}", entry.distribution)
 
 
