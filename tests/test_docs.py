@@ -18,7 +18,7 @@ from boat_core.testing import KernelClaim, check_solver
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")])
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("extras/*/README.md")])
 LOWER_STEPS = 8
 PROBLEM = """
 import numpy as np
