@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
-PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo plugins_example
+PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/boat_author plugins_example
 
 .DEFAULT_GOAL := help
 .PHONY: help install tools demo test lint types pytest docs bench peers benchmark references solvers clean
@@ -41,8 +41,9 @@ types: tools ## Check types
 pytest: tools ## Run the tests, print branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-docs: tools ## Bring README's table of operations and docs/reference.md up to date
+docs: tools ## Bring docs/operations.md, docs/reference.md and README's picture up to date
 	$(BIN)/python docs/generate.py --write
+	$(BIN)/python docs/pipeline.py --write
 
 bench: install ## Time and memory of a hypergradient, with our operators and without
 	$(BIN)/python benchmarks/hypergradient.py

@@ -11,10 +11,10 @@ import pytest
 
 import boat_core as boat
 from boat_core import compose
+from boat_core.autodiff.operators import library
 from boat_core.cli import main
 from boat_core.plugins.discovery import installed
 from boat_core.plugins.known_packs import published_operations
-from boat_core.runtime import native
 from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, conformance
 from boat_core.testing.claims import lower_steps
 
@@ -276,7 +276,7 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.truth], ids=str)
 def test_without_a_compiler_the_numbers_are_the_same(claim, monkeypatch):
     """No operators and no kernels of ours: Jittor's own derivatives, and plain operators."""
-    monkeypatch.setattr(native, "operators", lambda: None)
+    monkeypatch.setattr(library, "operators", lambda: None)
     conformance.check_closed_form(claim, installed(), 4, 3, "float64", False)
 
 

@@ -39,7 +39,7 @@ def iterate(optimizer, kernels):
         problem, lower_steps=5, lower_optimizer=optimizer, upper_optimizer=boat.sgd(0.1), kernels=kernels
     )
     solver.step()
-    return float(np.asarray(solver.state.lower[""].y)[0])
+    return float(solver.lower.numpy()[0])
 
 
 @pytest.mark.parametrize("kernels", ["auto", "plain"])

@@ -9,7 +9,7 @@ import pytest
 
 import boat_core as boat
 from boat_core.autodiff.evaluation import evaluating
-from boat_core.runtime import native
+from boat_core.autodiff.operators import library
 from boat_core.testing import assert_close
 
 SOURCE = """
@@ -110,7 +110,7 @@ def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
     absent = make()
     absent.source = absent.source.with_name("absent.cu")
     absent(a, b, 6.0)
-    assert not native.compiled(Path(), absent.source)
+    assert not library.compiled(Path(), absent.source)
     assert calls == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     said = capsys.readouterr().err
     assert said.count("did not compile") == 1

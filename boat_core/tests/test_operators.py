@@ -10,9 +10,8 @@ import pytest
 from jittor import nn
 
 from boat_core.autodiff import derivatives
-from boat_core.autodiff import routing as routes
 from boat_core.autodiff.evaluation import evaluating
-from boat_core.runtime import native
+from boat_core.autodiff.operators import library
 from boat_core.testing import assert_close
 
 CLASSES = np.array([1, 3, 0], "int32")
@@ -109,7 +108,7 @@ class Spy:
     """The operators, and which of them were called."""
 
     def __init__(self):
-        self.ops, self.used = native.operators(), set()
+        self.ops, self.used = library.operators(), set()
         assert self.ops is not None, "the operators did not compile"
 
     def __getattr__(self, name):
@@ -126,12 +125,8 @@ def arrays(shapes, dtype="float64", seed=0):
 def evaluate(case, inputs):
     """The value inside an objective, by our operators alone."""
     spy = Spy()
-    with evaluating(native=True, guard="error"):
-        token = routes._operators.set(spy)
-        try:
-            value = case.call(*inputs)
-        finally:
-            routes._operators.reset(token)
+    with evaluating(native=spy, guard="error"):
+        value = case.call(*inputs)
     assert spy.used == case.uses
     return value
 
@@ -187,7 +182,7 @@ SHAPES = [(1, 1, 1), (1, 7, 3), (17, 1, 5), (5, 33, 1), (64, 65, 66), (130, 257,
 
 @pytest.mark.parametrize(("m", "k", "n"), SHAPES)
 def test_products_of_odd_shapes(m, k, n):
-    ops, rng = native.operators(), np.random.default_rng(0)
+    ops, rng = library.operators(), np.random.default_rng(0)
     for dtype, rtol in (("float64", 1e-12), ("float32", 1e-4)):
         a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
         for flip_a in (False, True):
@@ -239,11 +234,8 @@ def test_outside_and_switched_off_everything_is_jittors_own():
     with evaluating(native=False):
         for call, graph in zip(calls, graphs):
             np.testing.assert_array_equal(call().numpy(), graph)
-    token = routes._operators.set(spy)
-    try:
+    with evaluating(native=spy):
         a @ b
-    finally:
-        routes._operators.reset(token)
     assert spy.used == {"matmul"}  # else the spy would see nothing above either
 
 
@@ -271,14 +263,10 @@ def test_errors_are_jittors_own(call):
 def test_what_the_operators_do_not_serve_stays_jittors():
     half, whole = jt.ones((2, 3)).float16(), jt.ones((2, 3), dtype="int32")
     spy = Spy()
-    with evaluating(native=True):
-        token = routes._operators.set(spy)
-        try:
-            (half @ half.transpose(1, 0)).sync()
-            (whole + whole[0]).sync()
-            nn.softmax(jt.ones((2, 3)), dim=0).sync()
-        finally:
-            routes._operators.reset(token)
+    with evaluating(native=spy):
+        (half @ half.transpose(1, 0)).sync()
+        (whole + whole[0]).sync()
+        nn.softmax(jt.ones((2, 3)), dim=0).sync()
     assert not spy.used
 
 

@@ -32,6 +32,7 @@ _HOMES = {
     "plugins.entries": "PackWarning",
     "plugins.registry": "Registry",
     "plugins.composition": "Composition compose solvers",
+    "plugins.discovery": "installed",
     "config.schema": "read_config",
     "config.build": "Job",
     "runs.run": "run",
@@ -42,7 +43,7 @@ _HOMES = {
     "bilevel.outer_iteration": "Batches OuterIteration Proposal",
     "bilevel.report": "HypergradientResult Report StepResult",
     "bilevel.graph": "HypergradientGraph",
-    "drawing.picture": "draw",
+    "bilevel.draw": "draw",
     "bilevel.trajectory": "Hypergradient Point Trajectory",
     "bilevel.roles": "Descent FirstOrderStep Iteration MapStep",
     "autodiff.kernels": "FusedStep Kernel kernel",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from .autodiff.kernels import FusedStep, Kernel, kernel
     from .autodiff.modules import call, load, parameters
     from .autodiff.vectors import Vector, dot, gradient, gradients, norm
+    from .bilevel.draw import draw
     from .bilevel.executor import Executor, Sequential
     from .bilevel.graph import HypergradientGraph
     from .bilevel.objectives import Bilevel
@@ -128,7 +130,6 @@ if TYPE_CHECKING:
     from .differentiation.linear.normal import normal_cg
     from .differentiation.module import ImplicitModule
     from .differentiation.zero_order import es_grad, smoothed_gradient
-    from .drawing.picture import draw
     from .errors import (
         BoatError,
         CompositionError,
@@ -170,6 +171,7 @@ if TYPE_CHECKING:
     from .optimizers.transforms import accumulate, add_weight_decay, chain, clip_by_norm, clip_by_value, masked, scale
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
     from .plugins.composition import Composition, compose, solvers
+    from .plugins.discovery import installed
     from .plugins.entries import PackWarning
     from .plugins.hookspecs import HOOK_API, hookimpl
     from .plugins.registry import Registry
@@ -182,7 +184,13 @@ def _install_routes() -> None:
     install()  # before `from jittor.nn import …` can take a name as it was
 
 
-install_import_hook(then=_install_routes)
+def _start_operators() -> Any:
+    from .autodiff.operators.library import start_build
+
+    return start_build()
+
+
+install_import_hook(then=_install_routes, beside=_start_operators)
 
 
 def __getattr__(name: str) -> Any:

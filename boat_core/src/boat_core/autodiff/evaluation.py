@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .. import runtime
 from ..errors import OptionError, nearest
 from . import guard as second_order
 from . import routing
 from .backend import jt
+from .operators import library
 from .switches import MODE, Mode
 
 
@@ -25,7 +25,8 @@ class evaluating:
 
     Args:
         native: route operators, see `boat_core.autodiff.routing`. True sends them to BOAT's own where those can be
-            had. False leaves them with Jittor, and keeps numbers beside float64 arrays exact.
+            had. False leaves them with Jittor, and keeps numbers beside float64 arrays exact. An object that holds
+            operators, as the library does, stands in for the library.
         guard: what an operator that Jittor does not differentiate twice leads to: "error", "warn" or "off".
         differentiated: whether a derivative will be taken of what is computed in the block. Then a kernel is an error.
         kernels: whether kernels are used where they can be had.
@@ -43,7 +44,7 @@ class evaluating:
     def __init__(
         self,
         *,
-        native: bool | None = None,
+        native: Any = None,
         guard: str | None = None,
         differentiated: bool | None = None,
         kernels: bool | None = None,
@@ -62,7 +63,7 @@ class evaluating:
         if native is not None:
             # Routing puts its wrappers into Jittor at the first need; the first need may be here.
             routing.install()
-            exact, operators = True, runtime.native.operators() if native else None
+            exact, operators = True, library.operators() if native is True else native or None
         if guard is None:
             guard = guard_before
         elif guard != "off":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..runtime import native
+from .operators import library
 
 #: How x and y come in: the same values under another name.
 _COPIES = "clone|"
@@ -29,10 +29,10 @@ def graph_operators(ends: Sequence[Any]) -> tuple[Operator, ...] | None:
 
     Nothing is computed. Returns None where the library that reads the graph cannot be had.
     """
-    library = native.operators()
-    if library is None:
+    operators = library.operators()
+    if operators is None:
         return None
-    lines = [line for line in library.graph_operators(list(ends)) if not line.startswith(_COPIES)]
+    lines = [line for line in operators.graph_operators(list(ends)) if not line.startswith(_COPIES)]
     return tuple(_operator(line, count) for line, count in Counter(lines).items())
 
 

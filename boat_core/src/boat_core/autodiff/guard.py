@@ -65,13 +65,6 @@ _classes: WeakSet[type] = WeakSet()
 _bodies: dict[int, CodeType] = {}  # by identity: code objects of unlike functions can be equal
 
 
-def guarding(mode: str) -> Any:
-    """Stand in for `evaluating(guard=mode)` until its last caller has moved there."""
-    from .evaluation import evaluating
-
-    return evaluating(guard=mode)
-
-
 def twice_differentiable(operator: T) -> T:
     """Vouch for a `jt.Function` subclass, or for a function that calls one or `jt.code`; returns it unchanged.
 

@@ -25,15 +25,8 @@ from ..errors import DeclarationError, SecondOrderError, StructureError
 from .switches import MODE
 
 if TYPE_CHECKING:
-    from ..runtime.native import Library
+    from .operators.library import KernelLibrary
     from .vectors import Vector
-
-
-def kernels_allowed(allowed: bool) -> Any:
-    """Stand in for `evaluating(kernels=allowed)` until its last caller has moved there."""
-    from .evaluation import evaluating
-
-    return evaluating(kernels=allowed)
 
 
 class Kernel:
@@ -80,17 +73,17 @@ class Kernel:
         return bool(self._library and self._library.function(self.name))
 
     @cached_property
-    def _library(self) -> Library | None:
-        from ..runtime import native
+    def _library(self) -> KernelLibrary | None:
+        from .operators import library
 
-        return native.kernel_library(self.source, self.origin)
+        return library.kernel_library(self.source, self.origin)
 
     def _run(self, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        from ..runtime import native
         from .arrays import to_numpy
+        from .operators import library
         from .vectors import Vector
 
-        operators = native.operators()
+        operators = library.operators()
         address = self._library.function(self.name) if operators and self._library else 0
         if not address:
             return None

@@ -25,13 +25,6 @@ from .operators.overrides import SPELLINGS
 from .switches import MODE
 
 
-def inside_objective(native: bool = True) -> Any:
-    """Stand in for `evaluating(native=native)` until its last caller has moved there."""
-    from .evaluation import evaluating
-
-    return evaluating(native=native)
-
-
 @cache
 def install() -> None:
     """Put the wrappers in, once; what was imported from Jittor before that escapes them."""

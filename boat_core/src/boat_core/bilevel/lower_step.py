@@ -78,7 +78,8 @@ class LowerStep:
         if self.fused is None:
             fresh_z, fresh_x, fresh_d = cut(z), cut(x), [arrays.detach(leaf) for leaf in d]
             of_z, of_x = float_leaves(fresh_z), float_leaves(fresh_x) if self.from_x else []
-            moved = float_leaves(self._moved(fresh_z, fresh_x, fresh_d))
+            with evaluating(differentiated=True):
+                moved = float_leaves(self._moved(fresh_z, fresh_x, fresh_d))
             pulled = derivatives.pull(moved, p, [*of_z, *of_x, *fresh_d], second_order=False)
             ends = len(of_z), len(of_z) + len(of_x)
             return pulled[: ends[0]], pulled[ends[0] : ends[1]] if self.from_x else None, pulled[ends[1] :]

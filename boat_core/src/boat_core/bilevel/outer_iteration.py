@@ -17,16 +17,19 @@ from ..autodiff.vectors import Vector, first_nonfinite, norm, tree_from_numpy, t
 from ..errors import NonFiniteError, OperationError, OptionError, StructureError
 from ..optimizers.base import Optimizer
 from ..plugins.composition import Composition
+from .adjoint_step import AdjointStep
 from .executor import Executor
 from .invoke import call_operation
 from .lower_optimizer import LowerOptimizer
 from .lower_step import fused_step
+from .method_step import MethodStep
 from .objectives import Bilevel, check_reproducible, prepare_batch, project
-from .outer_step import Outcome, OuterStep, mean_outcome, outer_step_class
+from .outer_step import Outcome, OuterStep, mean_outcome
 from .problem import Problem, Tasks, TasksLike
 from .report import Report, StepResult
 from .settings import SolverSettings
 from .state import ALONE, LowerState, SolverState, as_dicts
+from .trajectory_step import TrajectoryStep
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class OuterIteration:
         for vector, role in ((self.x0, "upper"), (self.y0, "lower")):
             if path := first_nonfinite(vector):
                 raise NonFiniteError(f"the given {role} variables: leaf {path}")
-        self._step_class = outer_step_class(self.composition)
+        self._step_class = _step_class(self.composition)
         self._carries = self._step_class.carries_optimizer or settings.lower_state == "carry"
         # Each is looked at once in a solver's life: it costs a step, and the answer does not change.
         self._reproducible = self._inputs_checked = False
@@ -279,6 +282,13 @@ class OuterIteration:
     def _check_finite(self, vector: Vector, message: str) -> None:
         if self.settings.on_nonfinite == "error" and (path := first_nonfinite(vector)):
             raise NonFiniteError(f"{message}, leaf {path}")
+
+
+def _step_class(composition: Composition) -> type[OuterStep]:
+    """Return the kind of outer step that these operations take."""
+    if composition.first_order:
+        return MethodStep
+    return AdjointStep if composition.own_adjoint else TrajectoryStep
 
 
 def to_numpy(state: SolverState) -> SolverState:

@@ -6,7 +6,7 @@ There are three kinds, with one protocol:
     AdjointStep       one step of a map that computes the hypergradient itself
     MethodStep        one step of a first-order method
 
-`outer_step_class` chooses; nothing else asks which kind a step is.
+The outer iteration chooses among them once; nothing else asks which kind a step is.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ class OuterStep(ABC):
             OperationError: an operation raised, or returned what its role does not.
         """
         try:
-            with evaluating(kernels=self.settings.kernels == "auto"):
+            # A caller may be inside a function that is differentiated. What comes out of here has no history.
+            with evaluating(kernels=self.settings.kernels == "auto", differentiated=False):
                 outcome = self._run_checking_inputs(recorder) if self.check_inputs else self._run(recorder)
         except NonFiniteError as error:  # an operation that cannot go on
             raise NonFiniteError(f"{self.place}{error}{self._given()}") from None
@@ -211,17 +212,6 @@ class OuterStep(ABC):
         """Say that a NaN came in from outside, if one did."""
         place = nonfinite_input(self.bilevel, self.x, self.start)
         return f": NaN or infinity in {place}, which the step was given" if place else ""
-
-
-def outer_step_class(composition: Composition) -> type[OuterStep]:
-    """Return the kind of outer step that these operations take."""
-    from .adjoint_step import AdjointStep
-    from .method_step import MethodStep
-    from .trajectory_step import TrajectoryStep
-
-    if composition.first_order:
-        return MethodStep
-    return AdjointStep if composition.own_adjoint else TrajectoryStep
 
 
 def mean_outcome(outcomes: Mapping[str, Outcome]) -> Outcome:

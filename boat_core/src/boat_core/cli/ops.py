@@ -17,20 +17,11 @@ from ..plugins.discovery import installed
 from ..plugins.entries import Registered
 from ..plugins.known_packs import published_operations
 from ..plugins.registry import Registry
-from . import Parser, add_verb
-from . import packs as pack_verbs
 from .output import print_facts, print_json, print_options, print_table
 
 
-def add_parsers(verbs: Any) -> None:
-    ops: Parser = verbs.add_parser("ops", help="the operations that are installed")
-    ops.set_defaults(parser=ops)
-    inner = ops.add_subparsers(metavar="VERB", title="verbs")
-    listing = add_verb(inner, "list", list_operations, "list the operations that are installed")
-    listing.add_argument("--stage", choices=tuple(ROLES), help="only those of one stage")
-    showing = add_verb(inner, "show", show_operation, "show one operation: formula, options, what it composes with")
-    showing.add_argument("name", metavar="NAME")
-    pack_verbs.add_parsers(inner)
+def list_operations_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", choices=tuple(ROLES), help="only those of one stage")
 
 
 def list_operations(arguments: argparse.Namespace) -> int:
@@ -72,6 +63,10 @@ def _row(registry: Registry, entry: Registered) -> dict[str, Any]:
         "options": describe_options(operation.options),
         "kernels": [kernel.name for kernel in operation.kernels],
     }
+
+
+def show_operation_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
 
 
 def show_operation(arguments: argparse.Namespace) -> int:

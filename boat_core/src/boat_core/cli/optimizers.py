@@ -11,17 +11,7 @@ from ..errors import ConfigError, nearest
 from ..plugins.discovery import installed
 from ..plugins.entries import Declared
 from ..plugins.registry import Registry
-from . import Parser, add_verb
 from .output import print_facts, print_json, print_options, print_table
-
-
-def add_parsers(verbs: Any) -> None:
-    group: Parser = verbs.add_parser("optimizers", help="the optimizers, transforms and schedules that are installed")
-    group.set_defaults(parser=group)
-    inner = group.add_subparsers(metavar="VERB", title="verbs")
-    add_verb(inner, "list", list_optimizers, "list the optimizers, transforms and schedules that can be named")
-    showing = add_verb(inner, "show", show_optimizer, "show one of them: formula, source, options")
-    showing.add_argument("name", metavar="NAME")
 
 
 def list_optimizers(arguments: argparse.Namespace) -> int:
@@ -56,6 +46,10 @@ def _schedules() -> list[dict[str, Any]]:
     from ..optimizers.schedules import describe_schedules
 
     return [{"name": name, "options": describe_options(options)} for name, options in describe_schedules()]
+
+
+def show_optimizer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
 
 
 def show_optimizer(arguments: argparse.Namespace) -> int:

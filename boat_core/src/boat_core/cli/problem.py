@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import add_config, add_verb
 from .output import print_json, print_table
-
-
-def add_parsers(verbs: Any) -> None:
-    summary = "compare the objectives' derivatives with differences; exit 1 if one is wrong"
-    add_config(add_verb(verbs, "check", check_derivatives, summary))
+from .parsing import add_config_arguments as check_derivatives_arguments  # noqa: F401
 
 
 def check_derivatives(arguments: argparse.Namespace) -> int:

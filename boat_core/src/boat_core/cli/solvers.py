@@ -11,22 +11,22 @@ from ..config.source import is_mapping
 from ..plugins.composition import Composition, solvers
 from ..plugins.discovery import installed
 from ..plugins.entries import Registered
-from . import add_config, add_verb
 from .output import print_facts, print_json
+from .parsing import add_config_arguments
 
 if TYPE_CHECKING:
     from ..config.build import Job
     from ..config.schema import SolverConfig
 
 
-def add_parsers(verbs: Any) -> None:
-    listing = add_verb(verbs, "solvers", list_solvers, "list every valid solver over the operations installed")
-    chosen: dict[str, Any] = {"action": "append", "default": [], "metavar": "OP"}
-    listing.add_argument("--with", dest="including", **chosen, help="only those with this operation or method")
-    explain = add_verb(verbs, "explain", explain_config, "say what a configuration would run, or why it is refused")
-    add_config(explain)
-    explain.add_argument(
-        "--sizes", action="store_true", help="compute one lower step too, and give the memory in bytes"
+def list_solvers_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--with",
+        dest="including",
+        action="append",
+        default=[],
+        metavar="OP",
+        help="only those with this operation or method",
     )
 
 
@@ -44,6 +44,11 @@ def list_solvers(arguments: argparse.Namespace) -> int:
             print(composition)
         print(count(len(compositions), "solver"))
     return 0
+
+
+def explain_config_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--sizes", action="store_true", help="compute one lower step too, and give the memory in bytes")
 
 
 def explain_config(arguments: argparse.Namespace) -> int:

@@ -107,8 +107,9 @@ class CommandDeclaration:
         name: the verb, with its group before it where it has one: "draw", "ops new".
         summary: one line, for `--help`.
         configure: `(parser) -> None` adds the verb's arguments to an `argparse` parser. `--json` and `--debug` are
-            there already. It may import nothing heavy: it runs whenever `boat` starts.
+            there already. It is called when the verb is used, or its `--help`.
         run: `(arguments) -> int` does the work and returns the exit code: 0 done, 1 a finding.
+        function: the function by which scripts do the same. `boat_core.draw` calls the one of the command "draw".
 
     Raises:
         DeclarationError: a field is missing or makes no sense.
@@ -120,6 +121,7 @@ class CommandDeclaration:
     summary: str
     configure: Callable[[Any], None]
     run: Callable[[Any], int]
+    function: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         where = f"command {self.name!r}"
@@ -128,8 +130,8 @@ class CommandDeclaration:
             raise DeclarationError("name must be a verb, or a group and a verb, such as 'ops new'", where=where)
         if not (isinstance(self.summary, str) and self.summary.strip()):
             raise DeclarationError("summary must be a text that is not empty", where=where)
-        for part in ("configure", "run"):
-            if not callable(getattr(self, part)):
+        for part in ("configure", "run", "function"):
+            if not callable(getattr(self, part)) and (part, self.function) != ("function", None):
                 raise DeclarationError(f"{part} must be callable", where=where, got=repr(getattr(self, part)))
 
 

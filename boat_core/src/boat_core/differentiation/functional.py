@@ -71,7 +71,9 @@ def _value_and_gradient(
     leaves, structure = optree.tree_flatten(tree)
     if not leaves or not all(map(differentiable, leaves)):
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
-    with evaluating(native=True, guard=guard):
+    with evaluating(native=True, guard=guard, differentiated=True):
+        leaves = [arrays.attached(leaf) for leaf in leaves]
+        tree = optree.tree_unflatten(structure, leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
         if not arrays.is_jittor(value) or value.numel() != 1:
             shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__

@@ -48,8 +48,9 @@ class ModuleOptimizer:
     def backward(self, loss: Any) -> None:
         """Add the gradient of `loss`, an array that holds one number or a function that returns one."""
         held = self._places.parameters
-        value = _value(loss)
-        gradient = dict(zip(held, map(arrays.detach, derivatives.gradient(value, list(held.values())))))
+        with evaluating():
+            value = _value(loss)
+            gradient = dict(zip(held, map(arrays.detach, derivatives.gradient(value, list(held.values())))))
         if self._gradient is not None:
             gradient = {name: self._gradient[name] + one for name, one in gradient.items()}
         arrays.sync(gradient.values())
@@ -70,8 +71,10 @@ class ModuleOptimizer:
             if not arrays.all_finite(one):
                 raise NonFiniteError(f"step: NaN or infinity in the gradient of {name!r}")
         held = self._places.parameters
-        updates, state = self._optimizer.update(self._gradient, self._state, held)
-        self._places.write(detached(apply_updates(held, updates)))
+        # In the caller's `jt.no_grad()` writing would mark the parameters as not trainable.
+        with evaluating():
+            updates, state = self._optimizer.update(self._gradient, self._state, held)
+            self._places.write(detached(apply_updates(held, updates)))
         self._state, self._gradient = detached(state), None
 
     @property
@@ -112,7 +115,7 @@ class MetaOptimizer:
     def __enter__(self) -> MetaOptimizer:
         if self._block is not None:
             raise OptionError("MetaOptimizer: its with block is open already")
-        self._block = evaluating(native=True, guard=self._guard)
+        self._block = evaluating(native=True, guard=self._guard, differentiated=True)
         self._block.__enter__()
         return self
 
@@ -120,7 +123,9 @@ class MetaOptimizer:
         block, self._block = self._block, None
         if block is not None:
             block.__exit__()
-        self.stop_gradient()
+        # In the caller's `jt.no_grad()` the new arrays would be marked as not trainable.
+        with evaluating():
+            self.stop_gradient()
 
     def step(self, loss: Any) -> None:
         """Take one step on `loss`, an array that holds one number or a function that returns one.
@@ -167,7 +172,7 @@ def _expect(optimizer: Any) -> Optimizer:
 
 def _value(loss: Any) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
-        with evaluating(native=True):
+        with evaluating(native=True, differentiated=True):
             loss = loss()
     if not arrays.is_jittor(loss) or loss.numel() != 1 or not arrays.float_kind(loss):
         found = f"shape {list(loss.shape)}, {loss.dtype}" if arrays.is_jittor(loss) else type(loss).__name__

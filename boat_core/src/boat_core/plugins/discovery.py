@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import pluggy
 
+from .. import __version__
 from .._util.timelimit import TookTooLong, time_limit
 from ..declare.named import (
     CommandDeclaration,
@@ -33,10 +33,10 @@ from ..errors import DeclarationError, nearest
 from . import hookspecs
 from .entries import BrokenPack, Call, Declared, PackWarning, Registered
 from .hookspecs import HOOK_API
+from .metadata import CORE, excluded_range, identity, requirements
 from .registry import Registry, in_chain_order
 
 GROUP = "boat"
-CORE = "boat-core"
 #: The core's own plugins: modules that take part like those of packs.
 DEFAULT_PLUGINS = ("boat_core.builtin",)
 #: Leaves packs out: distribution or entry-point names separated by commas, or `all`.
@@ -116,8 +116,7 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
     """
     loader = _Loader()
     for module in DEFAULT_PLUGINS:
-        version = core_version()
-        loader.add(import_module(module), CORE, version, f"{CORE} {version}")
+        loader.add(import_module(module), CORE, __version__, f"{CORE} {__version__}")
     points = find_entry_points(loader.set_aside) if entry_points is None else list(entry_points)
     disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
     left_out = set()
@@ -137,12 +136,6 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
     if left_out:
         warnings.warn(f"{DISABLE} switched off {', '.join(sorted(left_out))}", PackWarning, stacklevel=2)
     return loader.registry()
-
-
-@cache
-def core_version() -> str:
-    """Return the version of boat-core, as its metadata has it."""
-    return importlib.metadata.version(CORE)
 
 
 class _Loader:
@@ -283,62 +276,23 @@ def find_entry_points(unreadable: Callable[[BrokenPack], None]) -> list[Any]:
     return points
 
 
-def identity(distribution: Any) -> tuple[str, str]:
-    """Return the name of a distribution, as pip writes it, and its version; ("unknown", "0") for damaged metadata."""
-    try:
-        return re.sub(r"[-_.]+", "-", distribution.name).lower(), str(distribution.version)
-    except Exception:
-        return "unknown", "0"
-
-
 def _check_core_range(distribution: Any) -> None:
-    """Compare what the pack requires of the core with what runs, before any code of the pack runs.
+    """Compare what the pack requires of the core with the version that runs, before any code of the pack runs.
 
     Raises:
         _SetAside: it is made for another version, or its metadata cannot be read.
     """
     try:
-        lines = (distribution.requires if distribution else None) or []
+        lines = requirements(distribution) if distribution else []
     except Exception as error:
         cause = f"its metadata cannot be read ({type(error).__name__}: {error})"
         raise _SetAside(cause, f"pip install --force-reinstall {identity(distribution)[0]}") from error
-    for line in lines:
-        # `packaging` takes long to import, and the other requirements do not matter here.
-        if re.match(r"boat[-_.]+core(?![\w.-])", line.strip(), re.IGNORECASE):
-            _check_requirement(line, distribution)
-
-
-def _check_requirement(line: str, distribution: Any) -> None:
-    simple = re.fullmatch(
-        r"[\w.-]+\s*(?:\[[^]]*\])?\s*\(?((?:[<>]=?\s*\d+(?:\.\d+)*,?\s*)+)\)?\s*(?:;.*)?", line.strip()
-    )
-    if simple and _is_within(simple[1], core_version()):
-        return
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        specifier = Requirement(line).specifier
-    except InvalidRequirement:
-        return
-    if not specifier.contains(core_version(), prereleases=True):
+    excluded = excluded_range(lines, __version__)
+    if excluded is not None:
         raise _SetAside(
-            f"it is made for boat-core {specifier}, and {core_version()} is installed",
+            f"it is made for boat-core {excluded}, and {__version__} is installed",
             f"pip install --upgrade {distribution.name} {CORE}",
         )
-
-
-def _is_within(bounds: str, version: str) -> bool:
-    """Whether a version of plain numbers is clearly within bounds such as ">=0.1,<0.2"."""
-    if not re.fullmatch(r"\d+(\.\d+)*", version):
-        return False
-
-    def release(text: str) -> tuple[int, ...]:
-        parts = [int(part) for part in text.split(".")]
-        return (*parts, *(0,) * (8 - len(parts)))
-
-    ours = release(version)
-    compare = {"<": ours.__lt__, "<=": ours.__le__, ">": ours.__gt__, ">=": ours.__ge__}
-    return all(compare[sign](release(bound)) for sign, bound in re.findall(r"([<>]=?)\s*(\d+(?:\.\d+)*)", bounds))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from ..declare.named import (
 from ..declare.operation import ROLES, Alias, Operation
 from ..errors import CompositionError, ConfigError, nearest, suggestion
 from .entries import BrokenPack, Call, Declared, Registered, label
-from .known_packs import published_operations, settle
+from .known_packs import published_names, published_operations, publisher, settle
 
 
 def _matching(entries: Iterable[Any], name: str) -> list[Any]:
@@ -198,11 +198,20 @@ class Registry:
         entries: list[Declared] = _matching(self._of_kind(kind), name)
         if len(entries) == 1:
             return entries[0]
-        labels = self._labels(kind)
         if entries:
             both = " or ".join(sorted(f"{entry.distribution}:{entry.name}" for entry in entries))
             raise ConfigError(f"{kind.kind} {name!r} is declared twice: write {both}")
-        raise ConfigError(f"no {kind.kind} {name!r}", hint=suggestion(name, labels))
+        raise ConfigError(self.explain_absent(kind, name))
+
+    def explain_absent(self, kind: Any, name: str) -> str:
+        """Say why there is no declaration of this kind and name, and what to install where that is known."""
+        described, distribution = f"{kind.kind} {name!r}", publisher(kind.kind, name)
+        for pack in self.broken:
+            if pack.distribution == distribution:
+                return f"{described} is in a pack that was set aside: {pack}"
+        if distribution and distribution not in self.packs:
+            return f"{described} is in {distribution}, which is not installed; pip install {distribution}"
+        return f"no {described}{nearest(name, [*self._labels(kind), *published_names(kind.kind)])}"
 
     def _of_kind(self, kind: type) -> list[Declared]:
         return [entry for entry in self.declared if isinstance(entry.declaration, kind)]

@@ -22,7 +22,8 @@ def versions(decisions: Any) -> dict[str, Any]:
     """Return what the numbers of a run depend on beside its configuration."""
     import importlib_metadata
 
-    from ..plugins.discovery import CORE, installed
+    from ..plugins.discovery import installed
+    from ..plugins.metadata import CORE
 
     return {
         "python": platform.python_version(),

@@ -30,7 +30,7 @@ def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tole
     weights: list[Any] = []
 
     def objective(at: Vector, _: Vector, __: int) -> Any:
-        with evaluating(native=True):
+        with evaluating(native=True, differentiated=True):
             out = function(*at.leaves)
             if not weights:
                 weights.append(arrays.as_array(rng.normal(size=tuple(out.shape))))
