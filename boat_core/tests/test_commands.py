@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 import boat_core
-from boat_core import CommandDeclaration, DeclarationError, RunError, cli
+from boat_core import CommandDeclaration, DeclarationError, RunError, cli, installed
 from boat_core.plugins.discovery import installed_as
 
 
@@ -25,9 +27,15 @@ def boat(only_toys_installed, capsys):
 
 
 @pytest.fixture
-def declare(declare):
-    """`declare(command, distribution)`: let that distribution provide a command."""
-    return lambda declaration, distribution="greetings": declare(declaration, distribution)
+def declare(only_toys_installed):
+    """`declare(command, distribution)`: let that distribution bring a command."""
+    with ExitStack() as stack:
+
+        def declare(declaration, distribution="greetings"):
+            registry = installed().adding(declaration, distribution=distribution, version="1.0")
+            stack.enter_context(installed_as(registry))
+
+        yield declare
 
 
 @pytest.mark.parametrize("name", ["greet", "ops greet", "people greet"])
@@ -124,13 +132,18 @@ def test_invalid_declaration_is_refused(name, more, message):
         command(name, **more)
 
 
-def test_draw_calls_the_function_of_the_command(declare, only_toys_installed):
+def test_draw_without_a_pack_says_what_to_install(only_toys_installed):
     with pytest.raises(RunError, match="command 'draw' is in boat-view, which is not installed; pip install boat-view"):
         boat_core.draw("graph", "a.svg")
-    silent = only_toys_installed.adding(command("draw"), distribution="pens", version="1.0")
-    absent = "no installed pack provides the function of the command 'draw'"
-    with installed_as(silent), pytest.raises(RunError, match=absent):
+
+
+def test_draw_needs_the_function_of_the_command(declare):
+    declare(command("draw"))
+    with pytest.raises(RunError, match="no installed pack provides the function of the command 'draw'"):
         boat_core.draw("graph", "a.svg")
+
+
+def test_draw_calls_the_function_of_the_command(declare):
     calls = []
     declare(command("draw", function=lambda *arguments, **batches: calls.append((arguments, batches))), "pens")
     boat_core.draw("graph", "a.svg", upper_batch=3)

@@ -81,7 +81,10 @@ class RunConfig:
     seed: int = option(0, ge=0, doc="seed of the problem and of its batches")
     out: str | None = option(None, doc="folder of the run, new; without it runs/CONFIG-DATE-TIME")
     device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="where Jittor computes")
-    checkpoint_every: int = option(0, ge=0, doc="outer steps between checkpoints; 0 writes none")
+    checkpoint_every: int = option(
+        0, ge=0, doc="outer steps between checkpoints; 0 writes only the one with which every run ends"
+    )
+    keep_checkpoints: int = option(3, ge=0, doc="how many checkpoints before the last one are kept")
     evaluate_every: int = option(0, ge=0, doc="outer steps between evaluations; 0 evaluates at the end only")
     executor: str | dict[str, Any] = option(
         "sequential", doc="what solves the tasks of an outer step: a name, or a mapping of its name and options"
@@ -126,6 +129,11 @@ class Config:
         """The folder in which the problem's module is looked for first."""
         return (self.source.folder / (self.problem_path or ".")).resolve()
 
+    @property
+    def out_is_generated(self) -> bool:
+        """Whether the folder of the run has a generated name, so that another one would do as well."""
+        return self.run.out is not None and self.source.generated.get("run.out") == self.run.out
+
     def as_dict(self) -> dict[str, Any]:
         """Return every setting in force: a configuration of the same run."""
         return {
@@ -157,7 +165,8 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values["solver"] = _read(SolverConfig, values["solver"], source, "solver")
     values["run"] = run = _read(RunConfig, values["run"], source, "run")
     if run.out is None:
-        values["run"] = dataclasses.replace(run, out=f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+        source.generated["run.out"] = f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        values["run"] = dataclasses.replace(run, out=source.generated["run.out"])
     return Config(**values, source=source)
 
 

@@ -41,11 +41,15 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class Source:
-    """The place of each value of a configuration: `FILE:LINE` or `--set PATH` by dotted path, such as `solver.map`."""
+    """The place of each value of a configuration: `FILE:LINE` or `--set PATH` by dotted path, such as `solver.map`.
+
+    `generated` holds the values that were chosen because the configuration has none, by their dotted paths.
+    """
 
     name: str
     folder: Path
     places: dict[str, str] = field(default_factory=dict)
+    generated: dict[str, Any] = field(default_factory=dict)
 
     def error(self, path: str, message: str | None = None, **parts: Any) -> ConfigError:
         """Return the error for the value at `path`, placed at its line or at that of the section it belongs to."""

@@ -56,7 +56,7 @@ def explain_absent_command(registry: Registry, name: str) -> str | None:
         packs = " and ".join(f"{entry.distribution} {entry.version}" for entry in entries)
         return f"command {name!r} is declared by {packs}; uninstall one of them"
     if not entries and publisher("command", name):
-        return registry.explain_absent(CommandDeclaration, name)
+        return "; ".join(filter(None, registry.explain_absent(CommandDeclaration, name)))
     return None
 
 

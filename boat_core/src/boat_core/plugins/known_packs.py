@@ -1,6 +1,6 @@
-"""Which distribution publishes what, installed or not: `known_packs.txt`.
+"""The packs that this project publishes, installed or not: `known_packs.txt`.
 
-The list says what to install for a name that is absent. It has one more use: where the declarations of two packs
+The list says what to install for a name that is missing. It has one more use: where the declarations of two packs
 compete and nothing else decides, the pack that is known for the operation wins. So a pack that declares a second
 default, or a method's name that is in use, changes no solver that users have.
 """

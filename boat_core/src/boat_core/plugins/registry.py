@@ -201,17 +201,18 @@ class Registry:
         if entries:
             both = " or ".join(sorted(f"{entry.distribution}:{entry.name}" for entry in entries))
             raise ConfigError(f"{kind.kind} {name!r} is declared twice: write {both}")
-        raise ConfigError(self.explain_absent(kind, name))
+        message, hint = self.explain_absent(kind, name)
+        raise ConfigError(message, hint=hint)
 
-    def explain_absent(self, kind: Any, name: str) -> str:
-        """Say why there is no declaration of this kind and name, and what to install where that is known."""
+    def explain_absent(self, kind: Any, name: str) -> tuple[str, str | None]:
+        """Return why there is no declaration of this kind and name, and what may help."""
         described, distribution = f"{kind.kind} {name!r}", publisher(kind.kind, name)
         for pack in self.broken:
             if pack.distribution == distribution:
-                return f"{described} is in a pack that was set aside: {pack}"
+                return f"{described} is in a pack that was set aside: {pack}", None
         if distribution and distribution not in self.packs:
-            return f"{described} is in {distribution}, which is not installed; pip install {distribution}"
-        return f"no {described}{nearest(name, [*self._labels(kind), *published_names(kind.kind)])}"
+            return f"{described} is in {distribution}, which is not installed", f"pip install {distribution}"
+        return f"no {described}", suggestion(name, [*self._labels(kind), *published_names(kind.kind)])
 
     def _of_kind(self, kind: type) -> list[Declared]:
         return [entry for entry in self.declared if isinstance(entry.declaration, kind)]
