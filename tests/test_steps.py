@@ -11,7 +11,7 @@ import pytest
 import boat_core as boat
 from boat_core.autodiff import derivatives
 from boat_core.autodiff.evaluation import evaluating
-from boat_core.autodiff.unrolled import float_leaves
+from boat_core.autodiff.pytrees import float_leaves
 from boat_core.bilevel.lower_step import LowerStep
 from boat_core.testing import assert_close, network_problem
 from boat_ops_gm.kernels import STEPS
@@ -37,7 +37,7 @@ def test_fused_step_equals_the_step_of_the_optimizer(name, kernels):
     rng, optimizer = np.random.default_rng(0), OPTIMIZERS[name]
     y = vector(rng)
     plain = LowerStep(None, optimizer, None, None, y, y)
-    fused = replace(plain, fused=STEPS[optimizer.name])
+    fused = replace(plain, fused=STEPS[optimizer.rule])
     z = (y.tree, optimizer.init(y.tree))
     with evaluating(kernels=kernels):
         for _ in range(3):
@@ -52,7 +52,7 @@ def test_fused_step_equals_the_step_of_the_optimizer(name, kernels):
 def test_adam_keeps_finite_derivatives_at_zero_gradients():
     rng, optimizer = np.random.default_rng(0), boat.adam(0.1)
     y, zero = vector(rng), vector(rng).zeros()
-    step = LowerStep(None, optimizer, None, STEPS["adam"], y, y)
+    step = LowerStep(None, optimizer, None, STEPS[optimizer.rule], y, y)
     z = (y.tree, optimizer.init(y.tree))
     p = [jt.ones_like(leaf) for leaf in float_leaves(z)]
     of_z, _, of_d = step.adjoint(0, z, None, list(zero.leaves), p)
@@ -66,7 +66,7 @@ def test_fused_steps_differentiate_only_the_objective(name, monkeypatch):
     batches = problem.batches(0, None)
     settings = dict(lower_steps=3, lower_optimizer=OPTIMIZERS[name], upper_optimizer=boat.sgd(0.1), segment=1)
     solver, taken = boat.Solver(problem, **settings), []
-    pull = derivatives.pull
-    monkeypatch.setattr(derivatives, "pull", lambda *a, **k: taken.append(k) or pull(*a, **k))
+    vjp = derivatives.vjp
+    monkeypatch.setattr(derivatives, "vjp", lambda *a, **k: taken.append(k) or vjp(*a, **k))
     solver.hypergradient(*batches)
     assert taken == [{}] * 3

@@ -102,7 +102,7 @@ def test_a_ridge_is_added_to_the_diagonal(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_singular_system_is_reported(name):
+def test_a_singular_system_is_reported(name):
     """b has a part outside the range, so no q leaves less of it than that."""
     values = np.array([0.0, 0.3, 0.5, 0.7, 1.0, 1.5])
     matrix, b = Q @ np.diag(values) @ Q.T, RIGHT
@@ -127,8 +127,8 @@ def test_right_hand_side_may_have_vanishing_or_overflowing_squares(name, size):
 
 @pytest.mark.parametrize("good", range(4))
 @pytest.mark.parametrize("name", METHODS)
-def test_nan_in_a_product_is_reported_and_propagated(name, good):
-    """The NaN may be in any of the products."""
+def test_a_nan_in_a_product_is_reported_and_returned(name, good):
+    """Whichever product it is."""
     matrix, b, left = SYSTEMS["spd"], boat.Vector.of(B, "b"), iter([1.0] * good)
 
     def product(v):
@@ -173,15 +173,15 @@ def test_bicgstab_restarts_after_a_breakdown(block, b):
         (boat.normal_cg(preconditioner=lambda v: {k: -x for k, x in v.items()}), "spd", "breakdown", "broke"),
     ],
 )
-def test_failed_solve_reports_its_reason(solver, matrix, stopped, text):
-    """The residual of its answer is no larger than that of q = 0."""
+def test_a_failed_solve_explains_itself(solver, matrix, stopped, text):
+    """And its answer is no worse than none."""
     _, solve, _ = solved(solver, SYSTEMS[matrix] if isinstance(matrix, str) else matrix)
     assert solve.stopped == stopped and solve.remedy
     assert solve.residual <= 1 + 1e-12 or stopped == "terms"
     assert re.search(text, solve.concern)
 
 
-def test_rounding_missed_by_the_recursion_is_reported():
+def test_rounding_that_a_recursion_misses_is_reported():
     """Float32 and a condition of 1e7: the recursion goes down to 1e-6, the residual does not."""
     matrix = Q @ np.diag(np.logspace(0, 7, N)) @ Q.T
     _, solve, _ = solved(boat.conjugate_gradient(200), matrix, dtype="float32")

@@ -73,7 +73,7 @@ def test_zero_grad_backward_and_step(net):
         holder.step()
 
 
-def test_nonfinite_gradient_moves_no_parameter(net):
+def test_a_nonfinite_gradient_moves_nothing(net):
     start, holder = flat(boat.parameters(net)), boat.ModuleOptimizer(net, boat.adam(0.1))
     with pytest.raises(boat.NonFiniteError, match="in the gradient of '0.weight'"):
         holder.step(loss(net) * float("nan"))
@@ -154,7 +154,7 @@ class Wrong(nn.Module):
         (lambda net: boat.MetaOptimizer(net, boat.sgd(0.1)).restore({}), boat.StructureError, "expected a snapshot"),
     ],
 )
-def test_invalid_uses_are_refused(net, act, error, message):
+def test_invalid_arguments_are_refused(net, act, error, message):
     with pytest.raises(error, match=message):
         act(net)
 

@@ -15,7 +15,7 @@ class OptimizerDeclaration:
     """An optimizer by name. `build(options)` returns the `Optimizer`; only `build` may import Jittor.
 
     Raises:
-        DeclarationError: A field is missing or makes no sense.
+        DeclarationError: A field is missing or invalid.
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -35,7 +35,7 @@ class ProblemDeclaration:
     """A bilevel problem by name. `build(options, seed)` returns the `Problem`.
 
     Raises:
-        DeclarationError: A field is missing or makes no sense.
+        DeclarationError: A field is missing or invalid.
     """
 
     kind: ClassVar[str] = "problem"
@@ -61,7 +61,7 @@ class ObserverDeclaration:
         requires: The argument of `pip install`, if `build` imports something that the pack does not depend on.
 
     Raises:
-        DeclarationError: A field is missing or makes no sense.
+        DeclarationError: A field is missing or invalid.
     """
 
     kind: ClassVar[str] = "observer"
@@ -88,7 +88,7 @@ class ExecutorDeclaration:
         requires: The argument of `pip install`, if `build` imports something that the pack does not depend on.
 
     Raises:
-        DeclarationError: A field is missing or makes no sense.
+        DeclarationError: A field is missing or invalid.
     """
 
     kind: ClassVar[str] = "executor"
@@ -118,7 +118,7 @@ class CommandDeclaration:
         function: The function by which scripts do the same. `boat_core.draw` calls that of the command "draw".
 
     Raises:
-        DeclarationError: A field is missing or makes no sense.
+        DeclarationError: A field is missing or invalid.
     """
 
     kind: ClassVar[str] = "command"

@@ -238,7 +238,7 @@ class Operation:
         kernels: The kernels of the pack that it can use, see `boat_core.Kernel`.
 
     Raises:
-        DeclarationError: A field is missing or makes no sense.
+        DeclarationError: A field is missing or invalid.
     """
 
     name: str

@@ -110,7 +110,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: Keys) -> T:
 def check_option(cls: type, name: str, value: Any, where: Keys, scheduled: bool = False) -> Any:
     """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`.
 
-    A value from a schedule may be 0 even if the option must be positive, because rates often begin or end at 0.
+    The value of a schedule may be 0 where the option itself must be above 0: rates begin and end there.
     """
     field, hint = _fields(cls)[name]
     bounds = field.metadata.get("bounds", {})
@@ -171,7 +171,7 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) ->
 
 
 def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
-    """Return arrays after a check of their range, or a function of the step. Its values are checked at each step."""
+    """Check an array, or a pytree of arrays, or a function of the step, whose numbers are checked when it is called."""
     if callable(value) and not hasattr(value, "dtype"):
         return value
     import optree
@@ -194,7 +194,7 @@ _unchecked: ContextVar[bool] = ContextVar("boat_unchecked", default=False)
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Skip the checks of array values inside this block. A check would compute the arrays, and has been made before."""
+    """Inside this block, do not look at the values of arrays, which would compute them. They were checked before."""
     token = _unchecked.set(True)
     try:
         yield
@@ -207,7 +207,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: Keys) -> Any:
-    """Return `value` if its type is allowed. An int passes as a float, and so does `1e-3`, a string to YAML."""
+    """Return `value` if its type is allowed. An int counts as a float, and so does `1e-3`, a string to YAML."""
     for kind in allowed:
         plain = typing.get_origin(kind) or kind
         if plain is Any or (value is None and plain in (None, type(None))):
