@@ -32,6 +32,7 @@ MODULES = ("boat_core", "boat_core.testing", "boat_ops_gm", "boat_ops_na", "boat
 VARIABLES = {
     "BOAT_DISABLE_PLUGINS": "packs to leave out: distributions or entry points separated by commas, or `all`",
     "BOAT_IMPORT_SECONDS": "seconds that the command gives the import of a pack (20); 0 is no limit",
+    "BOAT_KERNELS": "a name under which a process keeps its kernels apart, to compile at the same time as others",
     "BOAT_NATIVE": "`0`: compile no operators and kernels of our own",
 }
 

@@ -10,6 +10,9 @@ Two things, started together because each keeps one core busy:
 
 The folder is named by all that they are made from, Jittor's flags and the compiler included: a change of any makes a
 new one. What does not compile is reported once a process and Jittor is left as it is.
+
+Jittor lets one process at a time compile, and the others wait. A process with BOAT_KERNELS=NAME keeps its kernels in a
+folder own-NAME in there, under a lock of its own, and copies what another has compiled already.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shlex
 import sys
 import sysconfig
@@ -31,6 +35,7 @@ from .background_build import Command, Making, error_line, put
 from .machine import interpreter
 
 VARIABLE = "BOAT_NATIVE"
+OWN_KERNELS = "BOAT_KERNELS"
 _MODULE = "boat_operators"
 _SOURCES = Path(__file__).parent.parent / "autodiff" / "operators" / "sources"
 #: What packs' kernels include, see `boat_kernel.h` there.
@@ -60,17 +65,35 @@ _HEADER = """\
 #include "fused_op.h"
 """
 
+# Jittor's script reworks aligned stores in the marked lines of a kernel. To know the lines it compiles with debug
+# information, for which our header does not serve: five times as long. The instructions are the same without, so it is
+# called only where they hold such a store; the expression is the script's own.
 _LAUNCHER = """\
 #!/bin/sh
-# {python} asm_tuner.py --cc_path=COMPILER SOURCE …: straight to the compiler unless the assembly is to be reworked;
-# and by gold, which links such a small library in a third of the time
-case "$1" in
+# {python} asm_tuner.py --cc_path=COMPILER SOURCE FLAG... -o KERNEL: straight to the compiler, unless the script has
+# something to do; linked by gold, to which such a small library takes a third of the time
+script="$1" compiler="${{2#--cc_path=}}" source="$3"
+reworked() {{
+    grep -q '@begin' "$source" || return 1
+    shift 3
+    "$compiler" "$source" "$@" -S -o "$assembly" 2> /dev/null || return 0
+    if grep -q 'vmova.*,.*(.*)' "$assembly"; then return 0; fi
+    source="$assembly"
+    return 1
+}}
+case "$script" in
 */asm_tuner.py)
-    if ! grep -q '@begin' "$3"; then
-        compiler="${{2#--cc_path=}}"
-        shift 2
+    for kernel; do :; done
+    for other in "${{0%/*}}/jit/${{kernel##*/}}" "${{0%/*}}"/*/jit/"${{kernel##*/}}"; do
+        if [ -e "$other.key" ] && [ "$other" != "$kernel" ] && cmp -s "$source" "${{other%.so}}.cc"; then
+            exec cp "$other" "$kernel"
+        fi
+    done
+    assembly="${{source%.cc}}.s"
+    if ! reworked "$@"; then
+        shift 3
         command -v ld.gold > /dev/null && set -- "$@" -fuse-ld=gold
-        exec "$compiler" "$@"
+        exec "$compiler" "$source" "$@"
     fi ;;
 esac
 exec {python} "$@"
@@ -167,6 +190,13 @@ def _say(line: str) -> None:
     print(f"BOAT: {line}", file=sys.stderr)
 
 
+def _lay_out_cache(folder: Path, root: Path) -> None:
+    for name in ("jit", "obj_files", "tmp"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    if not (folder / "gen").exists():
+        put(folder / "gen", lambda fresh: fresh.symlink_to(root / "gen"))
+
+
 def _texts(*places: Path) -> list[str]:
     """What files and the files of folders hold."""
     files = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
@@ -226,7 +256,7 @@ class _Build:
         self.short = self._header.wait()
         if self.short:
             jittor.flags.cc_flags = f'{self._flags} -include "{self.folder / "kernels.h"}" '
-            jittor.flags.cache_path = str(self.folder)
+            jittor.flags.cache_path = str(self._kernels(root))
         else:
             _say(
                 f"kernels are compiled the long way, their header did not compile: {self._header.error()}. "
@@ -260,13 +290,21 @@ class _Build:
 
     def _lay_out(self, root: Path) -> None:
         """What Jittor looks for in a cache folder, the header's text, and the launcher."""
-        for name in ("jit", "obj_files", "tmp"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "gen").exists():
-            put(self.folder / "gen", lambda fresh: fresh.symlink_to(root / "gen"))
+        _lay_out_cache(self.folder, root)
         if not self.launcher.exists():
             put(self.folder / "kernels.h", lambda fresh: fresh.write_text(_HEADER, encoding="utf8"))
             put(self.launcher, self._write_launcher)
+
+    def _kernels(self, root: Path) -> Path:
+        """Where this process keeps its kernels: beside the header, or in the folder that the user names there."""
+        name = os.environ.get(OWN_KERNELS, "")
+        if not name:
+            return self.folder
+        own = self.folder / f"own-{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}"
+        _lay_out_cache(own, root)
+        (own / "lock").touch()
+        self._jittor.core.set_lock_path(str(own / "lock"))
+        return own
 
     def _write_launcher(self, fresh: Path) -> None:
         fresh.write_text(_LAUNCHER.format(python=shlex.quote(interpreter())), encoding="utf8")
