@@ -24,12 +24,6 @@ if WORKER:
 
 import boat_core  # noqa: E402, F401
 
-WARM = """
-from boat_core.runtime import native, select_device
-select_device()
-native.operators()
-"""
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Growth())
@@ -38,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile what every process needs before there are workers, or each would."""
     if not WORKER and session.config.getoption("numprocesses", None):
-        subprocess.run([sys.executable, "-c", WARM], check=False)
+        subprocess.run([sys.executable, "-m", "boat_core", "doctor", "--warm"], stdout=subprocess.DEVNULL, check=False)
 
 
 class Growth:

@@ -27,8 +27,8 @@ from known_solutions import ManyMinima, Quadratic, Residual, Start, counterexamp
 from machine import machine
 
 import boat_core as boat
-from boat_core.plugins.composition import Composition, compose, enumerate_solvers
-from boat_core.plugins.registry import published_operations, registry
+from boat_core import Composition, compose
+from boat_core.plugins.known_packs import published_operations
 from boat_core.testing import flat
 
 import jittor as jt  # isort: skip
@@ -89,9 +89,9 @@ IGA_ELSEWHERE = (
 def solvers() -> Iterator[Composition]:
     """Every valid solver over the operations that this project publishes."""
     ours = {name for names in published_operations().values() for name in names}
-    for found in enumerate_solvers(registry()):
-        if {o.name for o in found.operations} <= ours:
-            yield found
+    for composition in boat.solvers():
+        if {o.name for o in composition.operations} <= ours:
+            yield composition
 
 
 def settings(composition: Composition) -> Settings:
@@ -159,7 +159,7 @@ COUNTEREXAMPLE = {
 def on_counterexample(name: str, start: str = "warm") -> tuple[list[float], boat.Solver]:
     """The distance of (x, y) to the solution, outer step by outer step, and the solver at the end."""
     map_chain, how = COUNTEREXAMPLE[name]
-    solver = make_solver(compose(registry(), map=map_chain), how, counterexample(), start=start)
+    solver = make_solver(compose(map=map_chain), how, counterexample(), start=start)
 
     def distance() -> float:
         return float(np.linalg.norm(np.concatenate([flat(solver.upper), flat(solver.lower)]) - 1.0))
@@ -195,7 +195,7 @@ START = (-2.0, 0.0)
 def on_many_minima(name: str, start: tuple[float, float] = START) -> list[float]:
     """The distance of (x, y) to the optimistic solution, outer step by outer step."""
     case, (chains, how) = ManyMinima(), MANY_MINIMA[name]
-    solver = make_solver(compose(registry(), **chains), how, case.problem(*start))
+    solver = make_solver(compose(**chains), how, case.problem(*start))
 
     def distance() -> float:
         return float(np.linalg.norm(np.concatenate([flat(solver.upper), flat(solver.lower)]) - case.solution))
@@ -217,7 +217,7 @@ def escaped(name: str) -> str:
 
 def row(composition: Composition) -> str:
     how, (excess, seconds) = settings(composition), converge(composition)
-    cost = compose(registry(), **composition.as_config(), options=how.options).cost(how.lower_steps)
+    cost = compose(**composition.as_config(), options=how.options).cost(how.lower_steps)
     error = "–" if composition.first_order else f"{first_error(composition):.2f}"
     when = arrival(excess)
     cells = (

@@ -1,9 +1,11 @@
-"""How long `boat ops list` takes with 0, 4 and 50 packs of one operation each, in ratios to a bare Python.
+"""How long `boat ops list` takes, in ratios to a bare Python.
 
     python benchmarks/startup.py [--rounds 15]
 
-The packs are really installed, as unpacked wheels in a folder on Python's path; those of this environment are switched
-off, so that their import is not counted, though finding their metadata is. Rounds alternate.
+It is measured with all packs of this environment, and with 0, 4 and 50 packs of one operation each. Those are really
+installed, as unpacked wheels in a folder on Python's path. The packs of this environment are then switched off, so that
+their import is not counted, though finding their metadata is. Rounds alternate. Python caches bytecode, as it does for
+users: with `PYTHONDONTWRITEBYTECODE` every start would compile all sources.
 """
 
 from __future__ import annotations
@@ -54,9 +56,13 @@ def install(folder: Path, count: int) -> None:
         (info / "entry_points.txt").write_text(f"[boat]\nmany = many_{k}.plugin\n")
 
 
-def seconds(path: Path, *command: str) -> float:
-    own = ",".join({point.dist.name for point in importlib_metadata.entry_points(group="boat")})
-    environment = {**os.environ, "PYTHONPATH": str(path), "BOAT_DISABLE_PLUGINS": own, "PYTHONWARNINGS": "ignore"}
+def environment(path: Path, disabled: str = "") -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    places = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH", ""))))
+    return {**kept, "PYTHONPATH": places, "BOAT_DISABLE_PLUGINS": disabled, "PYTHONWARNINGS": "ignore"}
+
+
+def seconds(environment: dict[str, str], *command: str) -> float:
     begin = time.perf_counter()
     subprocess.run([sys.executable, *command], env=environment, check=True, capture_output=True)
     return time.perf_counter() - begin
@@ -70,8 +76,11 @@ def main() -> None:
         places = {count: Path(folder) / str(count) for count in (0, 4, 50)}
         for count, place in places.items():
             install(place, count)
-        commands = {"python -c pass": (places[0], "-c", "pass")}
-        commands |= {f"{n} packs": (place, "-m", "boat_core", "ops", "list") for n, place in places.items()}
+        own = ",".join({point.dist.name for point in importlib_metadata.entry_points(group="boat")})
+        listing = ("-m", "boat_core", "ops", "list")
+        commands = {"python -c pass": (environment(places[0]), "-c", "pass")}
+        commands |= {"all packs here": (environment(places[0]), *listing)}
+        commands |= {f"{n} packs": (environment(place, own), *listing) for n, place in places.items()}
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(rounds + 1):
             for name, command in commands.items():

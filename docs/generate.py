@@ -22,13 +22,22 @@ from boat_core import cli
 from boat_core.config import schema as config
 from boat_core.declare.options import describe_options
 from boat_core.plugins import hookspecs
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 
 ROOT = Path(__file__).parent.parent
 README, REFERENCE = ROOT / "README.md", ROOT / "docs" / "reference.md"
 BEGIN, END = "<!-- operations: begin -->", "<!-- operations: end -->"
 #: The modules whose `__all__` is public.
-MODULES = ("boat_core", "boat_core.testing", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "boat_plugins_example")
+MODULES = (
+    "boat_core",
+    "boat_core.cli",
+    "boat_core.testing",
+    "boat_ops_gm",
+    "boat_ops_na",
+    "boat_ops_fo",
+    "boat_view",
+    "boat_plugins_example",
+)
 VARIABLES = {
     "BOAT_DISABLE_PLUGINS": "packs to leave out: distributions or entry points separated by commas, or `all`",
     "BOAT_IMPORT_SECONDS": "seconds that the command gives the import of a pack (20); 0 is no limit",
@@ -40,7 +49,7 @@ VARIABLES = {
 def operations_table() -> str:
     """One Markdown row for each installed operation."""
     rows = ["| operation | stage | what it is | source | distribution |", "|---|---|---|---|---|"]
-    for entry in registry().operations():
+    for entry in installed().operations():
         o = entry.operation
         rows.append(f"| {o.name} | {o.stage}, {o.role} | {o.summary} | {o.source} | {entry.distribution} |")
     return "\n".join(rows)
@@ -75,7 +84,7 @@ def _commands() -> Iterator[str]:
     yield "Every verb takes `--json`, `--debug` and `--help`; CONFIG is YAML, or JSON of the same keys, and"
     yield "`--set run.steps=9` overrides a key of it. Exit codes: 0 done, 1 a finding, 2 an error, 130 interrupted."
     yield from ("", "| command | what it does |", "|---|---|")
-    for parser in verbs(cli._parser()):
+    for parser in map(cli.Parser.complete, verbs(cli.make_parser())):
         flags = [_flag(action) for action in parser._actions if _is_own(action)]
         yield f"| `{' '.join([parser.prog, *flags])}` | {_cell(parser.description)} |"
         for action in parser._actions:
@@ -115,7 +124,7 @@ def _configuration() -> Iterator[str]:
 
 
 def _declared() -> Iterator[str]:
-    packs = registry()
+    packs = installed()
     yield from ("## Optimizers, observers, problems", "")
     for declared in packs.declared:
         yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)

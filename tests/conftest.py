@@ -18,7 +18,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DISTRIBUTIONS = ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "plugins_example")
+DISTRIBUTIONS = (
+    "boat_core",
+    "boat_ops_gm",
+    "boat_ops_na",
+    "boat_ops_fo",
+    "extras/boat_view",
+    "extras/boat_author",
+    "plugins_example",
+)
 
 #: A problem whose lower solution is x: y descends to it, and x to 1.
 PROBLEM = """\

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boat_core.plugins.composition import compose
-from boat_core.plugins.registry import registry
+from boat_core import compose
 from boat_core.testing import QuadraticCase, flat
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -52,7 +51,7 @@ def test_the_closed_forms_agree_with_each_other(case):
 
 @pytest.mark.parametrize("map_chain", [["NGD"], ["GDA", "NGD"]], ids="+".join)
 def test_the_ratio_of_iga_grows_as_the_lower_problem_is_solved_better(map_chain):
-    composition = compose(registry(), map=map_chain, approximate=["IGA"])
+    composition = compose(map=map_chain, approximate=["IGA"])
     how, ratios = replace(solvers.settings(composition), problem="quadratic"), []
     for steps in (4, 8, 16, 32):
         case = how.case()
@@ -62,7 +61,7 @@ def test_the_ratio_of_iga_grows_as_the_lower_problem_is_solved_better(map_chain)
 
 
 def test_iga_diverges_where_f_is_no_single_squared_residual():
-    composition = compose(registry(), map=["NGD"], approximate=["IGA"])
+    composition = compose(map=["NGD"], approximate=["IGA"])
     how = replace(solvers.settings(composition), problem="quadratic")
     case = how.case()
     solver = solvers.make_solver(composition, how, case.problem)
@@ -72,7 +71,7 @@ def test_iga_diverges_where_f_is_no_single_squared_residual():
 
 
 def test_alto_minimises_what_f_says_of_x_alone():
-    composition = compose(registry(), first_order="ALTO")
+    composition = compose(first_order="ALTO")
     how = solvers.settings(composition)
     case = QuadraticCase(0, 4, 3)
     solver = solvers.make_solver(composition, how, case.problem)
@@ -84,7 +83,7 @@ def test_alto_minimises_what_f_says_of_x_alone():
 
 def test_alto_does_not_move_where_the_upper_objective_has_no_x():
     case = known.Start(8, 0.05)
-    solver = solvers.make_solver(compose(registry(), first_order="ALTO"), solvers.SETTINGS["ALTO"], case.problem)
+    solver = solvers.make_solver(compose(first_order="ALTO"), solvers.SETTINGS["ALTO"], case.problem)
     for _ in range(3):
         solver.step()
     assert np.array_equal(flat(solver.upper), case.x)

@@ -29,10 +29,11 @@ def test_the_kernel_of_the_page_on_kernels(tmp_path, dtype, tolerance):
 
 
 def test_the_page_on_kernels_names_all_of_ours():
-    from boat_core.plugins.registry import published_operations, registry
+    from boat_core.plugins.discovery import installed
+    from boat_core.plugins.known_packs import published_operations
 
     ours = {name for names in published_operations().values() for name in names}
-    kernels = {k.name for e in registry().entries if e.name in ours for k in e.operation.kernels}
+    kernels = {k.name for e in installed().entries if e.name in ours for k in e.operation.kernels}
     assert kernels == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| boat-ops.*", page(), flags=re.MULTILINE))))
 
 

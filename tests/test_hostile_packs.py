@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import boat_core as boat
+
 DRIVER = """
 import contextlib, io, json, sys
 from boat_core.cli import main
@@ -63,10 +65,7 @@ def answers(tmp_path, program, written):
 @pytest.fixture(scope="module")
 def solvers():
     """How many solvers there are without any of these."""
-    from boat_core.plugins.composition import enumerate_solvers
-    from boat_core.plugins.registry import registry
-
-    return sum(1 for _ in enumerate_solvers(registry()))
+    return sum(1 for _ in boat.solvers())
 
 
 def changed(old, new, body=HEAD):

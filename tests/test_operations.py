@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import boat_core as boat
+from boat_core import compose
+from boat_core.autodiff.operators import library
 from boat_core.cli import main
-from boat_core.plugins.composition import compose, enumerate_solvers
-from boat_core.plugins.registry import published_operations, registry
-from boat_core.runtime import native
+from boat_core.plugins.discovery import installed
+from boat_core.plugins.known_packs import published_operations
 from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, conformance
 from boat_core.testing.claims import lower_steps
 
@@ -251,7 +252,7 @@ CLAIMS = [
     ),
 ]
 
-SOLVERS = list(enumerate_solvers(registry()))
+SOLVERS = list(boat.solvers())
 EARLY = {"CG", "PTT", "FOA"}  # may do less than what is declared
 
 
@@ -267,7 +268,7 @@ def test_every_operation_of_ours_has_a_row():
 
 @pytest.mark.parametrize("composition", SOLVERS, ids=str)
 def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
-    taken, declared = check_solver(composition, registry())
+    taken, declared = check_solver(composition, installed())
     if not EARLY & {o.name for o in composition.operations}:
         assert taken == declared + declared
 
@@ -275,8 +276,8 @@ def test_every_valid_solver_runs_two_steps_at_its_declared_cost(composition):
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.truth], ids=str)
 def test_without_a_compiler_the_numbers_are_the_same(claim, monkeypatch):
     """No operators and no kernels of ours: Jittor's own derivatives, and plain operators."""
-    monkeypatch.setattr(native, "operators", lambda: None)
-    conformance.check_closed_form(claim, registry(), 4, 3, "float64", False)
+    monkeypatch.setattr(library, "operators", lambda: None)
+    conformance.check_closed_form(claim, installed(), 4, 3, "float64", False)
 
 
 def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
@@ -292,7 +293,7 @@ def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
         assert main(["explain", str(tmp_path / "config.json"), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         names = [o.name for o in composition.operations]
-        cost = compose(registry(), **composition.as_config()).cost(steps)
+        cost = compose(**composition.as_config()).cost(steps)
         assert [stage["name"] for stage in found["stages"]] == names
         assert found["cost"] == {"gradients": cost.gradients, "hvps": cost.hvps}
         assert found["second_derivatives"] == (cost.hvps > 0)
@@ -350,21 +351,21 @@ def test_the_grammar_counts_74_over_our_20():
 )
 def test_what_does_not_go_together_is_refused_with_its_reason(chains, reason):
     with pytest.raises(boat.CompositionError, match=reason):
-        compose(registry(), **chains)
+        compose(**chains)
 
 
 def test_every_method_name_is_a_valid_solver():
-    aliases = registry().aliases()
+    aliases = installed().aliases()
     known = "RHG T-RHG HOAG Neumann DARTS MAML FOMAML ES-MAML BDA IAPTT sl-BAMM BOME BVFSM PBGD MEHA"
     assert set(known.split()) <= aliases.keys()
     for name in aliases:
-        assert str(compose(registry(), method=name)) in {str(s) for s in SOLVERS}
+        assert str(compose(method=name)) in {str(s) for s in SOLVERS}
 
 
 def test_the_published_list_is_what_the_packs_bring():
     ours = {d: sorted(names) for d, names in published_operations().items()}
     brought: dict[str, list[str]] = {}
-    for entry in registry().entries:
+    for entry in installed().entries:
         brought.setdefault(entry.distribution, []).append(entry.name)
     assert ours == {d: sorted(names) for d, names in brought.items() if d in ours}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from boat_core.cli import main
-from boat_core.plugins.registry import published_operations
+from boat_core.plugins.known_packs import published_operations
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from boat_author.sources import private_names
 from boat_core import cli
 from boat_core.declare.options import describe_options
-from boat_core.inspection.sources import private_names
-from boat_core.plugins.registry import registry
+from boat_core.plugins.discovery import installed
 
 ROOT = Path(__file__).parent.parent
 AUTHORS = (ROOT / "docs" / "authors.md").read_text("utf8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf8")
-PROJECTS = ("boat_ops_gm", "boat_ops_na", "boat_ops_fo", "plugins_example")
+PROJECTS = ("boat_ops_gm", "boat_ops_na", "boat_ops_fo", "extras/boat_view", "extras/boat_author", "plugins_example")
 
 
 def _generate():
@@ -41,14 +41,14 @@ def test_every_hook_is_in_the_authors_guide():
 
 
 def test_every_verb_and_flag_is_in_the_reference():
-    for parser in generate.verbs(cli._parser()):
+    for parser in map(cli.Parser.complete, generate.verbs(cli.make_parser())):
         (line,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{parser.prog}")]
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         assert [flag for flag in flags if flag not in line and flag not in REFERENCE.split("| command")[0]] == []
 
 
 def test_every_option_is_in_the_reference():
-    packs = registry()
+    packs = installed()
     for declared in [*(e.operation for e in packs.operations()), *(d.declaration for d in packs.declared)]:
         section = REFERENCE.split(f"\n**{declared.name}** (")[1].split("\n**")[0]
         for row in describe_options(declared.options):

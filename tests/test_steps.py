@@ -10,7 +10,7 @@ import pytest
 
 import boat_core as boat
 from boat_core.autodiff import derivatives
-from boat_core.autodiff.kernels import kernels_allowed
+from boat_core.autodiff.evaluation import evaluating
 from boat_core.autodiff.unrolled import float_leaves
 from boat_core.bilevel.lower_step import LowerStep
 from boat_core.testing import assert_close, network_problem
@@ -39,7 +39,7 @@ def test_a_fused_step_is_the_optimizers(name, kernels):
     plain = LowerStep(None, optimizer, None, None, y, y)
     fused = replace(plain, fused=STEPS[optimizer.name])
     z = (y.tree, optimizer.init(y.tree))
-    with kernels_allowed(kernels):
+    with evaluating(kernels=kernels):
         for _ in range(3):
             d, p = list(vector(rng).leaves), [leaf for _ in range(3) for leaf in vector(rng).leaves]
             p = p[: len(float_leaves(z))]

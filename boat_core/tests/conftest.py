@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 
 from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
-from boat_core.plugins.discovery import load_registry
+from boat_core.plugins.discovery import installed_as, load_registry
 from boat_core.plugins.registry import Registered, Registry
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
@@ -92,17 +92,7 @@ def toys() -> Registry:
 
 
 @pytest.fixture
-def only_toys_installed(toys, monkeypatch) -> Registry:
+def only_toys_installed(toys) -> Iterator[Registry]:
     """The toy operations are what the command and runs find."""
-    users = [
-        "boat_core.runs.run",
-        "boat_core.cli.ops",
-        "boat_core.cli.packs",
-        "boat_core.cli.solvers",
-        "boat_core.cli.problem",
-        "boat_core.plugins.registry",
-    ]
-    for module in [import_module(name) for name in users]:  # all imported before one is changed
-        if hasattr(module, "registry"):
-            monkeypatch.setattr(module, "registry", lambda: toys)
-    return toys
+    with installed_as(toys):
+        yield toys

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from boat_core import Alias, CompositionError, Cost
+from boat_core import Alias, CompositionError, Cost, compose, solvers
 from boat_core.declare.operation import undeclared
-from boat_core.plugins.composition import compose, enumerate_solvers
 
 
 def test_order_and_defaults(toys):
@@ -24,7 +23,7 @@ def test_cost_is_the_sum_of_the_declarations(toys):
     [
         ({"map": ["STEPP"]}, "no operation 'STEPP'; did you mean 'STEP'?"),
         ({"map": ["ALL"]}, "ALL is an operation of stage approximate, not map; valid: OTHER, STEP, SUM"),
-        ({"map": ["SUM", "SUM"]}, "map: SUM stands there twice"),
+        ({"map": ["SUM", "SUM"]}, "map: SUM is listed twice"),
         ({"approximate": ["ALL", "NONE"]}, "approximate: one estimator at most (got ALL, NONE)"),
         ({"approximate": ["HALF"]}, "HALF needs SUM: half of one is nothing"),
         (
@@ -64,10 +63,10 @@ def test_who_declares_no_cost_may_take_second_derivatives(toys):
 
 
 def test_enumeration_is_what_the_rules_allow(toys):
-    solvers = [str(s) for s in enumerate_solvers(toys)]
+    names = [str(s) for s in solvers(toys)]
     # 4 map chains × 2 estimators, HALF with ALL under the 2 chains that have SUM, 1 method
-    assert len(solvers) == len(set(solvers)) == 4 * 2 + 2 + 1
-    for solver in enumerate_solvers(toys):
+    assert len(names) == len(set(names)) == 4 * 2 + 2 + 1
+    for solver in solvers(toys):
         compose(toys, **solver.as_config())
 
 

@@ -7,10 +7,7 @@ import json
 import pytest
 import yaml
 
-from boat_core.config.build import build_composition, build_problem
-from boat_core.config.optimizers import parts_of
-from boat_core.config.schema import read_config
-from boat_core.errors import ConfigError
+from boat_core import ConfigError, Job, read_config
 
 GOOD = """\
 problem: module:make
@@ -129,7 +126,7 @@ def test_a_key_that_does_not_fit_is_named_with_its_line(write, old, new, expecte
             "[HALF, NONE]",
             "config.yaml:5: solver.approximate: HALF cannot go with NONE: only the end point is read",
         ),
-        ("ALL", "[ALL, ALL]", "config.yaml:5: solver.approximate: ALL stands there twice"),
+        ("ALL", "[ALL, ALL]", "config.yaml:5: solver.approximate: ALL is listed twice"),
         ("ALL", "ALL\n  options: {ALL: {a: 1}}", "config.yaml:6: solver.options.ALL.a: unknown key; it has none"),
         (
             "ALL",
@@ -141,7 +138,7 @@ def test_a_key_that_does_not_fit_is_named_with_its_line(write, old, new, expecte
 )
 def test_a_composition_that_is_refused(write, toys, old, new, expected):
     path = write(GOOD.replace(old, new, 1))
-    assert expected in message(path, then=lambda config: build_composition(config, toys))
+    assert expected in message(path, then=lambda config: Job(config, toys))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +152,7 @@ def test_a_composition_that_is_refused(write, toys, old, new, expected):
 )
 def test_an_optimizer_that_does_not_fit(write, toys, optimizer, expected):
     path = write(GOOD.replace("{name: sgd, rate: 1e-1}", optimizer))
-    assert message(path, then=lambda config: parts_of(config, toys, "lower")).startswith(expected)
+    assert message(path, then=lambda config: Job(config, toys)).startswith(expected)
 
 
 def test_overrides(write):
@@ -194,14 +191,14 @@ def number(seed):
 
 def test_the_problem_is_found_beside_the_configuration(write, toys):
     write(PROBLEM, "module.py")
-    assert build_problem(read_config(write(GOOD)), toys).name == "0 3"
+    assert Job(read_config(write(GOOD)), toys).problem.name == "0 3"
 
 
 def test_two_folders_may_hold_modules_of_one_name(write, toys, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write(PROBLEM.replace("{size}", folder), f"{folder}/module.py")
-        assert build_problem(read_config(write(GOOD, f"{folder}/config.yaml")), toys).name == f"0 {folder}"
+        assert Job(read_config(write(GOOD, f"{folder}/config.yaml")), toys).problem.name == f"0 {folder}"
 
 
 @pytest.mark.parametrize(
@@ -216,11 +213,11 @@ def test_two_folders_may_hold_modules_of_one_name(write, toys, tmp_path):
 )
 def test_a_problem_that_cannot_be_built(write, toys, override, expected):
     write(PROBLEM, "module.py")
-    assert expected in message(write(GOOD), [override], lambda config: build_problem(config, toys))
+    assert expected in message(write(GOOD), [override], lambda config: Job(config, toys).problem)
 
 
 def test_a_function_that_returns_no_problem(write, toys):
     write(PROBLEM, "module.py")
     path = write(GOOD.replace("make", "number").replace("problem_options: {size: 3}\n", ""))
     expected = "config.yaml:1: problem: module:number must return a boat_core.Problem (got 3)"
-    assert message(path, then=lambda config: build_problem(config, toys)) == expected
+    assert message(path, then=lambda config: Job(config, toys).problem) == expected

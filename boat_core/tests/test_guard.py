@@ -11,7 +11,8 @@ import pytest
 from jittor import nn
 
 from boat_core import BoatError, OptionError
-from boat_core.autodiff.guard import VERIFIED, guarding, twice_differentiable
+from boat_core.autodiff.evaluation import evaluating
+from boat_core.autodiff.guard import VERIFIED, twice_differentiable
 from boat_core.errors import SecondOrderError, SecondOrderWarning
 from boat_core.testing.second_order import assert_twice_differentiable
 
@@ -68,36 +69,36 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_unknown_operator_is_refused_by_name(name):
     call, message = REFUSED[name]
-    with pytest.raises(SecondOrderError, match=message) as caught, guarding("error"):
+    with pytest.raises(SecondOrderError, match=message) as caught, evaluating(guard="error"):
         call()
     assert isinstance(caught.value, BoatError)
-    with pytest.warns(SecondOrderWarning, match=message) as warned, guarding("warn"):
+    with pytest.warns(SecondOrderWarning, match=message) as warned, evaluating(guard="warn"):
         call()
     assert len(warned) == 1
     assert warned[0].filename == __file__
     call()
-    with guarding("error"), guarding("off"):
+    with evaluating(guard="error"), evaluating(guard="off"):
         call()
-        with pytest.raises(SecondOrderError), guarding("error"):
+        with pytest.raises(SecondOrderError), evaluating(guard="error"):
             call()
 
 
 def test_errors_and_results_stay_as_they_were():
-    with pytest.raises(RuntimeError, match="Wrong inputs arguments"), guarding("error"):
+    with pytest.raises(RuntimeError, match="Wrong inputs arguments"), evaluating(guard="error"):
         jt.code("nonsense")
     with pytest.raises(RuntimeError, match="Wrong inputs arguments"):
         jt.code("nonsense")
     with (
         pytest.raises(OptionError, match=r"off, warn, error \(got 'errors'\); did you mean 'error'\?"),
-        guarding("errors"),
+        evaluating(guard="errors"),
     ):
         pass
-    with guarding("off"):
+    with evaluating(guard="off"):
         np.testing.assert_allclose(CutOff.apply(var()).numpy(), ROWS**3)
 
 
 def test_operators_without_a_derivative_pass():
-    with guarding("error"):
+    with evaluating(guard="error"):
         assert str(copied(var(), "int32").dtype) == "int32"
         copied(var(np.arange(3)).int32(), "float64")
         copied(var().stop_grad())
@@ -109,7 +110,7 @@ def test_operators_without_a_derivative_pass():
 
 def test_ordinary_networks_pass():
     x, labels = var(IMAGE), jt.array([0, 2, 1, 1])
-    with guarding("error"):
+    with evaluating(guard="error"):
         h = nn.gelu(nn.relu(nn.conv2d(x, var(np.ones((2, 2, 3, 3))), padding=1)))
         h = nn.avg_pool2d(h, 2) + nn.AdaptiveMaxPool2d(2)(x)
         h = nn.layer_norm(jt.concat([h, h], 1).reshape((4, 4)), [4])
@@ -123,7 +124,7 @@ def test_ordinary_networks_pass():
 
 def test_vouching_for_a_class_is_for_that_class_alone():
     assert twice_differentiable(Cube) is Cube
-    with guarding("error"):
+    with evaluating(guard="error"):
         Cube(var())(var())
         with pytest.raises(SecondOrderError, match="CutOff"):
             CutOff.apply(var())
@@ -139,7 +140,7 @@ def test_what_a_vouched_function_calls_passes_in_its_gradient_too():
             return copied(g)
 
     x = var(ROWS[0])
-    with guarding("error"):
+    with evaluating(guard="error"):
         gradient = jt.grad(Inner.apply(x).sum(), x)
         with pytest.raises(SecondOrderError, match="copied"):  # in force again
             copied(x)
@@ -168,7 +169,7 @@ def test_vouching_for_a_function():
     def cached():
         return copied(var())
 
-    with guarding("error"):
+    with evaluating(guard="error"):
         mine(var())
         cached()
         with pytest.raises(SecondOrderError, match="copied"):

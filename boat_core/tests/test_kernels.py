@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import boat_core as boat
-from boat_core.autodiff.kernels import differentiated, kernels_allowed
-from boat_core.runtime import native
+from boat_core.autodiff.evaluation import evaluating
+from boat_core.autodiff.operators import library
 from boat_core.testing import assert_close
 
 SOURCE = """
@@ -99,7 +99,7 @@ BOAT_KERNEL(product)
 def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
     make, calls = spied
     kernel, (a, b) = make(), vectors()
-    with kernels_allowed(False):
+    with evaluating(kernels=False):
         kernel(a, b, 1.0)
     kernel(*vectors("float64", "float32"), 2.0)
     broken = make(SOURCE.replace("marked)", "marked) nonsense;"))
@@ -110,7 +110,7 @@ def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
     absent = make()
     absent.source = absent.source.with_name("absent.cu")
     absent(a, b, 6.0)
-    assert not native.compiled(Path(), absent.source)
+    assert not library.compiled(Path(), absent.source)
     assert calls == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     said = capsys.readouterr().err
     assert said.count("did not compile") == 1
@@ -127,10 +127,13 @@ def test_what_comes_out_has_no_history(spied, allowed):
 
     make, _ = spied
     kernel, (a, b) = make(), vectors()
-    with kernels_allowed(allowed):
+    with evaluating(kernels=allowed):
         found = kernel(a, b, 0.3)[0]
     assert not jt.grad(found.leaves[0].sum(), a.leaves[0]).numpy().any()
-    with differentiated(), pytest.raises(boat.SecondOrderError, match=r"kernel marked: .* call marked.reference"):
+    with (
+        evaluating(differentiated=True),
+        pytest.raises(boat.SecondOrderError, match=r"kernel marked: .* call marked.reference"),
+    ):
         kernel(a, b, 0.3)
 
 

@@ -10,10 +10,8 @@ import pytest
 from jittor import nn
 
 from boat_core.autodiff import derivatives
-from boat_core.autodiff import routing as routes
-from boat_core.autodiff.guard import guarding
-from boat_core.autodiff.routing import inside_objective
-from boat_core.runtime import native
+from boat_core.autodiff.evaluation import evaluating
+from boat_core.autodiff.operators import library
 from boat_core.testing import assert_close
 
 CLASSES = np.array([1, 3, 0], "int32")
@@ -110,7 +108,7 @@ class Spy:
     """The operators, and which of them were called."""
 
     def __init__(self):
-        self.ops, self.used = native.operators(), set()
+        self.ops, self.used = library.operators(), set()
         assert self.ops is not None, "the operators did not compile"
 
     def __getattr__(self, name):
@@ -127,12 +125,8 @@ def arrays(shapes, dtype="float64", seed=0):
 def evaluate(case, inputs):
     """The value inside an objective, by our operators alone."""
     spy = Spy()
-    with guarding("error"), inside_objective():
-        token = routes._operators.set(spy)
-        try:
-            value = case.call(*inputs)
-        finally:
-            routes._operators.reset(token)
+    with evaluating(native=spy, guard="error"):
+        value = case.call(*inputs)
     assert spy.used == case.uses
     return value
 
@@ -145,7 +139,7 @@ def functional(case, values, directions, weights, level):
     """
     inputs = [jt.array(v, dtype="float64") for v in values]
     value = evaluate(case, inputs)
-    with inside_objective():  # else Jittor rounds what stands beside a Python number to float32
+    with evaluating(native=True):  # else Jittor rounds what stands beside a Python number to float32
         total = (value * value * weights).sum()
         for _ in range(level):
             slopes = jt.grad(total, inputs, retain_graph=True)
@@ -175,7 +169,7 @@ def test_values_are_jittors(name):
     double = evaluate(case, arrays(case.shapes)).numpy()
     single = evaluate(case, arrays(case.shapes, "float32")).numpy()
     assert (double.dtype, single.dtype) == (np.float64, np.float32)
-    with inside_objective(native=False):
+    with evaluating(native=False):
         plain = (case.plain or case.call)(*arrays(case.shapes)).numpy()
     assert plain.shape == double.shape
     # Jittor's ceil-mode averages and means of losses are float32 inside
@@ -188,7 +182,7 @@ SHAPES = [(1, 1, 1), (1, 7, 3), (17, 1, 5), (5, 33, 1), (64, 65, 66), (130, 257,
 
 @pytest.mark.parametrize(("m", "k", "n"), SHAPES)
 def test_products_of_odd_shapes(m, k, n):
-    ops, rng = native.operators(), np.random.default_rng(0)
+    ops, rng = library.operators(), np.random.default_rng(0)
     for dtype, rtol in (("float64", 1e-12), ("float32", 1e-4)):
         a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
         for flip_a in (False, True):
@@ -203,7 +197,7 @@ def test_products_of_odd_shapes(m, k, n):
 def test_an_empty_batch_has_no_loss_and_zero_gradients(dtype):
     kernel, bias, w = arrays([(3, 2, 3, 3), (3,), (12, 4)], dtype)
     images, classes = jt.zeros((0, 2, 6, 6), dtype=dtype), jt.zeros((0,), dtype="int32")
-    with inside_objective():
+    with evaluating(native=True):
         hidden = nn.softplus(nn.max_pool2d(nn.conv2d(images, kernel, bias), 2)).reshape((0, 12))
         value = nn.cross_entropy_loss(nn.softmax(nn.gelu(hidden @ w), dim=-1), classes, reduction="sum")
     slopes = jt.grad(value, [kernel, bias, w], retain_graph=True)
@@ -214,7 +208,7 @@ def test_an_empty_batch_has_no_loss_and_zero_gradients(dtype):
 
 def test_slices_and_transposes_are_what_they_show():
     x, w = arrays([(6, 8), (4, 3)])
-    with inside_objective():
+    with evaluating(native=True):
         value = x[1:5, 2:6].transpose(1, 0) @ w
     np.testing.assert_allclose(value.numpy(), x.numpy()[1:5, 2:6].T @ w.numpy(), rtol=1e-12)
 
@@ -222,7 +216,7 @@ def test_slices_and_transposes_are_what_they_show():
 def test_nan_and_infinity_stay():
     x = jt.array(np.array([[1.0, np.nan, -np.inf, np.inf]] * 3), dtype="float64")
     images = jt.array(np.array([1.0, np.nan, 3.0, 2.0, 0.0, 0.0, 4.0, 5.0, 9.0]).reshape(1, 1, 3, 3), dtype="float64")
-    with inside_objective():
+    with evaluating(native=True):
         np.testing.assert_array_equal(x.tanh().numpy()[0], [np.tanh(1.0), np.nan, -1.0, 1.0])
         np.testing.assert_array_equal(x.sigmoid().numpy()[0, 1:], [np.nan, 0.0, 1.0])
         np.testing.assert_array_equal(nn.relu(x).numpy()[0], [1.0, np.nan, 0.0, np.inf])
@@ -237,14 +231,11 @@ def test_outside_and_switched_off_everything_is_jittors_own():
     calls = [lambda: a @ b, lambda: a.tanh(), lambda: nn.softmax(a, dim=-1), lambda: nn.max_pool2d(image, 2)]
     graphs = [call().numpy() for call in calls]
     spy = Spy()
-    with inside_objective(native=False):
+    with evaluating(native=False):
         for call, graph in zip(calls, graphs):
             np.testing.assert_array_equal(call().numpy(), graph)
-    token = routes._operators.set(spy)
-    try:
+    with evaluating(native=spy):
         a @ b
-    finally:
-        routes._operators.reset(token)
     assert spy.used == {"matmul"}  # else the spy would see nothing above either
 
 
@@ -264,7 +255,7 @@ def test_errors_are_jittors_own(call):
     a = arrays([(3, 5)])[0]
     with pytest.raises(Exception) as plain:  # noqa: PT011 (whatever Jittor raises)
         call(a).sync()
-    with pytest.raises(type(plain.value)) as routed, inside_objective():
+    with pytest.raises(type(plain.value)) as routed, evaluating(native=True):
         call(a).sync()
     assert str(routed.value).splitlines()[:1] == str(plain.value).splitlines()[:1]
 
@@ -272,20 +263,16 @@ def test_errors_are_jittors_own(call):
 def test_what_the_operators_do_not_serve_stays_jittors():
     half, whole = jt.ones((2, 3)).float16(), jt.ones((2, 3), dtype="int32")
     spy = Spy()
-    with inside_objective():
-        token = routes._operators.set(spy)
-        try:
-            (half @ half.transpose(1, 0)).sync()
-            (whole + whole[0]).sync()
-            nn.softmax(jt.ones((2, 3)), dim=0).sync()
-        finally:
-            routes._operators.reset(token)
+    with evaluating(native=spy):
+        (half @ half.transpose(1, 0)).sync()
+        (whole + whole[0]).sync()
+        nn.softmax(jt.ones((2, 3)), dim=0).sync()
     assert not spy.used
 
 
 def meeting(a, b, w):
     """Gradients in which products, spread rows and arrays meet at one variable."""
-    with inside_objective():
+    with evaluating(native=True):
         h = jt.tanh(a @ w + b)
         loss = (h @ w.transpose() * a).sum() + (h * h + b).sum() + (a.transpose() @ h * w).sum() + (w @ w * w).mean()
     return derivatives.gradient(loss, [a, b, w])
@@ -308,7 +295,7 @@ def test_a_pullback_is_that_of_jittor(dtype, tolerance):
 
 def test_what_a_product_is_used_for_twice_stays_right():
     x, w, b = arrays([(5, 3), (3, 3), (3,)])
-    with inside_objective():
+    with evaluating(native=True):
         product = x @ w
         first = product + b  # the bias goes into a product of its own
         second = product * 2.0 + first

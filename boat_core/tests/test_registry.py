@@ -130,7 +130,7 @@ def test_two_operations_of_one_name_do_not_go_together():
         return plugin([operation(role="modifier")])
 
     registry = load_registry([EntryPoint(Distribution(d), modifiers) for d in ("one", "two")])
-    with pytest.raises(CompositionError, match="map: GOOD stands there twice"):
+    with pytest.raises(CompositionError, match="map: GOOD is listed twice"):
         compose(registry, map=["one:GOOD", "two:GOOD"])
 
 

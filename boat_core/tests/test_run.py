@@ -12,11 +12,9 @@ import sys
 import numpy as np
 import pytest
 
-from boat_core import cli, hookimpl
-from boat_core.config.schema import read_config
+from boat_core import Job, cli, hookimpl, read_config, run
 from boat_core.runs.artifacts import RunWarning
 from boat_core.runs.observers.progress import Progress
-from boat_core.runs.run import run
 
 PROBLEM = '''\
 """min over x of |y - 1|^2 + |x|^2 with y near x + noise."""
@@ -325,8 +323,6 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
 
 
 def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_installed, monkeypatch):
-    from boat_core.config.build import build_solver
-
     settings = {
         "start": "cold",
         "lower_state": "carry",
@@ -338,18 +334,16 @@ def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_instal
     config = read_config("config.yaml", [f"solver.{key}={value}" for key, value in settings.items()])
     taken = {}
     monkeypatch.setattr("boat_core.bilevel.solver.Solver", lambda problem, **given: taken.update(given))
-    build_solver(config, only_toys_installed, None)
+    assert Job(config).solver is None
     assert {key: taken[key] for key in settings} == settings
     assert taken["map"] == ["STEP"]
     assert (taken["lower_optimizer"].name, taken["upper_optimizer"].name) == ("sgd", "adam")
 
 
 def test_batches_depend_on_seed_and_step_alone():
-    from types import SimpleNamespace
+    def draw(seed, k):
+        return tuple(Job(read_config("config.yaml", [f"run.seed={seed}"])).batches(k)["lower_batch"])
 
-    from boat_core.runs.run import draw_batches
-
-    problem = SimpleNamespace(batches=lambda k, rng: (k, rng.random()))
-    drawn = {(seed, k): draw_batches(problem, seed, k) for seed in (0, 1) for k in (0, 1)}
-    assert len({batches["upper_batch"] for batches in drawn.values()}) == 4
-    assert draw_batches(problem, 1, 0) == drawn[1, 0]
+    drawn = {(seed, k): draw(seed, k) for seed in (0, 1) for k in (0, 1)}
+    assert len(set(drawn.values())) == 4
+    assert draw(1, 0) == drawn[1, 0]

@@ -402,7 +402,7 @@ assert "boat_core.runtime.preparation" not in sys.modules
 from boat_core.runtime import preparation
 calls = []
 preparation.prepare = lambda: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
-preparation.select_device = lambda: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
+preparation.select_device = lambda beside: calls.append(hasattr(sys.modules.get("jittor"), "answer"))
 from boat_core.runtime import hook
 hook._then[:] = [lambda: calls.append("then")]  # not the routes: this Jittor has nothing to route
 import jittor, jittor_utils

@@ -330,7 +330,7 @@ def test_objectives_that_are_none(toys, lower, message):
     [
         ({"lower_steps": 0}, boat.OptionError, "lower_steps: expected an integer >= 1"),
         ({"segment": "some"}, boat.OptionError, "segment: expected an integer >= 1"),
-        ({"start": "hot"}, boat.OptionError, r"start: expected one of warm, cold, upper \(got 'hot'\)"),
+        ({"start": "hot"}, boat.OptionError, r"start: expected one of 'warm', 'cold', 'upper' \(got 'hot'\)"),
         ({"lower_optimizer": 0.1}, boat.OptionError, "lower_optimizer: expected an Optimizer such as"),
         ({"method": "NOTHING"}, boat.CompositionError, "no method 'NOTHING'"),
         (

@@ -23,14 +23,26 @@ _HOMES = {
     ),
     "declare.options": "NoOptions option",
     "declare.operation": "Alias Cost Excludes Needs Operation Work",
-    "declare.named": "ObserverDeclaration OptimizerDeclaration ProblemDeclaration",
+    "declare.named": (
+        "CommandDeclaration ExecutorDeclaration ObserverDeclaration OptimizerDeclaration ProblemDeclaration"
+    ),
     "plugins.hookspecs": "HOOK_API hookimpl",
     "bilevel.problem": "PerStep Problem Tasks",
     "bilevel.solver": "Solver",
-    "plugins.registry": "PackWarning",
+    "plugins.registry": "PackWarning Registry",
+    "plugins.composition": "Composition compose solvers",
+    "plugins.discovery": "installed",
+    "config.schema": "read_config",
+    "config.build": "Job",
+    "runs.run": "run",
+    "bilevel.settings": "SolverSettings",
+    "bilevel.state": "LowerState SolverState",
+    "bilevel.executor": "Executor Sequential",
+    "bilevel.outer_step": "Outcome OuterStep",
+    "bilevel.outer_iteration": "Batches OuterIteration Proposal",
     "bilevel.report": "HypergradientResult Report StepResult",
     "bilevel.graph": "HypergradientGraph",
-    "drawing.picture": "draw",
+    "bilevel.draw": "draw",
     "bilevel.trajectory": "Hypergradient Point Trajectory",
     "bilevel.roles": "Descent FirstOrderStep Iteration MapStep",
     "autodiff.kernels": "FusedStep Kernel kernel",
@@ -81,14 +93,28 @@ if TYPE_CHECKING:
     from .autodiff.kernels import FusedStep, Kernel, kernel
     from .autodiff.modules import call, load, parameters
     from .autodiff.vectors import Vector, dot, gradient, gradients, norm
+    from .bilevel.draw import draw
+    from .bilevel.executor import Executor, Sequential
     from .bilevel.graph import HypergradientGraph
     from .bilevel.objectives import Bilevel
+    from .bilevel.outer_iteration import Batches, OuterIteration, Proposal
+    from .bilevel.outer_step import Outcome, OuterStep
     from .bilevel.problem import PerStep, Problem, Tasks
     from .bilevel.report import HypergradientResult, Report, StepResult
     from .bilevel.roles import Descent, FirstOrderStep, Iteration, MapStep
+    from .bilevel.settings import SolverSettings
     from .bilevel.solver import Solver
+    from .bilevel.state import LowerState, SolverState
     from .bilevel.trajectory import Hypergradient, Point, Trajectory
-    from .declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+    from .config.build import Job
+    from .config.schema import read_config
+    from .declare.named import (
+        CommandDeclaration,
+        ExecutorDeclaration,
+        ObserverDeclaration,
+        OptimizerDeclaration,
+        ProblemDeclaration,
+    )
     from .declare.operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .declare.options import NoOptions, option
     from .differentiation.explicit import Unrolling, unroll
@@ -103,7 +129,6 @@ if TYPE_CHECKING:
     from .differentiation.linear.normal import normal_cg
     from .differentiation.module import ImplicitModule
     from .differentiation.zero_order import es_grad, smoothed_gradient
-    from .drawing.picture import draw
     from .errors import (
         BoatError,
         CompositionError,
@@ -144,8 +169,11 @@ if TYPE_CHECKING:
     from .optimizers.sgd import sgd
     from .optimizers.transforms import accumulate, add_weight_decay, chain, clip_by_norm, clip_by_value, masked, scale
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
+    from .plugins.composition import Composition, compose, solvers
+    from .plugins.discovery import installed
     from .plugins.hookspecs import HOOK_API, hookimpl
-    from .plugins.registry import PackWarning
+    from .plugins.registry import PackWarning, Registry
+    from .runs.run import run
 
 
 def _install_routes() -> None:
@@ -154,7 +182,13 @@ def _install_routes() -> None:
     install()  # before `from jittor.nn import …` can take a name as it was
 
 
-install_import_hook(then=_install_routes)
+def _start_operators() -> Any:
+    from .autodiff.operators.library import start_build
+
+    return start_build()
+
+
+install_import_hook(then=_install_routes, beside=_start_operators)
 
 
 def __getattr__(name: str) -> Any:

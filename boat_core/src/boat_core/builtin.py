@@ -1,9 +1,11 @@
-"""What the core itself brings by the hooks that packs use: its optimizers, transforms and observers."""
+"""What the core itself declares through the hooks that packs use: optimizers, transforms, observers, the executor."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import optimizers
-from .declare.named import ObserverDeclaration, OptimizerDeclaration
+from .declare.named import ExecutorDeclaration, ObserverDeclaration, OptimizerDeclaration
 from .optimizers import transforms
 from .plugins.hookspecs import hookimpl
 from .runs import observers
@@ -19,3 +21,14 @@ def boat_optimizers() -> list[OptimizerDeclaration]:
 @hookimpl
 def boat_observers() -> list[ObserverDeclaration]:
     return observers.DECLARATIONS
+
+
+@hookimpl
+def boat_executors() -> list[ExecutorDeclaration]:
+    return [ExecutorDeclaration("sequential", "solve the tasks one after the other, in this process", _sequential)]
+
+
+def _sequential(options: Any) -> Any:
+    from .bilevel.executor import sequential
+
+    return sequential(options)

@@ -19,8 +19,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from boat_core import Cost, Hypergradient, Operation, norm, option
 
 from .kernels.lowrank import plus, plus_columns, products
@@ -38,6 +36,8 @@ class Options:
 
 def sketch(size, rank, sampling, seed):
     """Ωᵀ, its min(rank, size) rows orthonormal."""
+    import numpy as np  # here, because `boat` imports this file whenever it starts
+
     rng, rank = np.random.default_rng(seed), min(rank, size)
     if sampling == "gaussian":
         return np.linalg.qr(rng.normal(size=(size, rank)))[0].T
@@ -48,6 +48,8 @@ def sketch(size, rank, sampling, seed):
 
 def whitened(C, omega):
     """B of H_k = BBᵀ, the eigenvalues of W, and what rounding makes of one that is 0; B is None for a NaN in C."""
+    import numpy as np
+
     W = np.array([products(column, omega) for column in C])
     epsilon = max(np.spacing(np.ones(1, str(leaf.dtype)))[0] for leaf in C[0].leaves)
     noise = 10 * epsilon * math.hypot(*(norm(column) for column in C))
@@ -61,6 +63,8 @@ def whitened(C, omega):
 
 
 def estimate(trajectory, options):
+    import numpy as np
+
     end, g, rho = trajectory.end, trajectory.end.upper_gradient, options.damping
     rows = sketch(g.size, options.rank, options.sampling, [options.seed, trajectory.k])
     omega = [g.like_flat(row) for row in rows]

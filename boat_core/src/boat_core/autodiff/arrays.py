@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .. import runtime
 from ..errors import StructureError
 from ..runtime.errors import RuntimeSetupError
 from ..runtime.float64 import is_sound
 from .backend import jt
+from .operators import library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +72,16 @@ def detach(array: Any) -> Any:
     return array.detach()
 
 
+def attached(array: Any) -> Any:
+    """Return an array of which derivatives can be taken: the very same, or a copy if it was made in `jt.no_grad()`.
+
+    Jittor marks what is made there, and takes every derivative with respect to it as zero, also later. Such an array
+    has no history, so the copy loses nothing. It is made where `no_grad` is off (`boat_core.autodiff.evaluation`), or
+    it is marked as well.
+    """
+    return array.detach() if array.is_stop_grad() else array
+
+
 def sync(arrays: Iterable[Any]) -> None:
     """Compute arrays now, so that errors surface here and their graph is freed."""
     jt.sync(list(arrays))
@@ -86,7 +96,7 @@ def bytes_of(arrays: Iterable[Any]) -> int:
 
 def graph_bytes(arrays: Iterable[Any]) -> int:
     """Return the bytes that the graph behind computed arrays holds, its leaves not counted; 0 where nobody can tell."""
-    operators = runtime.native.operators()
+    operators = library.operators()
     return int(operators.graph_bytes(list(arrays))) if operators is not None else 0
 
 

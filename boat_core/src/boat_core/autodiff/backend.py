@@ -9,8 +9,9 @@ class _Jittor:
     def __getattr__(self, name: str) -> Any:
         if "Var" not in self.__dict__:
             from ..runtime import select_device
+            from .operators.library import start_build
 
-            select_device()
+            select_device([start_build])
         import jittor
 
         value = getattr(jittor, name)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from . import arrays
+from .evaluation import evaluating
 
 
 def tied(
@@ -37,7 +38,9 @@ def _function_class(name: str) -> Any:
 
     def grad(self: Any, *given: Any) -> list[Any]:
         cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(given, self.values)]
-        return [arrays.detach(cotangent) for cotangent in self.pullback(cotangents)]
+        # Cotangents are constants, whatever surrounds the derivative that is being taken: kernels may compute them.
+        with evaluating(guard="off", differentiated=False):
+            return [arrays.detach(cotangent) for cotangent in self.pullback(cotangents)]
 
     module, _, short = name.rpartition(".")
     members = {"execute": execute, "grad": grad, "__module__": module or __name__, "__qualname__": short}

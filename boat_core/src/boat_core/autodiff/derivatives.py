@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .. import runtime
 from .backend import jt
+from .operators import library
 
 
 @dataclass
@@ -55,7 +55,7 @@ def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], 
     if second_order:
         for counter in _counters:
             counter.hvps += 1
-    operators = runtime.native.operators()
+    operators = library.operators()
     if operators is not None and not jt.flags.amp_reg:
         return operators.pull(list(outputs), list(cotangents), list(wrt))
     fixed = [cotangent.detach() for cotangent in cotangents]

@@ -24,17 +24,16 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache, wraps
 from pkgutil import resolve_name
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from ..errors import OptionError, SecondOrderError, SecondOrderWarning, nearest
+from ..errors import OptionError, SecondOrderError, SecondOrderWarning
 from .arrays import float_kind
 from .backend import jt
+from .switches import MODE
 
 MODES = ("off", "warn", "error")
 # Of Jittor's own, each tried in test_guard.py. (`unique` uses what its jt.code returns as indices only.)
@@ -62,26 +61,8 @@ _DEFAULT = (
 )
 
 T = TypeVar("T")
-_mode: ContextVar[str] = ContextVar("boat_second_order_guard", default="off")
 _classes: WeakSet[type] = WeakSet()
 _bodies: dict[int, CodeType] = {}  # by identity: code objects of unlike functions can be equal
-
-
-@contextmanager
-def guarding(mode: str) -> Iterator[None]:
-    """Look up operators inside this block: "error" refuses unknown ones, "warn" warns of them, "off" lets them pass.
-
-    The innermost block counts.
-    """
-    if mode not in MODES:
-        raise OptionError(f"guarding: expected one of {', '.join(MODES)} (got {mode!r}){nearest(str(mode), MODES)}")
-    if mode != "off":
-        _install()
-    token = _mode.set(mode)
-    try:
-        yield
-    finally:
-        _mode.reset(token)
 
 
 def twice_differentiable(operator: T) -> T:
@@ -124,7 +105,12 @@ def twice_differentiable(operator: T) -> T:
 
 
 @cache
-def _install() -> None:
+def install(unguarded: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Put the wrappers into Jittor, once.
+
+    Args:
+        unguarded: wraps a function so that it runs with the guard off.
+    """
     import jittor
 
     for name in VERIFIED:
@@ -136,8 +122,8 @@ def _install() -> None:
     jittor.Var.safe_clip = _guarded(jittor.Var.safe_clip, "jittor.safe_clip", _WRONG)
     if getattr(jittor, "cudnn", None):  # nn.LSTM, GRU and RNN on a GPU
         jittor.cudnn.ops.cudnn_rnn = _guarded(jittor.cudnn.ops.cudnn_rnn)
-    jittor.Function.__call__ = _guarded_function(jittor.Function.__call__)
-    jittor.Function._grad = _passing(jittor.Function._grad)
+    jittor.Function.__call__ = _guarded_function(jittor.Function.__call__, unguarded)
+    jittor.Function._grad = unguarded(jittor.Function._grad)
 
 
 def _guarded(operator: Callable[..., Any], name: str = "", why: str = _LOST) -> Callable[..., Any]:
@@ -146,7 +132,7 @@ def _guarded(operator: Callable[..., Any], name: str = "", why: str = _LOST) -> 
     @wraps(operator)
     def guarded(*args: Any, **keywords: Any) -> Any:
         result = operator(*args, **keywords)
-        if _mode.get() != "off" and _differentiable((args, keywords)) and _differentiable(result):
+        if MODE.get().guard != "off" and _differentiable((args, keywords)) and _differentiable(result):
             caller = sys._getframe(1)
             if not _vouched(caller):
                 _report(name or _name(caller), why, caller)
@@ -155,15 +141,17 @@ def _guarded(operator: Callable[..., Any], name: str = "", why: str = _LOST) -> 
     return guarded
 
 
-def _guarded_function(call: Callable[..., Any]) -> Callable[..., Any]:
-    passing = _passing(call)
+def _guarded_function(
+    call: Callable[..., Any], unguarded: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[..., Any]:
+    call_unguarded = unguarded(call)
 
     @wraps(call)
     def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
-        if _mode.get() == "off":
+        if MODE.get().guard == "off":
             return call(self, *args, **keywords)
         # What runs inside is no matter: Jittor differentiates the Function as one operator.
-        result = passing(self, *args, **keywords)
+        result = call_unguarded(self, *args, **keywords)
         kind = type(self)
         caller = sys._getframe(1)
         if kind not in _classes and _differentiable(result) and not _vouched(caller):
@@ -171,18 +159,6 @@ def _guarded_function(call: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return guarded
-
-
-def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def passing(*args: Any, **keywords: Any) -> Any:
-        token = _mode.set("off")
-        try:
-            return function(*args, **keywords)
-        finally:
-            _mode.reset(token)
-
-    return passing
 
 
 def _differentiable(values: Any) -> bool:
@@ -218,7 +194,7 @@ def _report(name: str, why: str, caller: FrameType) -> None:
         f"{name}: {why}; {instead} (solvers of first order need no second derivatives; "
         "solver.second_order_guard: warn or off lets it pass)"
     )
-    if _mode.get() == "error":
+    if MODE.get().guard == "error":
         raise SecondOrderError(message)
     level = 3  # the caller; then outwards to the user's own line
     for frame in _frames(caller):

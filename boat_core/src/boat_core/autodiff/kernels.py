@@ -16,45 +16,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeclarationError, SecondOrderError, StructureError
+from .switches import MODE
 
 if TYPE_CHECKING:
-    from ..runtime.native import Library
+    from .operators.library import KernelLibrary
     from .vectors import Vector
-
-_allowed: ContextVar[bool] = ContextVar("boat_kernels", default=True)
-_differentiated: ContextVar[bool] = ContextVar("boat_differentiated", default=False)
-
-
-class _Inside:
-    """A context variable set for a block: entered at every lower step, so a plain class."""
-
-    __slots__ = ("_token", "_value", "_variable")
-
-    def __init__(self, variable: ContextVar[bool], value: bool) -> None:
-        self._variable, self._value = variable, value
-
-    def __enter__(self) -> None:
-        self._token = self._variable.set(self._value)
-
-    def __exit__(self, *_: object) -> None:
-        self._variable.reset(self._token)
-
-
-def kernels_allowed(allowed: bool) -> _Inside:
-    """Inside this block kernels are used where they can be had, or their plain operators alone."""
-    return _Inside(_allowed, allowed)
-
-
-def differentiated(will_be: bool = True) -> _Inside:
-    """What is computed inside this block will be differentiated: a kernel there is an error; or it will not."""
-    return _Inside(_differentiated, will_be)
 
 
 class Kernel:
@@ -82,12 +54,12 @@ class Kernel:
         self._like = [names.index(name) for name in like]
 
     def __call__(self, *arguments: Any) -> Any:
-        if _differentiated.get():
+        if MODE.get().differentiated:
             raise SecondOrderError(
                 f"kernel {self.name}: it has no derivative, and what is computed here will be differentiated; "
                 f"call {self.name}.reference"
             )
-        if _allowed.get() and (found := self._run(arguments)) is not None:
+        if MODE.get().kernels and (found := self._run(arguments)) is not None:
             return found
         return tuple(value.detach() if hasattr(value, "detach") else value for value in self.reference(*arguments))
 
@@ -101,17 +73,17 @@ class Kernel:
         return bool(self._library and self._library.function(self.name))
 
     @cached_property
-    def _library(self) -> Library | None:
-        from ..runtime import native
+    def _library(self) -> KernelLibrary | None:
+        from .operators import library
 
-        return native.kernel_library(self.source, self.origin)
+        return library.kernel_library(self.source, self.origin)
 
     def _run(self, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        from ..runtime import native
         from .arrays import to_numpy
+        from .operators import library
         from .vectors import Vector
 
-        operators = native.operators()
+        operators = library.operators()
         address = self._library.function(self.name) if operators and self._library else 0
         if not address:
             return None

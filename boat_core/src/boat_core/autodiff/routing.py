@@ -13,34 +13,16 @@ Outside an objective nothing changes: the wrappers act by a context variable.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import cache, wraps
 from operator import attrgetter
 from types import FunctionType
 from typing import Any
 
-from .. import runtime
 from .arrays import constant
 from .backend import jt
 from .operators.overrides import SPELLINGS
-
-_inside: ContextVar[bool] = ContextVar("boat_inside_objective", default=False)
-_operators: ContextVar[Any] = ContextVar("boat_operators", default=None)
-
-
-@contextmanager
-def inside_objective(native: bool = True) -> Iterator[None]:
-    """Route operators inside this block; `native` says whether to operators of our own, where they can be had."""
-    install()
-    ops = runtime.native.operators() if native else None
-    tokens = _inside.set(True), _operators.set(ops)
-    try:
-        yield
-    finally:
-        _inside.reset(tokens[0])
-        _operators.reset(tokens[1])
+from .switches import MODE
 
 
 @cache
@@ -81,7 +63,7 @@ def _replace(path: str, routed: Callable[..., Any]) -> None:
 def _native(original: Callable[..., Any], replacement: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def routed(*args: Any, **keywords: Any) -> Any:
-        ops = _operators.get()
+        ops = MODE.get().operators
         if ops is not None:
             result = replacement(ops, *args, **keywords)
             if result is not NotImplemented:
@@ -92,7 +74,7 @@ def _native(original: Callable[..., Any], replacement: Callable[..., Any]) -> Ca
 
 
 def _routed(x: Any) -> bool:
-    return _inside.get() and isinstance(x, jt.Var) and str(x.dtype) == "float64"
+    return MODE.get().exact and isinstance(x, jt.Var) and str(x.dtype) == "float64"
 
 
 def _exact_number(operator: Callable[..., Any], kinds: tuple[type, ...] = (int, float)) -> Callable[..., Any]:

@@ -39,6 +39,19 @@ class Step(Protocol):
         z_{t+1}; all constants."""
 
 
+class Recorder(Protocol):
+    """What `Unrolled` tells of its work, to whoever draws or counts it."""
+
+    def recompute(self, t: int) -> None:
+        """The iterate z_t is computed again, because it was not kept."""
+
+    def rerun(self) -> None:
+        """Another trajectory is run by `end_from`."""
+
+    def pull_back(self, t: int, rebuilt: bool) -> None:
+        """Step t is pulled back; `rebuilt` says that its graph was not kept from the way forward."""
+
+
 def differentiable(leaf: Any) -> bool:
     return arrays.is_array(leaf) and arrays.float_kind(leaf)
 
@@ -72,14 +85,17 @@ class Unrolled:
         parameters: the pytree x.
         steps: T >= 1.
         memory: what may be held.
+        recorder: is told what is computed again and what is pulled back.
 
     Attributes:
         held: what is.
         iterate_bytes, graph_bytes: what one of each takes.
     """
 
-    def __init__(self, step: Step, start: Any, parameters: Any, steps: int, memory: Memory) -> None:
-        self.step, self.steps = step, steps
+    def __init__(
+        self, step: Step, start: Any, parameters: Any, steps: int, memory: Memory, recorder: Recorder | None = None
+    ) -> None:
+        self.step, self.steps, self._recorder = step, steps, recorder
         self.parameters = detached(parameters)
         z = detached(start)
         self._kept = {0: z}
@@ -109,10 +125,14 @@ class Unrolled:
             for s in range(first, min(first + self.held.every, self.steps) - 1):
                 z = self._next(s, z, self.parameters)
                 self._block[s + 1] = z
+                if self._recorder is not None:
+                    self._recorder.recompute(s + 1)
         return self._block[t]
 
     def end_from(self, start: Any, parameters: Any, steps: int) -> Any:
         """z_steps from another start under other parameters: nothing is kept, and nothing of this is changed."""
+        if self._recorder is not None:
+            self._recorder.rerun()
         z, x = detached(start), detached(parameters)
         for t in range(steps):
             z = self._next(t, z, x)
@@ -147,6 +167,8 @@ class Unrolled:
         for t in reversed(range(first, last)):
             z = self.iterate(t)
             x, d = self._graphs.get(t) or (self.parameters, self.step.direction(t, z, self.parameters))
+            if self._recorder is not None:
+                self._recorder.pull_back(t, rebuilt=t not in self._graphs)
             p, of_x, of_d = self.step.adjoint(t, z, x, d, p)
             if of_x is not None:
                 dx = [arrays.detach(total + part) for total, part in zip(dx, of_x)]

@@ -1,10 +1,10 @@
-"""Are an objective's derivatives right? Central differences in float64, leaf by leaf.
+"""Checks an objective's derivatives against central differences in float64, leaf by leaf.
 
     first      ⟨∇s, v⟩     against   (s(z + hv) - s(z - hv)) / 2h
     second     ∇²s · v     against   (∇s(z + hv) - ∇s(z - hv)) / 2h
 
-Each leaf of x and y is tried in two random directions, each with several h, and the best h counts: right derivatives
-agree to 1e-7 or better at some h, wrong ones at none.
+Each leaf of x and y is moved in two random directions with several step sizes h. The best h counts: right derivatives
+agree to 1e-7 or better at some h, wrong derivatives at none.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def check_problem(
     rows = []
     for name, objective in (("upper", bilevel.upper), ("lower", bilevel.lower)):
         for leaf, directions in _directions(x, y, rng):
-            errors = [_errors(objective, x, y, v) for v in directions]
+            errors = [relative_errors(objective, x, y, v) for v in directions]
             for derivative, error in zip(("first", "second"), (max(e) for e in zip(*errors))):
                 ok = error <= TOLERANCE
                 row = {"objective": name, "derivative": derivative, "leaf": leaf}
@@ -78,7 +78,13 @@ def _directions(x: Vector, y: Vector, rng: np.random.Generator) -> Iterator[tupl
             yield name + path, pairs
 
 
-def _errors(objective: Callable[..., Any], x: Vector, y: Vector, v: tuple[Vector, Vector]) -> tuple[float, float]:
+def relative_errors(
+    objective: Callable[..., Any], x: Vector, y: Vector, v: tuple[Vector, Vector]
+) -> tuple[float, float]:
+    """Return the relative errors of the first and the second derivative of an objective in the direction v = (vx, vy).
+
+    Each is the least over the step sizes h of the central differences: right derivatives agree at some h.
+    """
     vx, vy = v
     x, y = x.detach(), y.detach()
     gx, gy = gradients(objective(x, y, 0), x, y)

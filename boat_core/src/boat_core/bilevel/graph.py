@@ -1,32 +1,28 @@
-"""What there is to draw of one hypergradient: operations, lower steps, what is held of them. Plain and JSON-ready.
+"""What one hypergradient is made of: its operations, its lower steps and what is kept of them. Plain and JSON-ready.
 
-Nothing is taken from what operations declare of their work: a hypergradient is computed, and what it asks of the lower
-steps is written down.
-
-    direction, then advance     an iterate is computed again
-    direction, then adjoint     a step is pulled back, its graph built again
-    adjoint alone               a step is pulled back, its graph kept from the way forward
+Nothing is taken from what operations declare about their work. A hypergradient is computed, and a recorder notes which
+lower steps it pulled back, built again or computed again.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._util.atomic import plain
+from ..autodiff.derivatives import counting
+from ..autodiff.graph_operators import Operator, graph_operators
 from ..autodiff.memory import Held
+from ..autodiff.vectors import Vector, gradients, norm
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..autodiff.unrolled import Unrolled
-    from ..autodiff.vectors import Vector
     from ..optimizers.base import Optimizer
     from ..plugins.composition import Composition
     from ..plugins.registry import Registered
-    from .outer_step import Outcome, OuterStep
-    from .trajectory import Trajectory
+    from .outer_step import OuterStep
 
 #: Numbers of steps or iterates as (first, last) stretches, both ends in them.
 Spans = tuple[tuple[int, int], ...]
@@ -49,10 +45,10 @@ class Stage:
     """One operation of the solver, and what it reported of this hypergradient.
 
     Args:
-        options: those that are its own to set; others of the solver's operations may have set the rest.
-        done_by: its own name, or that of the map that does this in its way.
-        carries: it keeps a state of its own from one outer step to the next.
-        report: empty where it has nothing to say.
+        options: its options, without those that other operations of the solver set.
+        done_by: its own name, or that of the map that does its work in another way.
+        carries: whether it keeps a state from one outer step to the next.
+        report: its figures; empty where it reports none.
     """
 
     name: str
@@ -70,24 +66,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class LowerSteps:
-    """The trajectory y_0 → … → y_T, and what became of it. Step t leads from y_t to y_{t+1}, t = 0 … T-1.
+    """The trajectory y_0 → … → y_T, and what was done with it. Step t leads from y_t to y_{t+1}, t = 0 … T-1.
 
     Args:
         steps: T.
-        end: T̄, where the estimator sees the trajectory end: T unless a selector cut it.
-        kept: K, how many steps before T̄ a pullback goes through, unless there is none.
-        from_upper: y_0 is x.
-        learned_optimizer: hyperparameters of the lower optimizer are upper variables.
-        second_derivatives: whether a pullback takes those of ψ; without them ∇²ψ counts as zero.
-        kept_iterates: of which t y_t stays in memory; every `every`-th.
-        kept_graphs: of which steps the graph of the direction stays there too.
-        pulled: the steps that were pulled back, by `pulled_by`: the estimator, or the modifier that learns the start.
-        rebuilt: those of them whose graph was built again.
-        recomputed: of which t y_t was computed again.
+        end: T̄, the index at which the estimator sees the trajectory end: T unless a selector cut it.
+        kept: K, the number of steps before T̄ that a pullback goes through.
+        from_upper: whether y_0 is x.
+        learned_optimizer: whether hyperparameters of the lower optimizer are upper variables.
+        second_derivatives: whether a pullback takes the second derivatives of ψ. Without them ∇²ψ counts as zero.
+        kept_iterates: the indices t whose iterate y_t stays in memory (every `every`-th one).
+        kept_graphs: the steps whose graph of the direction stays in memory too.
+        pulled: the steps that were pulled back.
+        pulled_by: the operations that pulled them back: the estimator, or the modifier that learns the start.
+        rebuilt: the pulled steps whose graph was built again.
+        recomputed: the indices t whose iterate y_t was computed again.
         end_point: whether the estimator took derivatives of F or ψ at the end.
-        again: how many more trajectories were run, from elsewhere or under another x.
-        iterates, graphs: how many are held, as `Solver.held` has it: of the recomputed iterates one stretch counts.
-        iterate_bytes, graph_bytes: of one. Where nobody can tell, graphs have 0.
+        again: the number of further trajectories that were run, from another start or under another x.
+        every: the distance between two kept iterates.
+        iterates, graphs: the numbers that are held, as `Solver.held` counts them. Recomputed iterates count as one
+            stretch between two kept ones.
+        iterate_bytes, graph_bytes: the bytes of one iterate and of one graph; 0 for graphs that cannot be measured.
     """
 
     steps: int
@@ -112,18 +111,8 @@ class LowerSteps:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all that is held."""
+        """The bytes of everything that is held."""
         return Held(self.graphs, self.iterates).bytes(self.iterate_bytes, self.graph_bytes)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A node of Jittor's graph, before any are fused: its name, shapes and dtypes of what it gives, and how often."""
-
-    name: str
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[str, ...]
-    count: int
 
 
 @dataclass(frozen=True)
@@ -131,20 +120,22 @@ class HypergradientGraph:
     """What one hypergradient is made of; `Solver.graph` makes it, `boat_core.draw` draws it.
 
     Args:
-        problem, solver: the name of one, and the operations of the other as `boat solvers` writes them.
-        iteration: outer steps done before.
-        task, tasks: which lower problem this is, and of how many; "" and 1 where there are no tasks.
+        problem: the problem's name.
+        solver: the operations as `boat solvers` writes them.
+        iteration: the number of outer steps done before.
+        task: the name of this lower problem; "" where there are no tasks.
+        tasks: the number of lower problems.
         stages: the operations in the order in which they act.
         upper, lower: the leaves of x and of y.
         start: where y starts: "warm", "cold", "upper" or "learned".
         lower_steps: T.
         lower_optimizer, upper_optimizer: name and options of each.
-        trajectory: the lower steps; None where an operation that makes the hypergradient itself has its own way there.
-        operators: those of one direction, in the order in which they were made; None where no compiler is there.
-        operators_of: which direction that is.
-        gradients, hvps: gradients and products with second derivatives that were taken.
-        norm: ‖hypergradient‖, or that of the direction for x.
-        concerns: sentences that say why the number may be wrong.
+        trajectory: the lower steps; None where an operation computes the hypergradient without them.
+        operators: the operators of one direction, in the order in which they were made; None without a compiler.
+        operators_of: a label that says which direction that is.
+        gradients, hvps: the numbers of gradients and of products with second derivatives that were taken.
+        norm: ‖hypergradient‖; for a first-order method the norm of its direction for x.
+        concerns: sentences that each say why the number may be wrong.
     """
 
     problem: str
@@ -168,58 +159,53 @@ class HypergradientGraph:
     concerns: tuple[str, ...] = field(default_factory=tuple)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same in the types that strict JSON has; `trajectory` with the bytes of all that is held."""
-        found: dict[str, Any] = plain(self)
+        """Return the same in the types of strict JSON; `trajectory` also has the `bytes` of everything that is held."""
+        content: dict[str, Any] = plain(self)
         if self.trajectory is not None:
-            found["trajectory"]["bytes"] = self.trajectory.bytes
-        return found
+            content["trajectory"]["bytes"] = self.trajectory.bytes
+        return content
 
 
 def spans(numbers: Iterable[int]) -> Spans:
-    """Return numbers, in any order, as stretches."""
-    found: list[tuple[int, int]] = []
+    """Return numbers, in any order, as stretches of consecutive ones."""
+    stretches: list[tuple[int, int]] = []
     for number in sorted(set(numbers)):
-        if found and found[-1][1] == number - 1:
-            found[-1] = found[-1][0], number
+        if stretches and stretches[-1][1] == number - 1:
+            stretches[-1] = stretches[-1][0], number
         else:
-            found.append((number, number))
-    return tuple(found)
+            stretches.append((number, number))
+    return tuple(stretches)
 
 
-def graph_of(
-    step: OuterStep, solve: Callable[[OuterStep], Outcome], start: str, upper: Optimizer, task: str, tasks: int
-) -> HypergradientGraph:
-    """Solve one outer step, watched, and return what that was made of.
+def graph_of(step: OuterStep, start: str, upper: Optimizer, tasks: int) -> HypergradientGraph:
+    """Solve one outer step with a recorder, and return what that was made of.
 
     Args:
-        step: of one lower problem.
-        solve: what computes and checks its outcome; its errors are raised here.
+        step: of one lower problem; its errors are raised here.
         start: the rule by which y starts.
         upper: the upper optimizer.
-        task, tasks: the name of that lower problem, and how many there are.
+        tasks: how many lower problems there are.
     """
-    from ..autodiff.derivatives import counting
-    from ..autodiff.vectors import norm
-
-    watch = _Watch(step.composition)
-    with counting() as counted:
-        outcome = solve(replace(step, composition=watch.composition))
     composition = step.composition
-    operators, operators_of = _operators(step, watch.unrolled)
+    learns_start = next((entry.name for entry in composition.map if entry.operation.start == "learned"), "")
+    recorder = Recorder(after=learns_start)
+    with counting() as counted:
+        outcome = step.solve(recorder)
+    operators, operators_of = _operators(step, recorder.unrolled)
     return HypergradientGraph(
         problem=step.bilevel.problem.name,
         solver=str(composition),
         iteration=step.k,
-        task=task,
+        task=step.task,
         tasks=tasks,
         stages=tuple(_stage(composition, entry, outcome.reports) for entry in composition.operations),
         upper=_leaves(step.x),
         lower=_leaves(step.start),
         start=start,
-        lower_steps=step.bilevel.lower_steps,
+        lower_steps=step.settings.lower_steps,
         lower_optimizer=_optimizer(step.optimizer),
         upper_optimizer=_optimizer(upper),
-        trajectory=watch.lower_steps(step.learned is not None),
+        trajectory=_lower_steps(recorder, step.learned is not None),
         operators=operators,
         operators_of=operators_of,
         gradients=counted.gradients,
@@ -229,118 +215,44 @@ def graph_of(
     )
 
 
-class _Watch:
-    """Stands between the operations of the approximate stage and the lower steps, and writes down what is asked."""
-
-    def __init__(self, composition: Composition) -> None:
-        chain = tuple(self._watched(entry) for entry in composition.approximate)
-        #: The same operations, watched.
-        self.composition = replace(composition, approximate=chain)
-        self.unrolled: Unrolled | None = None
-        self._step: Any = None
-        self._view: Trajectory | None = None
-        self._at_work = next((o.name for o in composition.map if o.operation.start == "learned"), "")
-        self._after, self._built = self._at_work, -1
-        self._pulled: dict[int, None] = {}
-        self._pulled_by: dict[str, None] = {}
-        self._rebuilt: set[int] = set()
-        self._recomputed: set[int] = set()
-        self._again, self._end_point = 0, False
-
-    def _watched(self, entry: Registered) -> Registered:
-        apply = entry.operation.apply
-        assert apply is not None
-
-        def watched(trajectory: Trajectory, options: Any) -> Any:
-            if self.unrolled is None:
-                self.unrolled = trajectory.unrolled
-                self._step, trajectory.unrolled.step = trajectory.unrolled.step, self
-            self._view, self._at_work = trajectory, entry.name
-            try:
-                return apply(trajectory, options)
-            finally:
-                self._at_work, self._end_point = self._after, "end" in vars(trajectory)  # once asked for, it is kept
-
-        return replace(entry, operation=replace(entry.operation, apply=watched))
-
-    # What an `Unrolled` asks of its step
-
-    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        self._built = t
-        return self._step.direction(t, z, x)
-
-    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
-        self._built = -1
-        if self.unrolled is not None and x is self.unrolled.parameters:
-            self._recomputed.add(t + 1)
-        elif t == 0:
-            self._again += 1
-        return self._step.advance(t, z, x, d)
-
-    def adjoint(self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]) -> Any:
-        self._pulled[t] = self._pulled_by[self._at_work] = None
-        if self._built == t:
-            self._rebuilt.add(t)
-        self._built = -1
-        return self._step.adjoint(t, z, x, d, p)
-
-    def lower_steps(self, learned_optimizer: bool) -> LowerSteps | None:
-        """What was written down; None where no trajectory was estimated from."""
-        if self.unrolled is None or self._view is None:
-            return None
-        self.unrolled.step = self._step
-        steps, held, view = self.unrolled.steps, self.unrolled.held, self._view
-        return LowerSteps(
-            steps=steps,
-            end=view.steps,
-            kept=view.kept,
-            from_upper=view.from_upper,
-            learned_optimizer=learned_optimizer,
-            second_derivatives=not view.frozen,
-            kept_iterates=spans([*range(0, steps, held.every), steps]),
-            kept_graphs=spans(range(steps - held.graphs, steps)),
-            pulled=spans(self._pulled),
-            pulled_by=tuple(self._pulled_by),
-            rebuilt=spans(self._rebuilt),
-            recomputed=spans(self._recomputed),
-            end_point=self._end_point,
-            again=self._again,
-            every=held.every,
-            iterates=held.iterates,
-            graphs=held.graphs,
-            iterate_bytes=self.unrolled.iterate_bytes,
-            graph_bytes=self.unrolled.graph_bytes,
-        )
+def _lower_steps(recorder: Recorder, learned_optimizer: bool) -> LowerSteps | None:
+    """Return what was recorded of the lower steps; None where no trajectory was estimated from."""
+    unrolled, view = recorder.unrolled, recorder.view
+    if unrolled is None or view is None:
+        return None
+    steps, held = unrolled.steps, unrolled.held
+    return LowerSteps(
+        steps=steps,
+        end=view.steps,
+        kept=view.kept,
+        from_upper=view.from_upper,
+        learned_optimizer=learned_optimizer,
+        second_derivatives=not view.frozen,
+        kept_iterates=spans([*range(0, steps, held.every), steps]),
+        kept_graphs=spans(range(steps - held.graphs, steps)),
+        pulled=spans(recorder.pulled),
+        pulled_by=tuple(recorder.pulled_by),
+        rebuilt=spans(recorder.rebuilt),
+        recomputed=spans(recorder.recomputed),
+        end_point=recorder.end_point,
+        again=recorder.reruns,
+        every=held.every,
+        iterates=held.iterates,
+        graphs=held.graphs,
+        iterate_bytes=unrolled.iterate_bytes,
+        graph_bytes=unrolled.graph_bytes,
+    )
 
 
 def _operators(step: OuterStep, unrolled: Unrolled | None) -> tuple[tuple[Operator, ...] | None, str]:
-    """The operators of one direction, from a graph built for that and never computed, and which direction it is."""
-    from ..runtime import native
-
-    library = native.operators()
-    named = "∇f in x and y" if unrolled is None else "the direction of a lower step"
-    if library is None:
-        return None, named
+    """Build, but do not run, the graph of one lower-step direction; return its operators and a label."""
     if unrolled is None:
-        ends = _lower_gradients(step)
-    else:
-        ends = unrolled.step.direction(0, unrolled.iterate(0), unrolled.parameters)
-    lines = [line for line in library.graph_operators(list(ends)) if not line.startswith(_COPIES)]
-    return tuple(_operator(line, count) for line, count in Counter(lines).items()), named
-
-
-#: How x and y come in: the same values under another name.
-_COPIES = "clone|"
-
-
-def _operator(line: str, count: int) -> Operator:
-    name, shapes, dtypes = line.split("|")
-    return Operator(name, tuple(tuple(shape) for shape in json.loads(shapes)), tuple(dtypes.split()), count)
+        return graph_operators(_lower_gradients(step)), "∇f in x and y"
+    direction = unrolled.step.direction(0, unrolled.iterate(0), unrolled.parameters)
+    return graph_operators(direction), "the direction of a lower step"
 
 
 def _lower_gradients(step: OuterStep) -> Sequence[Any]:
-    from ..autodiff.vectors import gradients
-
     x, y = step.x.detach().sync(), step.start.detach().sync()
     of_x, of_y = gradients(step.bilevel.lower(x, y), x, y)
     return of_x.leaves + of_y.leaves
@@ -380,7 +292,7 @@ def _options(options: Any) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """A value as one would write it; arrays and functions, of which optimizers have some, by what they are."""
+    """Return a value as one would write it; of arrays and functions, say what they are."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if hasattr(value, "shape"):

@@ -1,4 +1,7 @@
-"""Calling operations, and the one error that names who brought one that does what none may."""
+"""Calls operations.
+
+If one raises, returns the wrong type or changes its inputs, the error names the distribution that provides it.
+"""
 
 from __future__ import annotations
 
@@ -15,39 +18,37 @@ from ..autodiff import arrays
 from ..autodiff.vectors import Vector
 from ..errors import BoatError, OperationError, StructureError
 from ..plugins.registry import Call, Registered
-from . import objectives
-from .roles import Descent
+from .trajectory import Hypergradient
+from .user_code import is_user_code
 
 T = TypeVar("T")
 
-#: What an operation calls that is not its own: errors that come through these are the user's, or another pack's.
-_FOREIGN = (objectives._evaluate.__code__, objectives.project.__code__, Descent.__call__.__code__)
-
 _tally: ContextVar[dict[Call, int] | None] = ContextVar("boat_tally", default=None)
-_watched: ContextVar[Inputs | None] = ContextVar("boat_watched_inputs", default=None)
+_watched: ContextVar[InputGuard | None] = ContextVar("boat_watched_inputs", default=None)
 
 
-class Inputs:
-    """The arrays that operations are given, and what they held."""
+class InputGuard:
+    """The arrays that operations are given, with a copy of their values: an operation must not change them."""
 
     def __init__(self, *trees: Any) -> None:
         leaves = [leaf for tree in trees for leaf in optree.tree_leaves(tree)]
         self._arrays = [leaf for leaf in leaves if arrays.is_jittor(leaf)]
-        self._held = [arrays.to_numpy(array).copy() for array in self._arrays]
+        self._values = [arrays.to_numpy(array).copy() for array in self._arrays]
 
     @property
     def changed(self) -> bool:
-        held = zip(self._arrays, self._held)
-        return not all(np.array_equal(arrays.to_numpy(a), b, equal_nan=b.dtype.kind == "f") for a, b in held)
+        """Whether one of them has another value than at first."""
+        pairs = zip(self._arrays, self._values)
+        return not all(np.array_equal(arrays.to_numpy(a), b, equal_nan=b.dtype.kind == "f") for a, b in pairs)
 
     def restore(self) -> None:
-        """Put back what they held."""
-        for array, values in zip(self._arrays, self._held):
+        """Put the first values back."""
+        for array, values in zip(self._arrays, self._values):
             array.assign(arrays.as_array(values))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """In this block they are looked at after every call of an operation."""
+        """Inside this block compare the arrays after every call of an operation, to name the one that changed them."""
         token = _watched.set(self)
         try:
             yield
@@ -55,31 +56,31 @@ class Inputs:
             _watched.reset(token)
 
 
-def applied(entry: Registered, *arguments: Any) -> Any:
-    """What an operation makes of its arguments.
+def apply_operation(entry: Registered, *arguments: Any) -> Any:
+    """Call an operation's `apply` and return its result.
 
     Raises:
-        OperationError: it raised, or (where inputs are watched) changed one.
+        OperationError: the operation raised, or changed one of its inputs while those are watched.
     """
     assert entry.operation.apply is not None  # only modifiers of the start have none
-    result = called(entry, entry.operation.apply, *arguments)
+    result = call_operation(entry, entry.operation.apply, *arguments)
     if (tally := _tally.get()) is not None:
         call = Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}")
         tally[call] = tally.get(call, 0) + 1
     if (inputs := _watched.get()) and inputs.changed:
-        blame(entry, "changed an array that it was given")
+        raise_operation_error(entry, "changed an array that it was given")
     return result
 
 
-def called(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of an operation's (`apply`, `init` …) returns; raises `OperationError` where it raises."""
+def call_operation(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of an operation (`apply`, `init`, …). Raise `OperationError` if it raises."""
     try:
         return function(*arguments)
     except BoatError:
         raise
     except Exception as error:
         frames = list(traceback.walk_tb(error.__traceback__))
-        if any(frame.f_code in _FOREIGN for frame, _ in frames):
+        if any(is_user_code(frame.f_code) for frame, _ in frames):
             raise
         frame, line = frames[-1]
         where = f"{frame.f_code.co_filename}:{line}"
@@ -88,7 +89,7 @@ def called(entry: Registered, function: Callable[..., Any], *arguments: Any) -> 
 
 @contextmanager
 def tallied(tally: dict[Call, int]) -> Iterator[None]:
-    """In this block calls of operations are counted there."""
+    """Inside this block count the calls of operations in `tally`."""
     token = _tally.set(tally)
     try:
         yield
@@ -96,36 +97,50 @@ def tallied(tally: dict[Call, int]) -> Iterator[None]:
         _tally.reset(token)
 
 
-def blame(entry: Registered, what: str) -> NoReturn:
-    """Raise `OperationError`: this operation did that."""
+def raise_operation_error(entry: Registered, what: str) -> NoReturn:
+    """Raise the `OperationError` that says what this operation did wrong."""
     raise OperationError(_text(entry, what))
 
 
 def expect(entry: Registered, value: Any, kind: type[T]) -> T:
-    """Return a value if an operation returned what its role does, else blame it."""
+    """Return `value` if it is of the type that the operation's role returns. Raise `OperationError` otherwise."""
     if not isinstance(value, kind):
-        blame(entry, f"returned {type(value).__name__}, expected {kind.__name__}")
+        raise_operation_error(entry, f"returned {type(value).__name__}, expected {kind.__name__}")
     return value
 
 
 def expect_like(entry: Registered, value: Any, like: Vector, what: str) -> Vector:
-    """Return a vector if it lies in the space that it must, else blame the operation."""
+    """Return `value` if it is a vector in the space of `like`. Raise `OperationError` otherwise."""
     if not isinstance(value, Vector):
-        blame(entry, f"returned {type(value).__name__} for {what}, expected Vector")
+        raise_operation_error(entry, f"returned {type(value).__name__} for {what}, expected Vector")
     try:
         value.check_like(like, what)
     except StructureError as error:
-        blame(entry, f"returned a vector of another space: {error}")
+        raise_operation_error(entry, f"returned a vector of another space: {error}")
     return value
 
 
 def expect_report(entry: Registered, report: Any, concerns: Any) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return a report and its concerns, the operation's name before each, or blame it."""
+    """Return the report by the operation's name, and its concerns with that name before each.
+
+    Raise `OperationError` if they are not a mapping and a sequence of sentences.
+    """
     if not isinstance(report, Mapping):
-        blame(entry, f"returned {type(report).__name__} for its report, expected a dict of figures")
+        raise_operation_error(entry, f"returned {type(report).__name__} for its report, expected a dict of figures")
     if isinstance(concerns, str) or not isinstance(concerns, Sequence):
-        blame(entry, f"returned {concerns!r} for its concerns, expected a tuple of sentences")
+        raise_operation_error(entry, f"returned {concerns!r} for its concerns, expected a tuple of sentences")
     return ({entry.name: report} if report else {}), tuple(f"{entry.name}: {concern}" for concern in concerns)
+
+
+def expect_hypergradient(
+    entry: Registered, h: Any, x: Vector, y0: Vector
+) -> tuple[Mapping[str, Mapping[str, Any]], tuple[str, ...]]:
+    """Return the report and the concerns of a hypergradient. Raise `OperationError` if it is something else."""
+    h = expect(entry, h, Hypergradient)
+    expect_like(entry, h.x, x, "hypergradient")
+    if h.y0 is not None:
+        expect_like(entry, h.y0, y0, "cotangent of y_0")
+    return expect_report(entry, h.report, h.concerns)
 
 
 def _text(entry: Registered, what: str) -> str:

@@ -1,4 +1,4 @@
-"""The lower optimizer, whose hyperparameters may be upper variables: then it is a function of x that returns it.
+"""The lower optimizer. Where its hyperparameters are upper variables, a function of x returns it:
 
 lambda x: boat.sgd(jt.exp(x["log_rate"]), momentum=x["momentum"])
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..declare.options import unchecked
 from ..errors import BoatError, CompositionError, OptionError
 from ..optimizers.base import Optimizer
@@ -19,42 +19,44 @@ class LowerOptimizer:
     """An optimizer, or a function of x that returns one.
 
     Attributes:
-        learned: the function, where it is one: for derivatives with respect to x. It does not look at values again.
+        learned: where it is a function, that function, for derivatives with respect to x. It does not check the
+            values of hyperparameters again. None otherwise.
 
     Raises:
         OptionError: it is neither.
     """
 
-    def __init__(self, given: Optimizer | Callable[[Any], Optimizer]) -> None:
-        if not isinstance(given, Optimizer) and not callable(given):
+    def __init__(self, optimizer: Optimizer | Callable[[Any], Optimizer]) -> None:
+        if not isinstance(optimizer, Optimizer) and not callable(optimizer):
             raise OptionError(
-                f"lower_optimizer: expected an Optimizer such as boat.sgd(0.1), or a function of x (got {given!r})"
+                f"lower_optimizer: expected an Optimizer such as boat.sgd(0.1), or a function of x (got {optimizer!r})"
             )
-        self._given = given
-        self.learned = None if isinstance(given, Optimizer) else self._unchecked
+        self._optimizer = optimizer
+        self.learned = None if isinstance(optimizer, Optimizer) else self._unchecked
 
     def at(self, x: Any) -> Optimizer:
-        """The optimizer at x, a pytree as the user gave it.
+        """Return the optimizer at x, a pytree as the user gave it.
 
         Raises:
             OptionError: the function raised, a hyperparameter is out of its range, or what it returned is no optimizer.
         """
-        if isinstance(self._given, Optimizer):
-            return self._given
+        if isinstance(self._optimizer, Optimizer):
+            return self._optimizer
         try:
-            found = self._anew(x)
+            optimizer = self._anew(x)
         except BoatError as error:
             raise OptionError(f"lower_optimizer: at the current x: {error}") from None
         except Exception as error:
             raise OptionError(f"lower_optimizer: its function raised {type(error).__name__}: {error}") from error
-        if not isinstance(found, Optimizer):
-            raise OptionError(f"lower_optimizer: expected a function of x that returns an Optimizer (got {found!r})")
-        return found
+        if not isinstance(optimizer, Optimizer):
+            expected = "expected a function of x that returns an Optimizer"
+            raise OptionError(f"lower_optimizer: {expected} (got {optimizer!r})")
+        return optimizer
 
     def _anew(self, x: Any) -> Any:
-        assert callable(self._given)
-        with inside_objective():  # numbers beside float64 arrays are exact
-            return self._given(x)
+        assert callable(self._optimizer)
+        with evaluating(native=True):  # numbers beside float64 arrays are exact
+            return self._optimizer(x)
 
     def _unchecked(self, x: Any) -> Optimizer:
         with unchecked():
@@ -62,19 +64,19 @@ class LowerOptimizer:
             return found
 
     def fit(self, composition: Composition) -> Composition:
-        """The composition with the step sizes that are left to this optimizer.
+        """Return the composition with the step sizes filled in that are left to this optimizer.
 
         Raises:
             CompositionError: the hypergradient would not see hyperparameters that are upper variables.
             OptionError: a step size is left to it that it does not have.
         """
-        if isinstance(self._given, Optimizer):
-            return composition.with_rates(self._given.rate, self._given.plain_rate)
+        if isinstance(self._optimizer, Optimizer):
+            return composition.with_rates(self._optimizer.rate, self._optimizer.plain_rate)
         blind = [entry.name for entry in composition.approximate if "end-point" in entry.operation.tags]
         if composition.lasting or blind:
             what = f"{blind[0]} reads the end point" if blind else f"{composition} takes no derivative of the steps"
             raise CompositionError(
                 f"lower_optimizer: as a function of x its hyperparameters are upper variables, but {what}, so they "
-                "would never move; RAD sees them"
+                "would never move; an estimator that pulls back through the lower steps, such as RAD, sees them"
             )
         return composition.with_rates(None, None)

@@ -1,4 +1,7 @@
-"""One lower step: the map chain's direction, the lower optimizer's step along it, and the projection."""
+"""One lower step: the direction of the map chain, the lower optimizer's step along it, and the projection.
+
+d = d(t, y, x)        y' = proj(y + u(d, s; x))        s' = s(d; x)
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.kernels import FusedStep, differentiated
+from ..autodiff.evaluation import evaluating
+from ..autodiff.kernels import FusedStep
 from ..autodiff.unrolled import cut, float_leaves
 from ..autodiff.vectors import Vector
+from ..optimizers import RULES
 from ..optimizers.base import Optimizer, apply_updates
+
+
+def fused_step(steps: Mapping[Any, FusedStep], optimizer: Optimizer) -> FusedStep | None:
+    """Return the fused step that does what this optimizer does, or None.
+
+    The optimizer's rule decides, never its name: another rule may have the same one. A name among the keys stands for
+    the rule of that name in `boat_core`.
+    """
+    rule = optimizer.rule
+    if rule is None or optimizer.options is None:  # hyperparameters that vary are not the kernels' business
+        return None
+    own = rule.name if rule in RULES else None
+    for key, fused in steps.items():
+        if (key is rule or (own is not None and key == own)) and fused.serves(optimizer.options):
+            return fused
+    return None
 
 
 @dataclass(frozen=True)
 class LowerStep:
-    """y' = proj(y + u(d, s; x)), s' = s(d; x): a `boat_core.autodiff.unrolled.Step` whose z is (tree of y, state).
+    """A lower step as `boat_core.autodiff.unrolled.Step`, whose z is the pair (tree of y, optimizer state).
 
     Args:
-        along: `(t, y, x) -> d`, as vectors.
-        optimizer, project: what is done with it.
-        fused: does the same for this optimizer, without a projection.
+        along: the direction `(t, y, x) -> d`, as vectors.
+        optimizer: steps along it.
+        project: then projects y; None where the problem has no lower set.
+        fused: does the optimizer's step by kernels; None where plain operators do it.
         x, y: vectors of both spaces, for their structure.
-        from_x: gives the optimizer anew where its hyperparameters are upper variables.
+        from_x: returns the optimizer from x, where its hyperparameters are upper variables.
     """
 
     along: Callable[[int, Vector, Vector], Vector]
@@ -34,7 +56,7 @@ class LowerStep:
     from_x: Callable[[Any], Optimizer] | None = None
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        with differentiated():
+        with evaluating(differentiated=True):
             return list(self.along(t, self.y.like_tree(z[0]), self.x.like_tree(x)).leaves)
 
     def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
@@ -56,7 +78,8 @@ class LowerStep:
         if self.fused is None:
             fresh_z, fresh_x, fresh_d = cut(z), cut(x), [arrays.detach(leaf) for leaf in d]
             of_z, of_x = float_leaves(fresh_z), float_leaves(fresh_x) if self.from_x else []
-            moved = float_leaves(self._moved(fresh_z, fresh_x, fresh_d))
+            with evaluating(differentiated=True):
+                moved = float_leaves(self._moved(fresh_z, fresh_x, fresh_d))
             pulled = derivatives.pull(moved, p, [*of_z, *of_x, *fresh_d], second_order=False)
             ends = len(of_z), len(of_z) + len(of_x)
             return pulled[: ends[0]], pulled[ends[0] : ends[1]] if self.from_x else None, pulled[ends[1] :]
@@ -71,6 +94,6 @@ class LowerStep:
         return of_z, None, list(of_d.leaves)
 
     def _vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state in the order in which pytrees list it, with trees like y as vectors."""
+        """Return the state in the order in which pytrees list it, with trees like y as vectors."""
         trees = {name: state[name] for name in sorted(state)}
         return {n: v if isinstance(v, (int, float)) else self.y.like_tree(v) for n, v in trees.items()}

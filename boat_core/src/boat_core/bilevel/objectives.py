@@ -10,12 +10,11 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.guard import guarding
-from ..autodiff.kernels import differentiated
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector, dot, gradient, gradients, path_text
 from ..errors import ObjectiveError, StructureError
 from .problem import PerStep, Problem, Projection
+from .user_code import runs_user_code
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Bilevel:
     def squared_lower_gradient(self, x: Vector, y: Vector, t: int = 0) -> tuple[float, Vector, Vector]:
         """‖∇_y f‖² and its gradients 2 ∇²_xy f · ∇_y f and 2 ∇²_yy f · ∇_y f: one product with second derivatives."""
         x, y = x.detach(), y.detach()
-        with guarding(self.guard):
+        with evaluating(guard=self.guard):
             g = gradient(self.lower(x, y, t), y)
         pulled = derivatives.pull(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
         return dot(g, g), *Vector(pulled, None).split(x, y)
@@ -93,8 +92,9 @@ class Bilevel:
         return project(y, self.problem.project_lower, "project_lower")
 
 
+@runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with inside_objective(native), differentiated():
+    with evaluating(native=native, differentiated=True):
         value = function(x.tree, y.tree, batch)
     if not arrays.is_jittor(value):
         raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")
@@ -107,6 +107,7 @@ def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, bat
     return value
 
 
+@runs_user_code
 def project(vector: Vector, projection: Projection | None, where: str) -> Vector:
     """Return the vector inside the set that `projection` describes.
 

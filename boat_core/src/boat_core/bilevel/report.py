@@ -1,4 +1,4 @@
-"""What one outer step has to say: plain dataclasses, JSON-ready."""
+"""What an outer step returns to the user: its losses and its report, as plain dataclasses ready for JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Report:
     """What the operations of one outer step did.
 
     Args:
-        hypergradient_norm: ‖hypergradient‖ (first-order solvers: of the direction for x).
-        operations: for each operation that reports, its figures.
-        concerns: sentences that say why a number may be wrong.
+        hypergradient_norm: ‖hypergradient‖; for first-order solvers the norm of the direction for x.
+        operations: the figures of each operation that reports, by its name.
+        concerns: sentences that each say why a number may be wrong.
     """
 
     hypergradient_norm: float
@@ -27,7 +27,13 @@ class Report:
 
 @dataclass(frozen=True)
 class HypergradientResult:
-    """`Solver.hypergradient`'s answer: pytrees like x (`upper`) and like y_0 (`start`, where the chain gives one)."""
+    """What `Solver.hypergradient` returns.
+
+    Args:
+        upper: the hypergradient, a pytree like x.
+        start: the cotangent of y_0, a pytree like y; None where the chain computes none.
+        report: what the operations did.
+    """
 
     upper: Any
     start: Any
@@ -36,7 +42,13 @@ class HypergradientResult:
 
 @dataclass(frozen=True)
 class StepResult:
-    """`Solver.step`'s answer. The losses are those at (x, y_T) before x was updated."""
+    """What `Solver.step` returns.
+
+    Args:
+        iteration: the number of the outer iteration, from 0.
+        upper_loss, lower_loss: F and f at (x, y_T), before x was updated; means over the tasks where there are several.
+        report: what the operations did.
+    """
 
     iteration: int
     upper_loss: float

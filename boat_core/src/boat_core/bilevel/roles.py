@@ -15,16 +15,17 @@ from ..optimizers.base import Optimizer, apply_updates
 from .objectives import project
 from .problem import Projection
 from .trajectory import Hypergradient, Point
+from .user_code import runs_user_code
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One outer iteration as such a map sees it.
+    """One outer iteration as a base map with its own adjoint sees it.
 
     Args:
-        k: outer iterations done before.
-        names: the operations of the solver.
-        state: what the map returned last time, at first what its `init` gave.
+        k: the number of outer iterations done before.
+        names: the names of the solver's operations.
+        state: what the map returned last time; at first what its `init` returned.
         point: `(options of modifiers, by name) -> Point` at (x_k, y_k), where ψ is f as the solver's modifiers wrap it
             with these options in place of their own.
     """
@@ -40,10 +41,10 @@ class MapStep:
     """One step: the direction that the lower optimizer descends, the hypergradient, and how far x may go.
 
     Args:
-        direction: in the space of y.
-        hypergradient: with the report and the concerns of the whole step.
-        state: for the next iteration.
-        upper_scale: factor on the upper optimizer's step, for schedules of its rate.
+        direction: the direction for y, in the space of y.
+        hypergradient: the hypergradient, with the report and the concerns of the whole step.
+        state: what the map is given in the next iteration.
+        upper_scale: a factor on the upper optimizer's step, for schedules of its rate.
     """
 
     direction: Vector
@@ -54,7 +55,15 @@ class MapStep:
 
 @dataclass(frozen=True)
 class FirstOrderStep:
-    """One step of a method: the new y, the direction that the upper optimizer descends, and what there is to say."""
+    """One step of a first-order method.
+
+    Args:
+        y: the new y.
+        direction: the direction for x, which the upper optimizer descends.
+        state: what the method is given in the next iteration.
+        report: figures for the report of the step.
+        concerns: sentences that each say why a number may be wrong.
+    """
 
     y: Vector
     direction: Vector
@@ -64,12 +73,13 @@ class FirstOrderStep:
 
 
 class Descent:
-    """The lower optimizer as a method uses it: `y = descend(y, direction)`. Its state lasts over all steps of a run."""
+    """The lower optimizer as operations use it: `y = descend(y, direction)`. Its state lasts over all outer steps."""
 
     def __init__(self, optimizer: Optimizer, state: Any, projection: Projection | None) -> None:
         self._optimizer, self._projection = optimizer, projection
         self.state = state
 
+    @runs_user_code
     def __call__(self, y: Vector, direction: Vector) -> Vector:
         updates, self.state = self._optimizer.update(direction.tree, self.state, y.tree)
         moved = y.like_tree(apply_updates(y.tree, updates))

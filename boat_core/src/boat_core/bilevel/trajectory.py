@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.kernels import differentiated
+from ..autodiff.evaluation import evaluating
 from ..autodiff.unrolled import Unrolled
 from ..autodiff.vectors import Vector, first_nonfinite, gradients
 from ..errors import NonFiniteError
@@ -57,7 +57,7 @@ class Point:
     @cached_property
     def _lower(self) -> tuple[Vector, Vector]:
         # Kept with its graph: every product differentiates it again.
-        with differentiated():
+        with evaluating(differentiated=True):
             return gradients(self._objective(self.x, self.y, self.t), self.x, self.y)
 
     @property

@@ -1,7 +1,9 @@
-"""The command `boat`. Each verb group is one file that adds its parsers and returns an exit code.
+"""The command `boat`: parsers, warnings, errors and exit codes. Each verb, or group of verbs, is one file beside this.
 
-Exit codes: 0 done, 1 a finding (a broken pack, a wrong derivative, an unfit machine), 2 an error in what was given or
-while running, 130 interrupted.
+Exit codes: 0 done, 1 a finding (a broken pack, a wrong derivative, an unfit machine), 2 an error in the input or while
+running, 130 interrupted.
+
+A pack adds a verb with the hook `boat_commands`. The names in `__all__` are for such verbs.
 """
 
 from __future__ import annotations
@@ -9,35 +11,53 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 import warnings
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
 
 from ..errors import BoatError, nearest
-from ..plugins.discovery import limited_imports
+from .output import print_facts, print_json, print_table
+from .parsing import Parser, add_config_arguments, add_group, add_pack_verbs, add_verb
 
+__all__ = ["add_config_arguments", "main", "print_facts", "print_json", "print_table"]
 
-class _UsageError(BoatError):
-    """The command line itself does not parse."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one-line errors that name the nearest verb or flag."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{message} (see {self.prog} --help)")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, f"no {value!r}{nearest(value, action.choices)}")
+#: The groups of verbs, and what each is.
+GROUPS = {
+    "ops": "the operations that are installed",
+    "optimizers": "the optimizers, transforms and schedules that are installed",
+}
+#: The verbs: name, file, function and summary. The file is imported when the verb is used. A function `list_operations`
+#: may have a `list_operations_arguments` beside it, which adds the arguments to the parser of the verb.
+VERBS = (
+    ("ops list", "ops", "list_operations", "list the operations that are installed"),
+    ("ops show", "ops", "show_operation", "show one operation: formula, options, what it composes with"),
+    ("ops doctor", "packs", "doctor", "list packs that did not load, or do not work; exit 1 if there are any"),
+    ("ops trace", "packs", "trace", "do one outer step and say which hooks and operations ran, and whose"),
+    (
+        "optimizers list",
+        "optimizers",
+        "list_optimizers",
+        "list the optimizers, transforms and schedules that can be named",
+    ),
+    ("optimizers show", "optimizers", "show_optimizer", "show one of them: formula, source, options"),
+    ("solvers", "solvers", "list_solvers", "list every valid solver over the operations installed"),
+    ("explain", "solvers", "explain_config", "say what a configuration would run, or why it is refused"),
+    (
+        "check",
+        "problem",
+        "check_derivatives",
+        "compare the objectives' derivatives with differences; exit 1 if one is wrong",
+    ),
+    ("run", "run", "run_config", "run a configuration; --json: the last line is the summary"),
+    ("doctor", "doctor", "doctor", "look at the machine: compiler, oneDNN, CUDA, caches; exit 1 if it is unfit"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code. Errors of BOAT's are one line on stderr, unless `--debug`."""
+    """Run the command and return its exit code. An error of BOAT's own is one line on stderr, unless `--debug`."""
+    from ..plugins.discovery import limited_imports
+
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     with warnings.catch_warnings():
@@ -53,81 +73,93 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("boat: interrupted", file=sys.stderr)
             return 130
         except BrokenPipeError:
-            # Whoever read our output has left; Python would complain once more when it flushes at exit.
+            # Nobody reads our output any more. Python would complain about that again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except BoatError as error:
             if debug:
-                traceback.print_exc()
+                _print_traceback()
             print(f"boat: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
             return 2
-        except Exception:  # not foreseen, or the problem's own: whoever mends it needs to see where
-            traceback.print_exc()
+        except Exception:  # a fault of ours, or of the user's own code: its author needs the whole traceback
+            _print_traceback()
             return 2
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _run(arguments: list[str]) -> int:
-    parser = _parser()
-    given, extra = parser.parse_known_args(arguments)
-    verb = getattr(given, "parser", parser)
-    if extra:
-        near = nearest(extra[0], verb._option_string_actions) if extra[0].startswith("-") else ""
-        verb.error(f"unrecognized argument {extra[0]!r}{near}")
-    if not hasattr(given, "act"):
+    # The version is there without a look at packs, so also if one of them hangs.
+    parser = _core_parser() if arguments[:1] == ["--version"] else make_parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    verb = getattr(parsed, "parser", parser)
+    if rest:
+        near = nearest(rest[0], verb._option_string_actions) if rest[0].startswith("-") else ""
+        verb.error(f"unrecognized argument {rest[0]!r}{near}")
+    if not hasattr(parsed, "run_verb"):
         verb.print_help(sys.stderr)
         return 2
-    code: int = given.act(given)
+    code: int = parsed.run_verb(parsed)
     return code
 
 
-def _parser() -> Parser:
-    from . import doctor, draw, ops, optimizers, problem, run, solvers
+def make_parser() -> Parser:
+    """Return the parser of `boat` with the verbs of the core and of all installed packs."""
+    from ..plugins.discovery import installed
 
+    parser = _core_parser()
+    parser.registry = installed()
+    for group in GROUPS:
+        parser.verbs.choices[group].registry = parser.registry
+    add_pack_verbs(parser, parser.registry)
+    return parser
+
+
+def _core_parser() -> Parser:
     parser = Parser(prog="boat", description="Gradient-based bilevel optimization on Jittor.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
-    for group in (ops, optimizers, solvers, draw, problem, run, doctor):
-        group.add_parsers(verbs)
+    parser.verbs = parser.add_subparsers(metavar="VERB", title="verbs")
+    for name, file, function, summary in VERBS:
+        group, _, verb = name.rpartition(" ")
+        if group and group not in parser.verbs.choices:
+            add_group(parser, group, GROUPS[group])
+        place = parser.verbs.choices[group] if group else parser
+        add_verb(place, verb, summary, _configured_by(file, function), _run_by(file, function))
     return parser
 
 
-def add_verb(verbs: Any, name: str, act: Any, summary: str) -> Parser:
-    """Add the parser of one verb; `act` takes the parsed arguments and returns the exit code."""
-    parser: Parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    parser.set_defaults(act=act, parser=parser)
-    # A default of False would undo `boat --debug VERB`.
-    debug: dict[str, Any] = {"action": "store_true", "default": argparse.SUPPRESS}
-    parser.add_argument("--debug", **debug, help="show the traceback of an error")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
+def _configured_by(file: str, function: str) -> Callable[[Parser], None]:
+    def configure(parser: Parser) -> None:
+        add_arguments = getattr(import_module(f".{file}", __name__), f"{function}_arguments", None)
+        if add_arguments is not None:
+            add_arguments(parser)
+
+    return configure
 
 
-def add_config(parser: Parser, *, required: bool = True) -> None:
-    """Add the argument CONFIG and its overrides."""
-    parser.add_argument(
-        "config", metavar="CONFIG", nargs=None if required else "?", help="YAML, or JSON of the same keys"
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a key, run.steps=9 say",
-    )
+def _run_by(file: str, function: str) -> Callable[[Any], int]:
+    def run(arguments: Any) -> int:
+        code: int = getattr(import_module(f".{file}", __name__), function)(arguments)
+        return code
+
+    return run
 
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
+        from .. import __version__
 
-        print(f"boat {version('boat-core')}")
+        print(f"boat {__version__}")
         parser.exit()
 
 
 def _show_warnings() -> None:
-    """Warnings of BOAT's are one line, each shown whenever it is raised; others stay as they are."""
+    """Print a warning of BOAT's as one line, whenever it is raised; leave others as they are."""
     show = warnings.showwarning
 
     def show_ours(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -140,5 +172,5 @@ def _show_warnings() -> None:
     from ..plugins.registry import PackWarning
 
     warnings.simplefilter("always", PackWarning)
-    # Jittor's import switches denormal numbers off, and numpy remarks on that.
+    # Jittor's import switches denormal numbers off, and numpy warns about that.
     warnings.filterwarnings("ignore", message="The value of the smallest subnormal")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import add_verb
 from .output import print_facts, print_json, print_table
 
 
-def add_parsers(verbs: Any) -> None:
-    summary = "look at the machine: compiler, oneDNN, CUDA, caches; exit 1 if it is unfit"
-    add_verb(verbs, "doctor", doctor, summary).add_argument(
+def doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--warm",
         nargs="?",
         const="",
@@ -27,6 +25,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     warmed = {} if arguments.warm is None else {"warmed": _warm(arguments.warm)}
     found = facts()
+    found["native"] |= {"operators": _operators(found["caches"]["core"])}
     found = found | {"pack_kernels": _pack_kernels(found["caches"]["core"])} | warmed
     if arguments.json:
         print_json(found)
@@ -43,15 +42,22 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 1 if any(finding["level"] == "error" for finding in found["findings"]) else 0
 
 
+def _operators(core: str | None) -> int:
+    """How often the library of operators has been compiled beside that core."""
+    from ..autodiff.operators import library
+
+    return library.built(Path(core)) if core is not None else 0
+
+
 def _pack_kernels(core: str | None) -> dict[str, dict[str, str]]:
     """Of every pack its kernels, and whether each has been compiled here."""
-    from ..plugins.registry import registry
-    from ..runtime import native
+    from ..autodiff.operators import library
+    from ..plugins.discovery import installed
 
     rows: dict[str, dict[str, str]] = {}
-    for entry in registry().entries:
+    for entry in installed().entries:
         for kernel in entry.operation.kernels:
-            done = core is not None and native.compiled(Path(core), kernel.source)
+            done = core is not None and library.compiled(Path(core), kernel.source)
             state = "compiled" if done else "not compiled yet"
             rows.setdefault(entry.distribution, {})[kernel.name] = f"{state} ({kernel.source.name})"
     return rows
@@ -63,44 +69,30 @@ def _warm(config_path: str) -> dict[str, Any]:
 
     begin = perf_counter()
     if config_path:
+        from ..config.build import Job
         from ..config.schema import read_config
 
-        config = read_config(config_path, [])
-        step = _first_step(config)
-        device = config.run.device
+        job = Job(read_config(config_path))
+        device = job.config.run.device
     else:
-        step, device = None, "auto"
-    from ..plugins.registry import registry
-    from ..runtime import KernelWatch, native, prepare, select_device
+        job, device = None, "auto"
+    from ..autodiff.operators import library
+    from ..plugins.discovery import installed
+    from ..runtime import KernelWatch, prepare, select_device
 
     prepare(device)
     select_device()
-    operators = native.operators()
-    own = [kernel for entry in registry().entries for kernel in entry.operation.kernels]
+    operators = library.operators()
+    own = [kernel for entry in installed().entries for kernel in entry.operation.kernels]
     for kernel in own:
         kernel.prepare()
     for kernel in own:
         _ = kernel.available
     kernels = KernelWatch()
-    if step is not None:
-        step()
+    if job is not None:
+        job.solver.step(**job.batches(0))
     kernels.poll()
     return {"seconds": perf_counter() - begin, "kernels_compiled": kernels.count, "operators": operators is not None}
-
-
-def _first_step(config: Any) -> Callable[[], Any]:
-    from ..config.build import build_problem, build_solver, check
-    from ..plugins.registry import registry
-    from ..runs.run import draw_batches
-
-    packs = registry()
-    check(config, packs)
-
-    def step() -> None:
-        problem = build_problem(config, packs)
-        build_solver(config, packs, problem).step(**draw_batches(problem, config.run.seed, 0))
-
-    return step
 
 
 def _rows(name: str, value: Any) -> list[tuple[str, Any]]:

@@ -12,26 +12,19 @@ from .._util.text import count
 from ..declare.operation import ROLES, Alias
 from ..declare.options import describe_options
 from ..errors import CompositionError
-from ..plugins.composition import enumerate_solvers
-from ..plugins.registry import Registered, Registry, published_operations, registry
-from . import Parser, add_verb
-from . import packs as pack_verbs
+from ..plugins.composition import solvers
+from ..plugins.discovery import installed
+from ..plugins.known_packs import published_operations
+from ..plugins.registry import Registered, Registry
 from .output import print_facts, print_json, print_options, print_table
 
 
-def add_parsers(verbs: Any) -> None:
-    ops: Parser = verbs.add_parser("ops", help="the operations that are installed")
-    ops.set_defaults(parser=ops)
-    inner = ops.add_subparsers(metavar="VERB", title="verbs")
-    listing = add_verb(inner, "list", list_operations, "list the operations that are installed")
-    listing.add_argument("--stage", choices=tuple(ROLES), help="only those of one stage")
-    showing = add_verb(inner, "show", show_operation, "show one operation: formula, options, what it composes with")
-    showing.add_argument("name", metavar="NAME")
-    pack_verbs.add_parsers(inner)
+def list_operations_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", choices=tuple(ROLES), help="only those of one stage")
 
 
 def list_operations(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     entries = [e for e in packs.entries if arguments.stage in (None, e.operation.stage)]
     if arguments.json:
         print_json({"operations": [_row(packs, e) for e in entries], "broken": [asdict(pack) for pack in packs.broken]})
@@ -63,15 +56,19 @@ def _row(packs: Registry, entry: Registered) -> dict[str, Any]:
     }
 
 
+def show_operation_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+
+
 def show_operation(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     if arguments.name in packs.aliases():
         alias = packs.aliases()[arguments.name]
         raise CompositionError(f"{alias.name} is the method {alias}: show its operations by their names")
     entry = packs.find(arguments.name)
     operation = entry.operation
-    solvers = [s for s in enumerate_solvers(packs) if entry in s.operations]
-    partners = {other.name for s in solvers for other in s.operations} - {entry.name}
+    members = [s for s in solvers(packs) if entry in s.operations]
+    partners = {other.name for s in members for other in s.operations} - {entry.name}
     facts = _row(packs, entry) | {
         "formula": operation.formula,
         "doc": inspect.getdoc(inspect.getmodule(operation.apply)) or "",
@@ -83,7 +80,7 @@ def show_operation(arguments: argparse.Namespace) -> int:
             for kernel in operation.kernels
         ],
         "composes_with": [e.name for e in packs.operations() if e.name in partners],
-        "solvers": len(solvers),
+        "solvers": len(members),
     }
     if arguments.json:
         print_json(facts)

@@ -8,22 +8,13 @@ from typing import Any
 
 from ..declare.options import describe_options
 from ..errors import ConfigError, nearest
-from ..plugins.registry import Declared, Registry, registry
-from . import Parser, add_verb
+from ..plugins.discovery import installed
+from ..plugins.registry import Declared, Registry
 from .output import print_facts, print_json, print_options, print_table
 
 
-def add_parsers(verbs: Any) -> None:
-    group: Parser = verbs.add_parser("optimizers", help="the optimizers, transforms and schedules that are installed")
-    group.set_defaults(parser=group)
-    inner = group.add_subparsers(metavar="VERB", title="verbs")
-    add_verb(inner, "list", list_optimizers, "list the optimizers, transforms and schedules that can be named")
-    showing = add_verb(inner, "show", show_optimizer, "show one of them: formula, source, options")
-    showing.add_argument("name", metavar="NAME")
-
-
 def list_optimizers(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     rows = [_row(packs, entry) for entry in packs.optimizers()]
     schedules = _schedules()
     if arguments.json:
@@ -56,8 +47,12 @@ def _schedules() -> list[dict[str, Any]]:
     return [{"name": name, "options": describe_options(options)} for name, options in describe_schedules()]
 
 
+def show_optimizer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+
+
 def show_optimizer(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     schedules = {schedule["name"]: schedule for schedule in _schedules()}
     labels = {packs.optimizer_label(entry): entry for entry in packs.optimizers()}
     if arguments.name in schedules:

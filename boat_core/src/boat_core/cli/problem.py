@@ -5,36 +5,24 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import add_config, add_verb
 from .output import print_json, print_table
-
-
-def add_parsers(verbs: Any) -> None:
-    summary = "compare the objectives' derivatives with differences; exit 1 if one is wrong"
-    add_config(add_verb(verbs, "check", check_derivatives, summary))
+from .parsing import add_config_arguments as check_derivatives_arguments  # noqa: F401
 
 
 def check_derivatives(arguments: argparse.Namespace) -> int:
-    from ..config.build import build_problem, check
+    from ..config.build import Job
     from ..config.schema import read_config
-    from ..plugins.registry import registry
 
-    packs = registry()
     config = read_config(arguments.config, arguments.overrides)
-    check(config, packs)
-    from ..runtime import prepare, select_device
-
-    prepare(config.run.device)
-    select_device()
+    job = Job(config)
+    job.prepare()
     from ..bilevel.gradcheck import check_problem
-    from ..runs.run import draw_batches
 
-    problem = build_problem(config, packs)
-    drawn = draw_batches(problem, config.run.seed, 0)
-    if "tasks" in drawn:  # all tasks share the objectives: one of them is enough
-        drawn = dict(zip(("lower_batch", "upper_batch"), next(iter(drawn["tasks"].by_name().values()))))
+    batches = job.batches(0)
+    if "tasks" in batches:  # all tasks share the objectives: one of them is enough
+        batches = dict(zip(("lower_batch", "upper_batch"), next(iter(batches["tasks"].by_name().values()))))
     rows = check_problem(
-        problem, drawn.get("lower_batch"), drawn.get("upper_batch"), config.run.seed, config.solver.operators
+        job.problem, batches.get("lower_batch"), batches.get("upper_batch"), config.run.seed, config.solver.operators
     )
     wrong = [row for row in rows if not row["ok"]]
     if arguments.json:

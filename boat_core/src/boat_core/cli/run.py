@@ -8,14 +8,13 @@ from typing import Any
 
 from .._util.atomic import json_text
 from ..plugins.hookspecs import hookimpl
-from . import add_config, add_verb
 from .output import print_facts
+from .parsing import add_config_arguments
 
 
-def add_parsers(verbs: Any) -> None:
-    run = add_verb(verbs, "run", run_config, "run a configuration; --json: the last line is the summary")
-    add_config(run, required=False)
-    run.add_argument(
+def run_config_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser, required=False)
+    parser.add_argument(
         "--resume", metavar="FOLDER", type=Path, help="go on from the newest checkpoint of a run, no CONFIG"
     )
 

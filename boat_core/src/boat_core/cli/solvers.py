@@ -8,49 +8,56 @@ from typing import TYPE_CHECKING, Any
 from .._util.text import bytes_text, count
 from ..autodiff.memory import Memory, read_bytes
 from ..config.source import is_mapping
-from ..plugins.composition import Composition, enumerate_solvers
-from ..plugins.registry import Registered, Registry, registry
-from . import add_config, add_verb
+from ..plugins.composition import Composition, solvers
+from ..plugins.discovery import installed
+from ..plugins.registry import Registered
 from .output import print_facts, print_json
+from .parsing import add_config_arguments
 
 if TYPE_CHECKING:
-    from ..config.schema import Config, SolverConfig
+    from ..config.build import Job
+    from ..config.schema import SolverConfig
 
 
-def add_parsers(verbs: Any) -> None:
-    solvers = add_verb(verbs, "solvers", list_solvers, "list every valid solver over the operations installed")
-    chosen: dict[str, Any] = {"action": "append", "default": [], "metavar": "OP"}
-    solvers.add_argument("--with", dest="including", **chosen, help="only those with this operation or method")
-    explain = add_verb(verbs, "explain", explain_config, "say what a configuration would run, or why it is refused")
-    add_config(explain)
-    explain.add_argument(
-        "--sizes", action="store_true", help="compute one lower step too, and give the memory in bytes"
+def list_solvers_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--with",
+        dest="including",
+        action="append",
+        default=[],
+        metavar="OP",
+        help="only those with this operation or method",
     )
 
 
 def list_solvers(arguments: argparse.Namespace) -> int:
-    packs = registry()
+    packs = installed()
     wanted: set[str] = set()
     for name in arguments.including:
         alias = packs.aliases().get(name)
         wanted |= set(alias.operations) if alias else {packs.find(name).name}
-    found = [s for s in enumerate_solvers(packs) if wanted <= {o.name for o in s.operations}]
+    compositions = [s for s in solvers(packs) if wanted <= {o.name for o in s.operations}]
     if arguments.json:
-        print_json({"count": len(found), "solvers": [s.as_config() for s in found]})
+        print_json({"count": len(compositions), "solvers": [s.as_config() for s in compositions]})
     else:
-        for solver in found:
-            print(solver)
-        print(count(len(found), "solver"))
+        for composition in compositions:
+            print(composition)
+        print(count(len(compositions), "solver"))
     return 0
 
 
+def explain_config_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--sizes", action="store_true", help="compute one lower step too, and give the memory in bytes")
+
+
 def explain_config(arguments: argparse.Namespace) -> int:
-    from ..config.build import check
+    from ..config.build import Job
     from ..config.schema import read_config
 
-    packs = registry()
     config = read_config(arguments.config, arguments.overrides)
-    composition = check(config, packs)
+    job = Job(config)
+    composition = job.composition
     steps = config.solver.lower_steps
     cost = composition.cost(steps)
     facts = {
@@ -58,7 +65,7 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "solver": composition.as_config(),
         "stages": [_stage(composition, o) for o in composition.operations],
         "lower_steps": steps,
-        **{f"{level}_optimizer": _optimizer(config, packs, level) for level in ("lower", "upper")},
+        **{f"{level}_optimizer": _optimizer(job, level) for level in ("lower", "upper")},
         "start": composition.start_rule(config.solver.start),
         "lower_state": "carry" if composition.lasting else config.solver.lower_state,
         "segment": config.solver.segment,
@@ -69,7 +76,7 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "run": config.as_dict()["run"],
     }
     if arguments.sizes:
-        _sizes(config, packs, facts)
+        _sizes(job, facts)
     if arguments.json:
         print_json(facts)
     else:
@@ -92,14 +99,12 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
     }
 
 
-def _optimizer(config: Config, packs: Registry, level: str) -> dict[str, Any]:
-    from ..config.optimizers import parts_of
-
-    given = [options for _, _, options in config.solver.optimizer_parts(level)]
+def _optimizer(job: Job, level: str) -> dict[str, Any]:
+    given = [options for _, _, options in job.config.solver.optimizer_parts(level)]
     parts = [
         # What varies is shown as it stands in the configuration.
         {"name": part.declaration.name, **part.values, **{k: v for k, v in own.items() if is_mapping(v)}}
-        for part, own in zip(parts_of(config, packs, level), given)
+        for part, own in zip(job.optimizer_parts(level), given)
     ]
     return parts[0] if len(parts) == 1 else {"name": "chain", "parts": parts}
 
@@ -115,20 +120,12 @@ def _held(composition: Composition, section: SolverConfig) -> dict[str, Any]:
     return {"iterates": held.iterates, "graph_steps": max(1, held.graphs)}
 
 
-def _sizes(config: Config, packs: Registry, facts: dict[str, Any]) -> None:
+def _sizes(job: Job, facts: dict[str, Any]) -> None:
     """Build the problem, compute one lower step, and add to the facts what that shows of memory."""
     import optree
 
-    from ..config.build import build_problem, build_solver
-    from ..runtime import prepare, select_device
-
-    prepare(config.run.device)
-    select_device()
-    from ..runs.run import draw_batches
-
-    solver = build_solver(config, packs, build_problem(config, packs))
-    drawn = draw_batches(solver.problem, config.run.seed, 0)
-    held = solver.held(**drawn)
+    solver = job.solver
+    held = solver.held(**job.batches(0))
     facts["holds"] |= {"iterates": held["iterates"], "graph_steps": held["graphs"] or min(1, held["iterates"])}
     facts["bytes"] = {
         "upper": sum(map(_bytes, optree.tree_leaves(solver.upper))),

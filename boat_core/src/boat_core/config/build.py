@@ -1,48 +1,225 @@
-"""From a configuration to what it names: the composition, the optimizers, the problem, the solver, the observers."""
+"""A `Job`: a configuration, resolved once, and the objects that it names.
+
+job = Job(read_config("config.yaml"))
+job.composition          known at once, like every error that needs no code of the user's
+job.problem, job.solver  built at the first use
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
+import copy
 import re
-import sys
-import traceback
 from collections.abc import Callable
-from functools import partial
-from importlib.machinery import PathFinder
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ..bilevel.lower_optimizer import LowerOptimizer
-from ..declare.named import ObserverDeclaration, ProblemDeclaration
 from ..declare.options import read_options
-from ..errors import BoatError, CompositionError, ConfigError, OptionError, nearest
+from ..errors import CompositionError, ConfigError, OptionError, RunError
 from ..plugins.composition import Composition, compose
+from ..plugins.discovery import installed
 from ..plugins.registry import Declared, Registry
-from .optimizers import build_optimizer, parts_of
+from .optimizers import Part, build_optimizer, parts_of
+from .problem import resolve_problem, run_foreign
 from .schema import Config
 
 if TYPE_CHECKING:
     from ..bilevel.problem import Problem
     from ..bilevel.solver import Solver
     from ..optimizers.base import Optimizer
+    from ..runtime import Decisions
+
+#: The executor that `Solver` uses by itself.
+DEFAULT_EXECUTOR = "sequential"
 
 
-def build_composition(config: Config, registry: Registry) -> Composition:
-    """Return the solver's operations in order. Imports neither Jittor (a pack's optimizer may) nor the problem.
+@dataclass(frozen=True)
+class _Named:
+    """An observer or executor of a configuration: its key, its declaration, and its options, read."""
+
+    key: str
+    entry: Declared
+    options: Any
+
+    def build(self, config: Config) -> Any:
+        """Build it; its library is imported here."""
+        what = f"{self.entry.declaration.kind} {self.entry.name} could not be built"
+        return run_foreign(config, self.key, what, partial(self._build, config))
+
+    def _build(self, config: Config) -> Any:
+        declaration = self.entry.declaration
+        try:
+            return declaration.build(self.options)
+        except ImportError as error:
+            missing = f"{declaration.kind} {declaration.name} needs {error.name or 'a library'} ({error})"
+            remedy = f"; pip install {declaration.requires!r}" if declaration.requires else ""
+            raise config.source.error(self.key, missing + remedy) from error
+
+
+class Job:
+    """A configuration with everything that it names.
+
+    Making a job looks up every name, reads every option and composes the solver, each once, and runs no code of the
+    user's. The problem, the optimizers, the executor and the solver are built when they are first asked for.
+
+    Args:
+        config: from `read_config`.
+        registry: where names are looked up; by default what is installed.
+
+    Attributes:
+        composition: the operations of the solver, in order, with their options.
 
     Raises:
-        ConfigError: they do not form a solver, or an option does not fit; with the line of the key at fault.
+        ConfigError: a name or an option does not fit, or the operations do not form a solver; with the line of the key.
     """
-    try:
-        composition = compose(registry, **config.solver.chains())
-        composition.start_rule(config.solver.start)
-        composition.work(config.solver.lower_steps)
-        if composition.leaves_rates or any(part.taken for part in parts_of(config, registry, "lower")):
-            composition = LowerOptimizer(build_optimizer(config, registry, "lower")).fit(composition)
-    except (CompositionError, OptionError) as error:
-        raise config.located(error, _key_of(config, str(error))) from None
-    return composition
+
+    def __init__(self, config: Config, registry: Registry | None = None) -> None:
+        self.config = config
+        self.registry: Registry = installed() if registry is None else registry
+        self._parts = {level: parts_of(config, self.registry, level) for level in ("lower", "upper")}
+        self._observers = self._resolve_observers()
+        (self._executor,) = (
+            self._resolve(key, name, options, self.registry.executor)
+            for key, name, options in config.run.named_executor()
+        )
+        self._build_problem = resolve_problem(config, self.registry)
+        self.composition: Composition = self._compose()
+
+    def optimizer_parts(self, level: str) -> list[Part]:
+        """The parts of the `lower` or `upper` optimizer, most often one: what each is called, and its options."""
+        return self._parts[level]
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether the tasks of an outer step are solved one after the other, by the core's own executor."""
+        entry = self._executor.entry
+        return entry.name == DEFAULT_EXECUTOR and entry.distribution == "boat-core"
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The problem, built with the run's seed. The user's module is imported here."""
+        from ..runtime import prepare
+
+        prepare(self.config.run.device)  # the module may import Jittor
+        return self._build_problem()
+
+    @cached_property
+    def lower_optimizer(self) -> Optimizer | Callable[[Any], Optimizer]:
+        """The lower optimizer, or a function of x that returns it, where hyperparameters are upper variables."""
+        return build_optimizer(self._parts["lower"])
+
+    @cached_property
+    def upper_optimizer(self) -> Optimizer:
+        """The upper optimizer."""
+        return cast("Optimizer", build_optimizer(self._parts["upper"]))
+
+    @cached_property
+    def executor(self) -> Any:
+        """What solves the tasks of an outer step."""
+        return self._executor.build(self.config)
+
+    @cached_property
+    def solver(self) -> Solver:
+        """The solver of the problem, before its first step.
+
+        Raises:
+            ConfigError: a setting does not fit the problem.
+        """
+        self.prepare()
+        problem = self.problem
+        from ..bilevel.solver import Solver
+
+        section = self.config.solver
+        settings = dict(vars(section.settings()))
+        if not self.is_sequential:
+            settings["executor"] = self.executor
+        try:
+            return Solver(
+                problem,
+                **section.chains(),
+                lower_optimizer=self.lower_optimizer,
+                upper_optimizer=self.upper_optimizer,
+                registry=self.registry,
+                **settings,
+            )
+        except (CompositionError, OptionError) as error:
+            raise self.config.located(error, "solver") from error
+
+    def observers(self) -> list[tuple[Any, str]]:
+        """Build the observers that the configuration names; return each with the distribution that brought it.
+
+        Raises:
+            ConfigError: a library is missing (with what pip installs), or an observer's own code raised.
+        """
+        return [(observer.build(self.config), observer.entry.origin) for observer in self._observers]
+
+    def batches(self, k: int) -> dict[str, Any]:
+        """Return the batches or tasks of outer step k as `Solver.step` takes them. They depend on seed and k alone.
+
+        Raises:
+            RunError: the problem returned neither a pair nor `Tasks`.
+        """
+        import numpy
+
+        from ..bilevel.problem import Tasks
+
+        if self.problem.batches is None:
+            return {}
+        batches = self.problem.batches(k, numpy.random.default_rng([self.config.run.seed, k]))
+        if isinstance(batches, Tasks):
+            return {"tasks": batches}
+        if not isinstance(batches, (tuple, list)) or len(batches) != 2:
+            kind = type(batches).__name__
+            raise RunError(f"problem.batches: expected (lower_batch, upper_batch) or boat_core.Tasks (got {kind})")
+        return {"lower_batch": batches[0], "upper_batch": batches[1]}
+
+    def prepare(self) -> Decisions:
+        """Import Jittor for the device that the configuration names; return what was decided for this machine."""
+        from ..runtime import prepare, select_device
+
+        decisions = prepare(self.config.run.device)
+        select_device()
+        return decisions
+
+    def with_config(self, config: Config) -> Job:
+        """Return this job with another folder or length of the run; nothing is resolved anew."""
+        job = copy.copy(self)
+        job.config = config
+        return job
+
+    def _resolve(self, key: str, name: str, options: dict[str, Any], find: Callable[[str], Declared]) -> _Named:
+        config = self.config
+        name_key = f"{key}.name" if f"{key}.name" in config.source.places else key
+        try:
+            entry = find(name)
+        except ConfigError as error:
+            raise config.source.error(name_key, str(error)) from None
+        try:
+            return _Named(name_key, entry, read_options(entry.declaration.options, options, key))
+        except OptionError as error:
+            raise config.located(error, key) from None
+
+    def _resolve_observers(self) -> list[_Named]:
+        observers: list[_Named] = []
+        for key, name, options in self.config.run.named_observers():
+            observer = self._resolve(key, name, options, self.registry.observer)
+            if any(observer.entry is other.entry for other in observers):
+                raise self.config.source.error(observer.key, f"{name} is listed twice")
+            observers.append(observer)
+        return observers
+
+    def _compose(self) -> Composition:
+        section = self.config.solver
+        try:
+            composition = compose(self.registry, **section.chains())
+            composition.start_rule(section.start)
+            composition.work(section.lower_steps)
+            if composition.leaves_rates or any(part.taken for part in self._parts["lower"]):
+                composition = LowerOptimizer(self.lower_optimizer).fit(composition)
+        except (CompositionError, OptionError) as error:
+            raise self.config.located(error, _key_of(self.config, str(error))) from None
+        return composition
 
 
 def _key_of(config: Config, message: str) -> str:
@@ -57,187 +234,3 @@ def _key_of(config: Config, message: str) -> str:
             if place := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message):
                 found.setdefault(place.start(), key)
     return f"solver.{found[min(found)]}" if found else "solver"
-
-
-def observer_options(config: Config, registry: Registry) -> list[tuple[str, Declared, Any]]:
-    """Return key, declaration and checked options of each observer; nothing of theirs is imported.
-
-    Raises:
-        ConfigError: no such observer or option, or one twice; with its line.
-    """
-    found: list[tuple[str, Declared, Any]] = []
-    for key, name, given in config.run.named_observers():
-        name_key = f"{key}.name" if f"{key}.name" in config.source.places else key
-        try:
-            entry = registry.observer(name)
-        except ConfigError as error:
-            raise config.source.error(name_key, str(error)) from None
-        if any(entry is other for _, other, _ in found):
-            raise config.source.error(name_key, f"{name} stands there twice")
-        try:
-            found.append((name_key, entry, read_options(entry.declaration.options, given, key)))
-        except OptionError as error:
-            raise config.located(error, key) from None
-    return found
-
-
-def build_observers(config: Config, registry: Registry) -> list[tuple[Any, str]]:
-    """Return the observers that the configuration names, with whose they are; their libraries are imported here.
-
-    Raises:
-        ConfigError: a library is missing (with what pip installs), or an observer's own code raised.
-    """
-    built = []
-    for key, entry, options in observer_options(config, registry):
-        build = partial(_build_observer, config, key, entry.declaration, options)
-        what = f"observer {entry.name} could not be built"
-        built.append((_run_foreign(config, key, what, build), entry.origin))
-    return built
-
-
-def _build_observer(config: Config, key: str, declaration: ObserverDeclaration, options: Any) -> Any:
-    try:
-        return declaration.build(options)
-    except ImportError as error:
-        missing = f"observer {declaration.name} needs {error.name or 'a library'} ({error})"
-        remedy = f"; pip install {declaration.requires!r}" if declaration.requires else ""
-        raise config.source.error(key, missing + remedy) from error
-
-
-def check(config: Config, registry: Registry) -> Composition:
-    """Check all that can be checked without running code of the user's: operations, options, and names of the rest.
-
-    Raises:
-        ConfigError: with the line of the key at fault.
-    """
-    for level in ("lower", "upper"):
-        parts_of(config, registry, level)
-    observer_options(config, registry)
-    if not _is_function(config, registry):
-        _registered_problem(config, registry)
-    return build_composition(config, registry)
-
-
-def build_solver(config: Config, registry: Registry, problem: Problem) -> Solver:
-    """Return the solver that the configuration describes, for a problem that has been built."""
-    from ..bilevel.solver import Solver
-
-    section = config.solver
-    return Solver(
-        problem,
-        **section.chains(),
-        lower_steps=section.lower_steps,
-        lower_optimizer=build_optimizer(config, registry, "lower"),
-        upper_optimizer=cast("Optimizer", build_optimizer(config, registry, "upper")),
-        start=section.start,
-        lower_state=section.lower_state,
-        segment=section.segment,
-        memory=section.memory,
-        strict=section.strict,
-        second_order_guard=section.second_order_guard,
-        operators=section.operators,
-        kernels=section.kernels,
-        on_nonfinite=section.on_nonfinite,
-        registry=registry,
-    )
-
-
-def build_problem(config: Config, registry: Registry) -> Problem:
-    """Return the problem, built with the run's seed. This is where the user's module is imported.
-
-    Raises:
-        ConfigError: no such problem, module, function or option (with the nearest), or its code raised.
-    """
-    from ..bilevel.problem import Problem
-
-    given, seed = dict(config.problem_options or {}), config.run.seed
-    if _is_function(config, registry):
-        function = _find_function(config)
-        _check_arguments(config, function, given)
-        build: Callable[[], Any] = partial(function, seed=seed, **given)
-    else:
-        declaration = _registered_problem(config, registry)
-        try:
-            options: Any = read_options(declaration.options, given, "problem_options")
-        except OptionError as error:
-            raise config.located(error, "problem_options") from None
-        build = partial(declaration.build, options, seed)
-    problem = _run_foreign(config, "problem", f"{config.problem} could not be built", build)
-    if not isinstance(problem, Problem):
-        raise config.source.error("problem", f"{config.problem} must return a boat_core.Problem (got {problem!r})")
-    return problem
-
-
-def _is_function(config: Config, registry: Registry) -> bool:
-    """Whether the problem is given as MODULE:FUNCTION, which looks like DISTRIBUTION:NAME."""
-    return ":" in config.problem and config.problem not in registry.problem_names()
-
-
-def _registered_problem(config: Config, registry: Registry) -> ProblemDeclaration:
-    try:
-        return registry.problem(config.problem)
-    except ConfigError as error:
-        raise config.source.error("problem", f"{error}; or write MODULE:FUNCTION") from None
-
-
-def _find_function(config: Config) -> Callable[..., Any]:
-    module_name, _, name = config.problem.partition(":")
-    module = _import(config, module_name)
-    function: Callable[..., Any] | None = getattr(module, name, None)
-    if function is None or not callable(function):
-        own = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
-        raise config.source.error("problem", f"no function {name!r} in {module.__file__}{nearest(name, own)}")
-    return function
-
-
-def _import(config: Config, name: str) -> Any:
-    """Import a module, the configuration's folder first on the path."""
-    folder, root = str(config.module_folder), name.partition(".")[0]
-    importlib.invalidate_caches()
-    if folder not in sys.path[:1]:
-        sys.path.insert(0, folder)
-    local, loaded = PathFinder.find_spec(root, [folder]), sys.modules.get(root)
-    if local and local.origin and loaded and getattr(loaded, "__file__", None) != local.origin:
-        # A module of that name from elsewhere, such as another run's problem in this process.
-        for known in [m for m in sys.modules if m == root or m.startswith(f"{root}.")]:
-            del sys.modules[known]
-    if importlib.util.find_spec(root) is None:
-        near = nearest(root, [path.stem for path in Path(folder).glob("*.py")])
-        raise config.source.error("problem", f"no module {root!r} in {folder} or on Python's path{near}")
-    return _run_foreign(config, "problem", f"importing {name} failed", lambda: importlib.import_module(name))
-
-
-def _check_arguments(config: Config, function: Callable[..., Any], given: dict[str, Any]) -> None:
-    """Compare the options with the function's signature, so that a wrong name is the configuration's error."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    takes = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if "seed" not in takes:
-        raise config.source.error(
-            "problem", f"{config.problem} must take an argument 'seed' (it takes {', '.join(takes)})"
-        )
-    takes.remove("seed")
-    for name in given:
-        if name not in takes:
-            hint = nearest(name, takes) or "; it has none"
-            raise config.source.error(f"problem_options.{name}", f"no option of {config.problem}{hint}")
-    for name in takes:
-        if parameters[name].default is inspect.Parameter.empty and name not in given:
-            raise config.source.error(f"problem_options.{name}", f"{config.problem} requires it")
-
-
-def _run_foreign(config: Config, path: str, what: str, call: Callable[[], Any]) -> Any:
-    """Run code of the user's; what it raises becomes one line that names where in that code."""
-    try:
-        return call()
-    except BoatError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        last = ([f for f in frames if f.filename.startswith(str(config.module_folder))] or frames)[-1]
-        where = f" ({last.filename}:{last.lineno})"
-        raise config.source.error(path, f"{what}: {type(error).__name__}: {error}{where}") from error

@@ -10,7 +10,7 @@ lower_optimizer: {name: sgd, rate: {upper: log_rate, through: exp}}     the entr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +100,8 @@ def parts_of(config: Config, registry: Registry, level: str) -> list[Part]:
     return found
 
 
-def build_optimizer(config: Config, registry: Registry, level: str) -> Optimizer | Callable[[Any], Optimizer]:
-    """Return the `lower` or `upper` optimizer; a function of x where hyperparameters are upper variables."""
-    parts = parts_of(config, registry, level)
+def build_optimizer(parts: Sequence[Part]) -> Optimizer | Callable[[Any], Optimizer]:
+    """Return the optimizer of these parts, or a function of x, where hyperparameters are upper variables."""
 
     def build(x: Any) -> Optimizer:
         from ..optimizers.transforms import chain

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..autodiff.memory import DEFAULT_ALLOWED, Memory
+from ..bilevel.settings import SolverSettings
 from ..declare.options import option, read_options
 from ..errors import BoatError, ConfigError, OptionError, nearest
 from .source import Source, is_mapping, read_file
@@ -24,11 +24,10 @@ from .source import Source, is_mapping, read_file
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class SolverConfig:
-    """The section `solver`: `map` and `approximate`, or `first_order`, or `method`, and what they work with."""
+@dataclass(frozen=True, kw_only=True)
+class SolverConfig(SolverSettings):
+    """The section `solver`: `map` and `approximate`, or `first_order`, or `method`, with the settings of the solver."""
 
-    lower_steps: int = option(ge=1, doc="lower steps T of one outer step")
     lower_optimizer: str | dict[str, Any] | tuple[Any, ...] = option(
         doc="name of the lower optimizer, or a mapping of its name and options, or a list of those, which is a chain"
     )
@@ -38,30 +37,9 @@ class SolverConfig:
     first_order: str | None = option(None, doc="a first-order operation, instead of map and approximate")
     method: str | None = option(None, doc="a method's name for a whole chain, instead of all three")
     options: dict[str, Any] | None = option(None, doc="options of the operations, by operation")
-    start: str | None = option(
-        None,
-        choices=("warm", "cold", "upper"),
-        doc="where each lower trajectory starts; warm unless an operation insists",
-    )
-    lower_state: str = option("fresh", choices=("fresh", "carry"), doc="the lower optimizer's state across outer steps")
-    segment: int | str = option(
-        "auto", ge=1, doc="steps whose graph the pullback keeps; or all, sqrt (checkpoints), auto (by memory)"
-    )
-    memory: int | str = option(DEFAULT_ALLOWED, ge=0, doc="bytes that segment auto may fill, such as 256 MiB")
-    strict: bool = option(False, doc="a doubtful number is an error")
-    second_order_guard: str = option(
-        "error", choices=("off", "warn", "error"), doc="what an operator with wrong second derivatives leads to"
-    )
-    operators: str = option(
-        "native",
-        choices=("native", "plain"),
-        doc="inside the objectives: operators of our own that differentiate to every order, or Jittor's",
-    )
-    kernels: str = option("auto", choices=("auto", "plain"), doc="the packs' kernels where they can be had, or none")
-    on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
 
     def __post_init__(self) -> None:
-        Memory(self.segment, self.memory)
+        super().__post_init__()
         for name in ("map", "approximate"):
             for entry in getattr(self, name) or ():
                 if not isinstance(entry, str):
@@ -84,6 +62,11 @@ class SolverConfig:
             "options": self.options,
         }
 
+    def settings(self) -> SolverSettings:
+        """The settings of the solver, without the chains and the optimizers."""
+        names = [field.name for field in dataclasses.fields(SolverSettings)]
+        return SolverSettings(**{name: getattr(self, name) for name in names})
+
     def optimizer_parts(self, level: str) -> list[tuple[str, str, dict[str, Any]]]:
         """The key, name and options of each part of the `lower` or `upper` optimizer, most often one."""
         return _named_parts(f"solver.{level}_optimizer", getattr(self, f"{level}_optimizer"))
@@ -99,6 +82,9 @@ class RunConfig:
     device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="where Jittor computes")
     checkpoint_every: int = option(0, ge=0, doc="outer steps between checkpoints; 0 writes none")
     evaluate_every: int = option(0, ge=0, doc="outer steps between evaluations; 0 evaluates at the end only")
+    executor: str | dict[str, Any] = option(
+        "sequential", doc="what solves the tasks of an outer step: a name, or a mapping of its name and options"
+    )
     observers: str | dict[str, Any] | tuple[Any, ...] | None = option(
         None, doc="what watches the run: a name, a mapping of its name and options, or a list of those"
     )
@@ -110,6 +96,15 @@ class RunConfig:
                     f"observers: expected names, and a name beside options, such as [progress, {{name: tensorboard, "
                     f"folder: curves}}] (got {entry!r})"
                 )
+
+        if not _is_named(self.executor):
+            raise OptionError(
+                f"executor: expected a name beside its options, such as {{name: sequential}} (got {self.executor!r})"
+            )
+
+    def named_executor(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The key, name and options of the executor."""
+        return _named_parts("run.executor", self.executor)
 
     def named_observers(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The key, name and options of each observer."""

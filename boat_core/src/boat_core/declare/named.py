@@ -1,4 +1,4 @@
-"""What packs declare beside operations: optimizers, problems and observers that a configuration can name."""
+"""What packs declare beside operations: optimizers, problems, observers, executors and verbs of the command `boat`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,69 @@ class ObserverDeclaration:
 
     def __post_init__(self) -> None:
         check_declaration(self, "summary")
+
+
+@dataclass(frozen=True)
+class ExecutorDeclaration:
+    """An executor by name: `build(options) -> Executor`, see `boat_core.Executor`.
+
+    Args:
+        name: the name that configurations use, as `run.executor`.
+        summary: one line.
+        build: called once for each run. It imports what the executor needs.
+        options: the dataclass of its options.
+        requires: what pip installs for it, where `build` imports something that the pack does not depend on.
+
+    Raises:
+        DeclarationError: a field is missing or makes no sense.
+    """
+
+    kind: ClassVar[str] = "executor"
+
+    name: str
+    summary: str
+    build: Callable[[Any], Any]
+    options: type = NoOptions
+    requires: str = ""
+
+    def __post_init__(self) -> None:
+        check_declaration(self, "summary")
+
+
+@dataclass(frozen=True)
+class CommandDeclaration:
+    """A verb of the command `boat`, such as `boat draw`, or of its group `ops`, such as `boat ops new`.
+
+    Args:
+        name: the verb, with its group before it where it has one: "draw", "ops new".
+        summary: one line, for `--help`.
+        configure: `(parser) -> None` adds the verb's arguments to an `argparse` parser. `--json` and `--debug` are
+            there already. It is called when the verb is used, or its `--help`.
+        run: `(arguments) -> int` does the work and returns the exit code: 0 done, 1 a finding.
+        function: the function by which scripts do the same. `boat_core.draw` calls the one of the command "draw".
+
+    Raises:
+        DeclarationError: a field is missing or makes no sense.
+    """
+
+    kind: ClassVar[str] = "command"
+
+    name: str
+    summary: str
+    configure: Callable[[Any], None]
+    run: Callable[[Any], int]
+    function: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        where = f"command {self.name!r}"
+        words = self.name.split(" ") if isinstance(self.name, str) else []
+        if not (0 < len(words) <= 2 and all(word.replace("-", "_").isidentifier() for word in words)):
+            raise DeclarationError(f"{where}: name must be a verb, or a group and a verb, such as 'ops new'")
+        if not (isinstance(self.summary, str) and self.summary.strip()):
+            raise DeclarationError(f"{where}: summary must be a text that is not empty")
+        for part in ("configure", "run", "function"):
+            if not callable(getattr(self, part)) and (part, self.function) != ("function", None):
+                raise DeclarationError(f"{where}: {part} must be callable (got {getattr(self, part)!r})")
 
 
 def check_declaration(declaration: Any, *texts: str) -> None:

@@ -212,7 +212,8 @@ class Operation:
         lower_steps: the only number of lower steps with which it works.
         claims: options of other operations that it sets itself: name -> names of options.
         init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
-        optimizer_steps: for a base map, by name of the lower optimizer, steps that do what it does by kernels.
+        optimizer_steps: for a base map, steps that do by kernels what a lower optimizer does. The key is the rule of
+            that optimizer, such as `boat_core.sgd`; the name of a rule of `boat_core` does too.
         kernels: the pack's own kernels that it can use, see `boat_core.Kernel`.
 
     Raises:
@@ -241,7 +242,7 @@ class Operation:
     lower_steps: int | None = None
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     init: Callable[..., Any] | None = None
-    optimizer_steps: Mapping[str, FusedStep] = field(default_factory=dict)
+    optimizer_steps: Mapping[Any, FusedStep] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
 
     def __post_init__(self) -> None:
@@ -275,6 +276,10 @@ class Operation:
             for value in getattr(self, name):
                 if not isinstance(value, kind):
                     raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+        for key in self.optimizer_steps:
+            # A rule is known by what it declares: this room stands below the optimizers.
+            if not isinstance(key, str) and not hasattr(key, "declaration"):
+                raise DeclarationError(f"{where}: optimizer_steps: expected rules such as boat_core.sgd (got {key!r})")
         if self.own_adjoint and self.role != "base":
             raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
         if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):

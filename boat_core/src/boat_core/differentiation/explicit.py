@@ -17,9 +17,8 @@ import optree
 
 from ..autodiff import arrays
 from ..autodiff.custom_vjp import tied
-from ..autodiff.guard import guarding
+from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
-from ..autodiff.routing import inside_objective
 from ..autodiff.unrolled import Unrolled, cut, differentiable, float_leaves
 from ..autodiff.vectors import path_text
 from ..errors import NonFiniteError, OptionError, StructureError
@@ -57,9 +56,11 @@ def unroll(
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise OptionError(f"unroll: steps: expected an integer >= 1 (got {steps!r})")
     given, x = _read(start, "start"), _read(parameters, "parameters")
-    unrolled = Unrolled(_Whole(step, second_order_guard), given, x, steps, Memory(segment, memory))
-    found = Unrolling(unrolled, given, x)
-    found._check_finite()
+    # The iterates are made inside: Jittor takes derivatives of arrays made in the caller's `jt.no_grad()` as zero.
+    with evaluating():
+        unrolled = Unrolled(_Whole(step, second_order_guard), given, x, steps, Memory(segment, memory))
+        found = Unrolling(unrolled, given, x)
+        found._check_finite()
     return found
 
 
@@ -110,7 +111,8 @@ class Unrolling:
         for want, have in zip(float_leaves(tree), read):
             if list(want.shape) != list(have.shape):
                 raise StructureError(f"pullback: expected shape {list(want.shape)} (got {list(have.shape)})")
-        of_start, of_parameters = self._unrolled.pullback(read)
+        with evaluating():
+            of_start, of_parameters = self._unrolled.pullback(read)
         return _like(self._start, of_start), _like(self._parameters, of_parameters)
 
     def _check_finite(self) -> None:
@@ -136,7 +138,7 @@ class _Whole:
         self._step, self._guard = step, guard
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        with inside_objective(), guarding(self._guard):
+        with evaluating(native=True, guard=self._guard, differentiated=True):
             after = self._step(t, z, x)
         return _Next(_like_before(after, z, t))
 

@@ -8,9 +8,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.evaluation import with_derivatives
-from ..autodiff.guard import guarding
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.unrolled import detached, differentiable
 from ..errors import ObjectiveError, StructureError
 
@@ -73,7 +71,9 @@ def _value_and_gradient(
     leaves, structure = optree.tree_flatten(tree)
     if not leaves or not all(map(differentiable, leaves)):
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
-    with with_derivatives(), inside_objective(), guarding(guard):
+    with evaluating(native=True, guard=guard, differentiated=True):
+        leaves = [arrays.attached(leaf) for leaf in leaves]
+        tree = optree.tree_unflatten(structure, leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
         if not arrays.is_jittor(value) or value.numel() != 1:
             shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__

@@ -23,10 +23,8 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.custom_vjp import tied
-from ..autodiff.evaluation import with_derivatives
-from ..autodiff.guard import MODES, guarding
-from ..autodiff.kernels import differentiated
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
+from ..autodiff.guard import MODES
 from ..autodiff.unrolled import differentiable
 from ..autodiff.vectors import Vector, first_nonfinite, norm, path_text
 from ..declare.options import option, read_options
@@ -185,7 +183,7 @@ class Implicit:
 
     def __call__(self, start: Any, /, *args: Any, **keywords: Any) -> Any:
         given = _Arguments(self._solver, (args, keywords))
-        with with_derivatives():  # the solver and the check need theirs, whoever asks
+        with evaluating():  # the solver and the check need theirs, whoever asks
             y, aux = self._solved(start, given)
             self._check(y, given)
         report = self.report
@@ -205,7 +203,7 @@ class Implicit:
     def _solved(self, start: Any, given: _Arguments) -> tuple[Vector, Any]:
         numpy = self._options.numpy
         handed, own = given.copied(numpy), _copied(_as_arrays(start, f"{self._name}: start"), numpy)
-        with guarding("off"), differentiated(False):
+        with evaluating(guard="off", differentiated=False):
             found = self._solver(own, *handed[0], **handed[1])
         if changed := given.changed(handed):
             raise OperationError(
@@ -226,7 +224,7 @@ class Implicit:
     def _residual(self, y: Vector, arguments: Any) -> Vector:
         """r(y, θ), with its graph."""
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
-        with inside_objective(), guarding(self._options.second_order_guard), differentiated():
+        with evaluating(native=True, guard=self._options.second_order_guard, differentiated=True):
             found = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
             return y - found if self._fixed_point else found
 

@@ -27,9 +27,7 @@ import optree
 
 from ..autodiff import arrays
 from ..autodiff.custom_vjp import tied
-from ..autodiff.guard import guarding
-from ..autodiff.kernels import differentiated
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector, path_text
 from ..declare.options import option, read_options
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
@@ -278,7 +276,7 @@ class _Call:
         before = [arrays.to_numpy(leaf) if checked and arrays.is_array(leaf) else None for leaf in leaves]
         arguments, keywords = self.structure.unflatten(leaves)
         # No derivative passes through what is computed here.
-        with inside_objective(), guarding("off"), differentiated(False):
+        with evaluating(native=True, guard="off", differentiated=False):
             found = self._number(self.function(*arguments, **keywords))
         for path, leaf, held in zip(self.paths, leaves, before):
             if held is not None and not np.array_equal(arrays.to_numpy(leaf), held, equal_nan=held.dtype.kind == "f"):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import exact_numbers
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import check_option, read_options
 from ..errors import OptionError, StructureError
@@ -32,6 +32,7 @@ class Optimizer:
         rate: its step size where it has one that is a number; operations whose own is not given take it.
         options: what it was made with, for kernels that do the same step; without them it is stepped as `update` says.
         by_sign: it knows gradients by their signs alone, through which no derivative passes.
+        rule: the `UpdateRule` that made it, set by that alone; kernels that do the same step are found by it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Optimizer:
     rate: float | None = None
     options: Any = None
     by_sign: bool = False
+    rule: UpdateRule | None = field(default=None, init=False)
 
 
 def apply_updates(parameters: Any, updates: Any) -> Any:
@@ -138,7 +140,7 @@ class UpdateRule:
             updates: list[Any] = []
             after: dict[str, list[Any]] = {key: [] for key in arrays_kept}
             step = float(t)  # beside an integer Jittor differentiates powers of arrays in float32
-            with inside_objective(native=False):
+            with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
                     for key in varies:
                         own[key] = _for_leaf(now[key], place, structure, leaf, f"{self.name}.{key}")
@@ -153,7 +155,10 @@ class UpdateRule:
         rate = values.get("rate") if "rate" not in varies else None
         plain = not varies and self._plain(o)
         options = None if varies else o
-        return Optimizer(self.name, init, update, rate if plain else None, rate, options, self._by_sign)
+        optimizer = Optimizer(self.name, init, update, rate if plain else None, rate, options, self._by_sign)
+        # Not an argument, so that `dataclasses.replace` drops it: with another update it is no longer this rule's.
+        object.__setattr__(optimizer, "rule", self)
+        return optimizer
 
     def _at(self, key: str, value: Any, count: int) -> Any:
         """What an option is at a step: a schedule's value must be in the range of the option."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import exact_numbers
 from ..declare.options import option, read_options
 from ..errors import OptionError, nearest
 
@@ -139,7 +139,7 @@ def read_schedule(name: str, options: Mapping[str, Any], where: str) -> Schedule
     def schedule(count: int) -> Any:
         if not isinstance(count, int) or count < 0:
             raise OptionError(f"{where}: expected a step >= 0 (got {count!r})")
-        with inside_objective(native=False):  # numbers beside float64 arrays stay exact
+        with exact_numbers():
             return found.at(count)
 
     schedule.__name__ = schedule.__qualname__ = where

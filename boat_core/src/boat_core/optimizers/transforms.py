@@ -21,7 +21,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import exact_numbers
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import option, read_options
 from ..errors import OptionError, StructureError
@@ -92,7 +92,7 @@ def _clip_by_norm(o: NormOptions) -> Optimizer:
     def update(g: Any, state: Any, y: Any) -> tuple[Any, Any]:
         _check("clip_by_norm", state, ())
         leaves, structure = optree.tree_flatten(g)
-        with inside_objective(native=False):
+        with exact_numbers():
             length = arrays.safe_sqrt(derivatives.inner(leaves, leaves))
             factor = o.norm / arrays.clamped(length, o.norm, None)
             return structure.unflatten([leaf * factor.cast(str(leaf.dtype)) for leaf in leaves]), state

@@ -14,16 +14,14 @@ Both are thin: what moves is `Optimizer.update`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.guard import guarding
+from ..autodiff.evaluation import evaluating
 from ..autodiff.modules import Places
-from ..autodiff.routing import inside_objective
 from ..autodiff.unrolled import cut, detached
 from ..autodiff.vectors import tree_from_numpy, tree_to_numpy
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
@@ -50,8 +48,9 @@ class ModuleOptimizer:
     def backward(self, loss: Any) -> None:
         """Add the gradient of `loss`, an array that holds one number or a function that returns one."""
         held = self._places.parameters
-        value = _value(loss)
-        gradient = dict(zip(held, map(arrays.detach, derivatives.gradient(value, list(held.values())))))
+        with evaluating():
+            value = _value(loss)
+            gradient = dict(zip(held, map(arrays.detach, derivatives.gradient(value, list(held.values())))))
         if self._gradient is not None:
             gradient = {name: self._gradient[name] + one for name, one in gradient.items()}
         arrays.sync(gradient.values())
@@ -72,8 +71,10 @@ class ModuleOptimizer:
             if not arrays.all_finite(one):
                 raise NonFiniteError(f"step: NaN or infinity in the gradient of {name!r}")
         held = self._places.parameters
-        updates, state = self._optimizer.update(self._gradient, self._state, held)
-        self._places.write(detached(apply_updates(held, updates)))
+        # In the caller's `jt.no_grad()` writing would mark the parameters as not trainable.
+        with evaluating():
+            updates, state = self._optimizer.update(self._gradient, self._state, held)
+            self._places.write(detached(apply_updates(held, updates)))
         self._state, self._gradient = detached(state), None
 
     @property
@@ -109,21 +110,22 @@ class MetaOptimizer:
     def __init__(self, module: Any, optimizer: Optimizer, *, second_order_guard: str = "error") -> None:
         self._places, self._optimizer, self._guard = Places(module), _expect(optimizer), second_order_guard
         self._state = optimizer.init(self._places.parameters)
-        self._block: ExitStack | None = None
+        self._block: evaluating | None = None
 
     def __enter__(self) -> MetaOptimizer:
         if self._block is not None:
             raise OptionError("MetaOptimizer: its with block is open already")
-        self._block = ExitStack()
-        self._block.enter_context(inside_objective())
-        self._block.enter_context(guarding(self._guard))
+        self._block = evaluating(native=True, guard=self._guard, differentiated=True)
+        self._block.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         block, self._block = self._block, None
         if block is not None:
-            block.close()
-        self.stop_gradient()
+            block.__exit__()
+        # In the caller's `jt.no_grad()` the new arrays would be marked as not trainable.
+        with evaluating():
+            self.stop_gradient()
 
     def step(self, loss: Any) -> None:
         """Take one step on `loss`, an array that holds one number or a function that returns one.
@@ -170,7 +172,7 @@ def _expect(optimizer: Any) -> Optimizer:
 
 def _value(loss: Any) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
-        with inside_objective():
+        with evaluating(native=True, differentiated=True):
             loss = loss()
     if not arrays.is_jittor(loss) or loss.numel() != 1 or not arrays.float_kind(loss):
         found = f"shape {list(loss.shape)}, {loss.dtype}" if arrays.is_jittor(loss) else type(loss).__name__

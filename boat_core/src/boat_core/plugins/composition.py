@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, pairwise
 from typing import Any, TypeVar
 
-from ..autodiff.kernels import Kernel
+from ..autodiff.kernels import FusedStep, Kernel
 from ..declare.operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from ..declare.options import fill_rates, read_options, unfilled_rates
 from ..errors import BoatError, CompositionError, OptionError, nearest
+from .discovery import installed
 from .registry import Registered, Registry
 
 T = TypeVar("T")
@@ -110,11 +111,11 @@ class Composition:
         """Which operation does its work: a base map with an adjoint of its own does the estimator's."""
         return self.map[-1].name if self.own_adjoint and entry in self.approximate else entry.name
 
-    def kernels(self, lower_optimizer: str) -> list[Kernel]:
-        """The packs' kernels that it can use with that lower optimizer."""
+    def kernels(self, fused: FusedStep | None) -> list[Kernel]:
+        """Return the packs' kernels that it can use; `fused` is the step of its lower optimizer, if there is one."""
         operations = [entry.operation for entry in self.operations]
-        steps = [(name, step) for o in operations for name, step in o.optimizer_steps.items()]
-        others = {id(kernel) for name, step in steps if name != lower_optimizer for kernel in step.kernels}
+        steps = [step for o in operations for step in o.optimizer_steps.values()]
+        others = {id(kernel) for step in steps if step is not fused for kernel in step.kernels}
         return [kernel for o in operations for kernel in o.kernels if id(kernel) not in others]
 
     def as_config(self) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _said(entry: Registered, what: str, function: Any, options: Any, work: Work,
 
 
 def compose(
-    registry: Registry,
+    registry: Registry | None = None,
     map: Sequence[str] | str | None = None,
     approximate: Sequence[str] | str | None = None,
     first_order: str | None = None,
@@ -152,10 +153,18 @@ def compose(
 ) -> Composition:
     """Put named operations in order, complete the chains, and check them against every rule.
 
+    Args:
+        registry: where operations are looked up; by default what is installed.
+        map, approximate: the chains, as names in any order; their defaults complete them.
+        first_order: the name of one first-order method instead.
+        method: the field's name for a whole chain instead, such as "RHG".
+        options: the options of each operation by its name, such as `{"CG": {"max_iterations": 20}}`.
+
     Raises:
         CompositionError: an operation is unknown or absent, stands in the wrong stage or twice, or excludes another.
         OptionError: an option is unknown or out of range.
     """
+    registry = installed() if registry is None else registry
     if method is not None:
         if map or approximate or first_order:
             raise CompositionError("method is a whole solver: leave out map, approximate and first_order")
@@ -194,7 +203,7 @@ def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str) ->
     bare = [entry.name for entry in entries]
     for name in bare:
         if bare.count(name) > 1:
-            raise CompositionError(f"{stage}: {name} stands there twice")
+            raise CompositionError(f"{stage}: {name} is listed twice")
     last = [e for e in entries if e.operation.role == _LAST[stage]]
     if len(last) > 1:
         raise CompositionError(f"{stage}: one {_LAST[stage]} at most (got {', '.join(e.name for e in last)})")
@@ -248,8 +257,9 @@ def _with_options(composition: Composition, options: Mapping[str, Mapping[str, A
     return replace(composition, options=read)
 
 
-def enumerate_solvers(registry: Registry) -> Iterator[Composition]:
-    """Yield every valid solver over what is installed, each once."""
+def solvers(registry: Registry | None = None) -> Iterator[Composition]:
+    """Yield every valid solver over the operations of a registry, each once; by default of what is installed."""
+    registry = installed() if registry is None else registry
     chains = {
         stage: [
             (*extras, last)

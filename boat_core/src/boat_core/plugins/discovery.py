@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import importlib_metadata
 import pluggy
 
+from .. import __version__
 from .._util.timelimit import TookTooLong, time_limit
-from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from ..declare.named import (
+    CommandDeclaration,
+    ExecutorDeclaration,
+    ObserverDeclaration,
+    OptimizerDeclaration,
+    ProblemDeclaration,
+)
 from ..declare.operation import Operation
 from ..errors import DeclarationError, nearest
 from . import hookspecs
 from .hookspecs import HOOK_API
+from .metadata import CORE, excluded_range, identity, requirements
 from .registry import BrokenPack, Call, Declared, PackWarning, Registered, Registry
 
 GROUP = "boat"
-CORE = "boat-core"
 #: Leaves packs out: distribution or entry-point names separated by commas, or `all`.
 DISABLE = "BOAT_DISABLE_PLUGINS"
 #: Seconds that the command line gives the import of a pack; 0 is no limit.
@@ -44,6 +50,8 @@ DECLARATION_HOOKS: dict[str, type] = {
     "boat_optimizers": OptimizerDeclaration,
     "boat_problems": ProblemDeclaration,
     "boat_observers": ObserverDeclaration,
+    "boat_executors": ExecutorDeclaration,
+    "boat_commands": CommandDeclaration,
 }
 
 _import_seconds: ContextVar[float] = ContextVar("boat_import_seconds", default=0.0)
@@ -71,6 +79,30 @@ def limited_imports() -> Iterator[None]:
         _import_seconds.reset(token)
 
 
+_installed_as: ContextVar[Registry | None] = ContextVar("boat_installed_as", default=None)
+
+
+def installed() -> Registry:
+    """The registry of this process, built at the first call; inside `installed_as` the one given there."""
+    registry = _installed_as.get()
+    return _load_once() if registry is None else registry
+
+
+@cache
+def _load_once() -> Registry:
+    return load_registry()
+
+
+@contextlib.contextmanager
+def installed_as(registry: Registry) -> Iterator[Registry]:
+    """Inside this block that registry stands for what is installed: for tests."""
+    token = _installed_as.set(registry)
+    try:
+        yield registry
+    finally:
+        _installed_as.reset(token)
+
+
 def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
     """Find packs, check them one by one, and collect what they declare.
 
@@ -81,8 +113,7 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
     manager = pluggy.PluginManager("boat")
     manager.add_hookspecs(hookspecs)
     result = Registry(manager)
-    version = importlib_metadata.version(CORE)
-    _register(result, plugin, CORE, version, f"{CORE} {version}")
+    _register(result, plugin, CORE, __version__, f"{CORE} {__version__}")
     found = find_entry_points(partial(_set_aside, result)) if entry_points is None else list(entry_points)
     disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
     switched_off = []
@@ -132,35 +163,19 @@ def find_entry_points(unreadable: Callable[[BrokenPack], None]) -> list[Any]:
     return found
 
 
-def identity(distribution: Any) -> tuple[str, str]:
-    """Its name, as pip writes it, and version; damaged metadata has neither."""
-    try:
-        return re.sub(r"[-_.]+", "-", distribution.name).lower(), str(distribution.version)
-    except Exception:
-        return "unknown", "0"
-
-
 def _check_core_range(distribution: Any) -> None:
-    """Compare the pack's Requires-Dist on the core with what runs, before any of the pack's code does."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    ours = importlib_metadata.version(CORE)
+    """Compare the pack's requirement on the core with the version that runs, before any of the pack's code does."""
     try:
-        lines = (distribution.requires if distribution else None) or []
+        lines = requirements(distribution) if distribution else []
     except Exception as error:
         cause = f"its metadata cannot be read ({type(error).__name__}: {error})"
         raise _SetAside(cause, f"pip install --force-reinstall {identity(distribution)[0]}") from error
-    for line in lines:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        fits = requirement.specifier.contains(ours, prereleases=True)
-        if requirement.name.replace("_", "-").lower() == CORE and not fits:
-            raise _SetAside(
-                f"it is made for boat-core {requirement.specifier}, and {ours} is installed",
-                f"pip install --upgrade {distribution.name} {CORE}",
-            )
+    excluded = excluded_range(lines, __version__)
+    if excluded is not None:
+        raise _SetAside(
+            f"it is made for boat-core {excluded}, and {__version__} is installed",
+            f"pip install --upgrade {distribution.name} {CORE}",
+        )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,13 @@ import pluggy
 from ..declare.operation import Operation
 
 if TYPE_CHECKING:
-    from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+    from ..declare.named import (
+        CommandDeclaration,
+        ExecutorDeclaration,
+        ObserverDeclaration,
+        OptimizerDeclaration,
+        ProblemDeclaration,
+    )
 
 #: The version of this file. It changes when a hook is removed or loses an argument; a pack states the version that it
 #: was written for as `BOAT_HOOK_API` in its plugin module.
@@ -49,6 +55,16 @@ def boat_problems() -> Sequence[ProblemDeclaration]:  # type: ignore[empty-body]
 @hookspec
 def boat_observers() -> Sequence[ObserverDeclaration]:  # type: ignore[empty-body]
     """Return observers of runs that configurations can name."""
+
+
+@hookspec
+def boat_executors() -> Sequence[ExecutorDeclaration]:  # type: ignore[empty-body]
+    """Return executors that configurations can name: they solve the tasks of an outer step."""
+
+
+@hookspec
+def boat_commands() -> Sequence[CommandDeclaration]:  # type: ignore[empty-body]
+    """Return verbs of the command `boat`."""
 
 
 @hookspec

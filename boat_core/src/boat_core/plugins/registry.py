@@ -10,14 +10,20 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 import pluggy
 
-from ..declare.named import ObserverDeclaration, OptimizerDeclaration, ProblemDeclaration
+from ..declare.named import (
+    CommandDeclaration,
+    ExecutorDeclaration,
+    ObserverDeclaration,
+    OptimizerDeclaration,
+    ProblemDeclaration,
+)
 from ..declare.operation import Alias, Operation
 from ..errors import CompositionError, ConfigError, DeclarationError, nearest
+from .known_packs import published_names, published_operations, publisher
 
 
 class PackWarning(UserWarning):
@@ -222,15 +228,32 @@ class Registry:
         """Return the observer called `name`, or raise `ConfigError` with the nearest."""
         return self._declared(ObserverDeclaration, name)
 
+    def executor(self, name: str) -> Declared:
+        """Return the executor called `name`, or raise `ConfigError` with the nearest."""
+        return self._declared(ExecutorDeclaration, name)
+
+    def commands(self) -> list[Declared]:
+        """The verbs that packs add to the command `boat`."""
+        return self._of_kind(CommandDeclaration)
+
     def _declared(self, kind: Any, name: str) -> Declared:
         found: list[Declared] = _matching(self._of_kind(kind), name)
         if len(found) == 1:
             return found[0]
-        labels = self._labels(kind)
         if found:
             both = " or ".join(sorted(f"{e.distribution}:{e.name}" for e in found))
             raise ConfigError(f"{kind.kind} {name!r} is declared twice: write {both}")
-        raise ConfigError(f"no {kind.kind} {name!r}{nearest(name, labels)}")
+        raise ConfigError(self.explain_absent(kind, name))
+
+    def explain_absent(self, kind: Any, name: str) -> str:
+        """Say why there is no declaration of this kind and name, and what to install where that is known."""
+        described, distribution = f"{kind.kind} {name!r}", publisher(kind.kind, name)
+        for pack in self.broken:
+            if pack.distribution == distribution:
+                return f"{described} is in a pack that was set aside: {pack}"
+        if distribution and distribution not in self.packs:
+            return f"{described} is in {distribution}, which is not installed; pip install {distribution}"
+        return f"no {described}{nearest(name, [*self._labels(kind), *published_names(kind.kind)])}"
 
     def _of_kind(self, kind: type) -> list[Declared]:
         return [entry for entry in self.declared if isinstance(entry.declaration, kind)]
@@ -290,16 +313,8 @@ class Registry:
 
 
 @lru_cache(maxsize=1)
-def published_operations() -> dict[str, list[str]]:
-    """Which distribution publishes which operations, installed or not: data, read from `known_packs.txt`."""
-    text = resources.files("boat_core.plugins").joinpath("known_packs.txt").read_text("utf-8")
-    rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return {distribution: names for distribution, *names in rows}
-
-
-@lru_cache(maxsize=1)
 def registry() -> Registry:
-    """The registry of this process, built at the first call."""
-    from .discovery import load_registry
+    """Deprecated name of `discovery.installed`."""
+    from .discovery import installed
 
-    return load_registry()
+    return installed()

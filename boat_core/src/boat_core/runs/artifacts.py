@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
 from .._util.atomic import write_atomically
+from ..errors import RunError
 from .observers.metrics import NAME, read_lines
 
 
@@ -22,14 +22,14 @@ def versions(decisions: Any) -> dict[str, Any]:
     """Return what the numbers of a run depend on beside its configuration."""
     import importlib_metadata
 
-    from ..plugins.discovery import CORE
-    from ..plugins.registry import registry
+    from ..plugins.discovery import installed
+    from ..plugins.metadata import CORE
 
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         CORE: importlib_metadata.version(CORE),
-        "packs": dict(sorted(registry().packs.items())),
+        "packs": dict(sorted(installed().packs.items())),
         **{name: importlib_metadata.version(name) for name in ("jittor", "numpy")},
         **asdict(decisions),
     }

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RunError
 from .._util.atomic import write_atomically
+from ..errors import RunError
 
 _FORMAT = 1
 _PREFIX = "step-"

@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint
+from .._util.atomic import write_text
 from ..config.schema import Config, as_yaml, read_config
 from ..errors import BoatError, RunError
-from .._util.atomic import write_text
+from . import checkpoint
+from .artifacts import warn
 from .observers.metrics import NAME as METRICS
 from .observers.metrics import keep_before
-from .artifacts import warn
 
 CONFIG_NAME = "config.yaml"
 EVALUATIONS = "evaluations.jsonl"
@@ -36,7 +36,7 @@ def same_run(config: Config, folder: Path) -> Config:
 _MAY_DIFFER: dict[str, tuple[str, ...]] = {
     "problem_options": (),
     "solver": (),
-    "run": ("steps", "out", "device", "checkpoint_every", "evaluate_every", "observers"),
+    "run": ("steps", "out", "device", "checkpoint_every", "evaluate_every", "executor", "observers"),
 }
 
 

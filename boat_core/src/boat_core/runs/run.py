@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checkpoint
-from ..config.build import build_observers, build_problem, build_solver, check
-from ..config.schema import Config, as_yaml
-from ..errors import CompositionError, OptionError, RunError
 from .._util.atomic import json_text, plain, write_json, write_text
-from .observers.metrics import Metrics
-from ..plugins.registry import Registry, registry
-from .artifacts import evaluation, versions, warn, write_picture, write_variables
-from .resume import CONFIG_NAME, EVALUATIONS, go_back, position, same_run
+from ..config.build import Job
+from ..config.schema import Config, as_yaml, read_config
+from ..errors import RunError
+from ..plugins.registry import Registry
 from ..runtime.interrupts import dismiss_workers
+from . import checkpoint
+from .artifacts import evaluation, versions, warn, write_picture, write_variables
+from .observers.metrics import Metrics
+from .resume import CONFIG_NAME, EVALUATIONS, go_back, position, same_run
 
 if TYPE_CHECKING:
     from ..bilevel.problem import Problem
@@ -46,6 +46,7 @@ class Run:
     steps: int
     kernels: Any
     packs: Registry = field(repr=False)
+    batches: Callable[[int], dict[str, Any]] = field(repr=False)
     resumed_from: int | None = None
     progress: dict[str, Any] = field(default_factory=lambda: {"upper_loss": None, "lower_loss": None, "concerns": 0})
 
@@ -58,11 +59,13 @@ class Run:
         return self.packs.switched_off[self._said_before :]
 
 
-def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None = None) -> dict[str, Any]:
+def run(
+    config: Config | Job | str | Path, observers: Sequence[Any] = (), resume: str | Path | None = None
+) -> dict[str, Any]:
     """Carry out a configuration and return the summary, which is in `summary.json` too.
 
     Args:
-        config: from `read_config`.
+        config: what `read_config` returns, or a `Job` made of it, or the path of its file.
         observers: objects with `@boat_core.hookimpl` methods of the observer hooks, beside those that it names.
         resume: the folder of a run to go on with, instead of a new one.
 
@@ -71,37 +74,38 @@ def run(config: Config, observers: Sequence[Any] = (), resume: str | Path | None
         KeyboardInterrupt, or any error of a step: after the folder was completed as far as the run came.
     """
     begun = time.perf_counter()
-    packs = registry()
-    check(config, packs)
+    job = _job_of(config)
     if resume is None:
-        _must_be_free(Path(config.run.out or ""))
+        _must_be_free(Path(job.config.run.out or ""))
     else:
-        config = same_run(config, Path(resume))
-    watching: list[tuple[Any, str | None]] = [*((one, None) for one in observers), *build_observers(config, packs)]
-    from ..runtime import KernelWatch, prepare, select_device
+        job = job.with_config(same_run(job.config, Path(resume)))
+    watching: list[tuple[Any, str | None]] = [*((one, None) for one in observers), *job.observers()]
+    from ..runtime import KernelWatch
 
-    decisions = prepare(config.run.device)
-    select_device()
-    problem = build_problem(config, packs)
+    decisions = job.prepare()
+    problem = job.problem
     kernels, first_use = KernelWatch(), time.perf_counter()
-    try:
-        solver = build_solver(config, packs, problem)
-    except (CompositionError, OptionError) as error:
-        raise config.located(error, "solver") from error
-    job = Run(config, Path(config.run.out or ""), problem, solver, config.run.steps, kernels, packs)
-    facts = {"device": decisions.device, "solver": solver.composition.as_config(), "seed": config.run.seed}
+    solver, folder, registry = job.solver, Path(job.config.run.out or ""), job.registry
+    current = Run(job.config, folder, problem, solver, job.config.run.steps, kernels, registry, job.batches)
+    facts = {"device": decisions.device, "solver": solver.composition.as_config(), "seed": job.config.run.seed}
     installed = plain(versions(decisions))
     watching.append((Metrics(), None))  # the last is called first: a step is on record before others see it
     try:
         for observer, origin in watching:
-            packs.observe(observer, origin)
+            registry.observe(observer, origin)
         if resume is None:
-            _make_folder(job, installed)
+            _make_folder(current, installed)
         else:
-            go_back(job, installed)
-        return _carry_out(job, facts, begun, first_use)
+            go_back(current, installed)
+        return _carry_out(current, facts, begun, first_use)
     finally:
-        packs.forget(*(observer for observer, _ in watching))
+        registry.forget(*(observer for observer, _ in watching))
+
+
+def _job_of(config: Config | Job | str | Path) -> Job:
+    if isinstance(config, Job):
+        return config
+    return Job(config if isinstance(config, Config) else read_config(config))
 
 
 def _carry_out(job: Run, facts: dict[str, Any], begun: float, first_use: float) -> dict[str, Any]:
@@ -125,31 +129,10 @@ def _carry_out(job: Run, facts: dict[str, Any], begun: float, first_use: float) 
     return summary
 
 
-def draw_batches(problem: Problem, seed: int, k: int) -> dict[str, Any]:
-    """Return the batches or tasks of outer step k as `Solver.step` takes them; they depend on seed and k alone.
-
-    Raises:
-        RunError: the problem returned neither a pair nor `Tasks`.
-    """
-    import numpy
-
-    from ..bilevel.problem import Tasks
-
-    if problem.batches is None:
-        return {}
-    batches = problem.batches(k, numpy.random.default_rng([seed, k]))
-    if isinstance(batches, Tasks):
-        return {"tasks": batches}
-    if not isinstance(batches, (tuple, list)) or len(batches) != 2:
-        found = type(batches).__name__
-        raise RunError(f"problem.batches: expected (lower_batch, upper_batch) or boat_core.Tasks (got {found})")
-    return {"lower_batch": batches[0], "upper_batch": batches[1]}
-
-
 def _steps(job: Run) -> None:
     settings = job.config.run
     for k in range(job.solver.iteration, job.steps):
-        step = job.solver.step(**draw_batches(job.problem, settings.seed, k))
+        step = job.solver.step(**job.batches(k))
         job.progress = {
             "upper_loss": step.upper_loss,
             "lower_loss": step.lower_loss,

@@ -13,7 +13,6 @@ TYPE_CHECKING = False  # typing's own costs more to import than all that is here
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import native
     from .doctor import built_core, facts
     from .errors import RuntimeSetupError
     from .kernel_watch import KernelWatch
@@ -27,7 +26,6 @@ _HOMES = {
     "RuntimeSetupError": "errors",
     "built_core": "doctor",
     "facts": "doctor",
-    "native": "",
     "prepare": "preparation",
     "select_device": "preparation",
 }
@@ -40,7 +38,6 @@ __all__ = [
     "built_core",
     "facts",
     "install_import_hook",
-    "native",
     "prepare",
     "select_device",
 ]
@@ -51,5 +48,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = _HOMES[name]
-    return getattr(import_module(f".{home}", __name__), name) if home else import_module(f".{name}", __name__)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

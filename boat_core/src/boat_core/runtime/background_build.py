@@ -1,8 +1,8 @@
-"""Files that a compiler makes in the background: each appears by a rename, whole or not at all.
+"""Builds files in the background. Each file appears by a rename, whole or not at all.
 
-A file that could not be made leaves the compiler's log beside it, and is not tried again while that is there: a broken
-compiler would cost every process the same seconds. The shell that runs the commands needs nobody: where the process
-that wants the file ends first, the next one finds it.
+A build that fails leaves the compiler's log beside the place of the file, and is not tried again while the log is
+there: a broken compiler would cost every process the same seconds. The shell that runs the commands outlives the
+process that started it: if that process ends first, the next one finds the file.
 """
 
 from __future__ import annotations
@@ -16,16 +16,8 @@ from pathlib import Path
 Command = Sequence[str]
 
 
-def put(place: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make a file or link under another name, then rename it to `place`."""
-    fresh = place.with_name(f".{place.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    write(fresh)
-    os.replace(fresh, place)
-
-
 def error_line(log: Path) -> str:
-    """The line of a compiler's log that tells most."""
+    """Return the most telling line of a compiler's log."""
     try:
         lines = log.read_text(encoding="utf8", errors="replace").splitlines()
     except OSError:
@@ -34,13 +26,13 @@ def error_line(log: Path) -> str:
     return next((line for line in lines if "error" in line.lower()), last).strip()
 
 
-class Making:
-    """One file in the making: it is there, it has failed before, or commands are at work on it.
+class BackgroundBuild:
+    """The build of one file: the file is there, its build has failed before, or commands are at work on it.
 
     Args:
-        target: the file.
-        plan: called if it is neither there nor has failed: given an empty folder and the path to write to in it, it
-            returns queues of commands that run side by side, and the commands after them.
+        target: the path of the file.
+        plan: is called if the file is not there and has not failed before. It takes an empty folder and the path in it
+            to write to. It returns queues of commands, which run side by side, and the commands that follow them.
     """
 
     def __init__(
@@ -55,30 +47,31 @@ class Making:
 
     @property
     def at_work(self) -> bool:
+        """Whether this process started commands and has not waited for them yet."""
         return self._shell is not None
 
     def wait(self) -> bool:
-        """Whether the file is there, once its commands are through."""
+        """Wait until the commands are through; return whether the file is there."""
         if self._shell is not None:
             self._shell.wait()
             self._shell = None
         return self.target.exists()
 
     def error(self) -> str:
-        """The line that tells most of what the compiler said."""
+        """Return the most telling line of what the compiler said."""
         return error_line(self.failure)
 
     def _start(
         self, folder: Path, queues: Sequence[Sequence[Command]], after: Sequence[Command]
     ) -> subprocess.Popen[bytes]:
         log = folder.with_name(f"{folder.name}.log")
-        made, kept = shlex.join(["mv", "-f", str(folder / self.target.name), str(self.target)]), str(self.failure)
+        move = shlex.join(["mv", "-f", str(folder / self.target.name), str(self.target)])
         script = [
             f"trap {shlex.quote(shlex.join(['rm', '-rf', str(folder), str(log)]))} EXIT",
             *("{ " + " && ".join(map(shlex.join, queue)) + '; } & jobs="$jobs $!"' for queue in queues),
             'for job in $jobs; do wait "$job" || failed=1; done',
-            'if [ -z "$failed" ] && ' + " && ".join([*map(shlex.join, after), made]) + "; then exit 0; fi",
-            shlex.join(["mv", "-f", str(log), kept]),
+            'if [ -z "$failed" ] && ' + " && ".join([*map(shlex.join, after), move]) + "; then exit 0; fi",
+            shlex.join(["mv", "-f", str(log), str(self.failure)]),
         ]
         with log.open("wb") as out:
             return subprocess.Popen(

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TextIO
 
+from .._util.replace import replace_file
 from .errors import RuntimeSetupError
 from .machine import boat_folder, check_build_tools, compiler_path, package_folder
 from .progress import Display, parse_progress
@@ -142,11 +143,10 @@ def _stamp(environ: Mapping[str, str]) -> Path:
 
 def _write_stamp(cache: str) -> None:
     stamp = _stamp(os.environ)
-    fresh = stamp.with_name(f".{stamp.name}.{os.getpid()}")
+    text = json.dumps({"cache": cache, "settings": _settings(os.environ)}, indent=1)
     try:
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps({"cache": cache, "settings": _settings(os.environ)}, indent=1), encoding="utf8")
-        os.replace(fresh, stamp)
+        replace_file(stamp, lambda fresh: fresh.write_text(text, encoding="utf8"))
     except OSError:
         return  # a cache that can only be read: the child runs again next time
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._util.replace import replace_file
 from .errors import RuntimeSetupError
 from .machine import boat_folder
 
@@ -135,9 +136,7 @@ def write_header(toolkit: Toolkit, jittor: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_file() and target.read_text(encoding="utf8") == text:
         return
-    fresh = target.with_name(f".helper_cuda.{os.getpid()}")
-    fresh.write_text(text, encoding="utf8")
-    os.replace(fresh, target)
+    replace_file(target, lambda fresh: fresh.write_text(text, encoding="utf8"))
 
 
 def _describe(library: ctypes.CDLL, index: int) -> str:

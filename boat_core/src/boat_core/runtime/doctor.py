@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import cuda, native, onednn
+from . import cuda, onednn, toolchain
 from .compilation import compiled_cache
 from .errors import RuntimeSetupError
-from .hook import jittor_is_loaded
+from .loaded import jittor_is_loaded
 from .machine import cache_root, check_build_tools, compiler_path, package_folder, python_headers, version_of
 from .plan import Decisions, make_plan
 from .preparation import decisions
@@ -26,7 +26,7 @@ from .variables import user_value
 
 _VARIABLES = (
     "nvcc_path", "use_mkl", "cc_path", "cc_flags", "log_silent", "JITTOR_HOME", "cache_name", "use_cuda",
-    "python_config_path", native.VARIABLE,
+    "python_config_path", toolchain.VARIABLE,
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def facts() -> dict[str, Any]:
         "onednn": _onednn(),
         "cuda": _cuda(),
         "caches": _caches(environ),
-        "native": native.state(compiled_cache(environ) or Path(os.devnull)),
+        "native": toolchain.state(compiled_cache(environ) or Path(os.devnull)),
         "variables": {name: _variable(name) for name in _VARIABLES},
         "device": decided.device if decided else None,
         "decisions": [asdict(decision) for decision in decided.decisions] if decided else [],

@@ -1,8 +1,9 @@
-"""The import hook: whoever imports Jittor, `prepare()` runs before its first line and `select_device()` after its last.
+"""The import hook: `prepare()` runs before the first line of Jittor and `select_device()` after its last.
 
-What else is to happen then is handed to `install_import_hook`: this room knows nothing of the others.
+This holds whoever imports Jittor. `install_import_hook` takes what other rooms want to do at that moment, since this
+room knows nothing of them.
 
-The finder answers with Jittor's own spec, whose loader is wrapped until the module is really made. So asking
+The finder answers with Jittor's own spec. It wraps the loader only until the module is really created, so asking
 whether Jittor is installed (`importlib.util.find_spec`) prepares and compiles nothing.
 """
 
@@ -10,13 +11,17 @@ from __future__ import annotations
 
 import sys
 
+from .loaded import PACKAGES, jittor_is_loaded
+
 TYPE_CHECKING = False  # typing's own costs more to import than all that is here
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_NAMES = ("jittor", "jittor_utils")
+    from .toolchain import StartBuild
+
 _then: list[Callable[[], None]] = []
+_beside: list[StartBuild] = []
 
 
 class _Loader:
@@ -38,14 +43,14 @@ class _Loader:
             from .preparation import select_device
 
             sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-            select_device()
+            select_device(_beside)
             for action in _then:
                 action()
 
 
 class _Finder:
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name not in _NAMES:
+        if name not in PACKAGES:
             return None
         for finder in sys.meta_path:
             if finder is self:
@@ -58,15 +63,17 @@ class _Finder:
         return None
 
 
-def jittor_is_loaded() -> bool:
-    """Whether Jittor is in this process already, that is, too late for its environment to be set."""
-    return any(name in sys.modules for name in _NAMES)
+def install_import_hook(then: Callable[[], None] | None = None, beside: StartBuild | None = None) -> None:
+    """Make any later `import jittor` in this process safe. Costs nothing until then.
 
-
-def install_import_hook(then: Callable[[], None] | None = None) -> None:
-    """Make any later `import jittor` in this process safe, and call `then` after it. Costs nothing until then."""
+    Args:
+        then: is called after the import.
+        beside: starts a build that is to run beside that of the header of Jittor's kernels.
+    """
     if jittor_is_loaded() or any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
     if then is not None:
         _then.append(then)
+    if beside is not None:
+        _beside.append(beside)

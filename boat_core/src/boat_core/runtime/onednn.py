@@ -11,9 +11,11 @@ import os
 import platform
 import sysconfig
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from .._util.replace import replace_file
 from .machine import cache_root
 
 WHEELS = ("onednn-cpu-gomp==2021.2.0", "onednn-devel-cpu-gomp==2021.2.0")
@@ -75,10 +77,7 @@ def link(source: Source) -> None:
         place.unlink(missing_ok=True)
     place.mkdir(parents=True, exist_ok=True)
     for name, target in (("include", source.include), ("lib", source.lib)):
-        fresh = place / f".{name}.{os.getpid()}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target, target_is_directory=True)
-        os.replace(fresh, place / name)
+        replace_file(place / name, partial(Path.symlink_to, target=target, target_is_directory=True))
 
 
 def _folder_of(requirement: str, filename: str) -> Path | None:

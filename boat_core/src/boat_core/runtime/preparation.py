@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
-from . import compilation, cuda, float64, native, onednn, variables
+from . import compilation, cuda, float64, onednn, toolchain, variables
 from .errors import RuntimeSetupError
-from .hook import jittor_is_loaded
 from .interrupts import make_interruptible
+from .loaded import jittor_is_loaded
 from .machine import cache_root, package_folder
 from .plan import Decision, Decisions, Plan, make_plan
 
@@ -39,8 +40,12 @@ def prepare(device: str = "auto") -> Decisions:
     return _decided
 
 
-def select_device() -> None:
-    """Import Jittor, let it compute where it was decided, and give Ctrl-C back to Python."""
+def select_device(beside: Iterable[toolchain.StartBuild] = ()) -> None:
+    """Import Jittor, let it compute where it was decided, and give Ctrl-C back to Python.
+
+    Args:
+        beside: starts of builds that run beside that of the header of Jittor's kernels.
+    """
     device = prepare().device
     import jittor
 
@@ -51,7 +56,7 @@ def select_device() -> None:
         )
     jittor.flags.use_cuda = int(device == "cuda")
     # Kernels are compiled by a command that holds this path; another spelling of it would compile them all again.
-    jittor.flags.python_path = native.launcher()
+    jittor.flags.python_path = toolchain.launcher(beside)
     make_interruptible()
     float64.prime(device)
 

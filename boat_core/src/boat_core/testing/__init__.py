@@ -5,7 +5,7 @@ solver = boat.Solver(case.problem, approximate=["MINE"], lower_steps=5, lower_op
 assert_close(solver.hypergradient().upper, case.unrolled_hypergradient(steps=5, rate=0.1))
 
 An author's whole test is a class that inherits `OperationSuite`, with one `Claim` for each operation. The kit needs
-pytest; the problems do not.
+pytest; the problems do not. The names load on first use: those that only look at packs import no Jittor.
 """
 
 from __future__ import annotations
@@ -13,34 +13,54 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .differences import central_differences, upper_value
-from .network import network_problem
-from .quadratic import QuadraticCase
-from .second_order import assert_twice_differentiable
-from .values import assert_close, flat
-
 if TYPE_CHECKING:
     from ..autodiff.derivatives import counting
+    from ..plugins.conflicts import conflicts, uncompiled
+    from ..plugins.finding import Finding
+    from ..plugins.known_packs import published_operations
     from ..runtime import KernelWatch
     from .claims import Claim, KernelClaim
     from .conformance import check_solver
+    from .differences import central_differences, upper_value
+    from .network import network_problem
     from .optimizers import check_optimizer
+    from .quadratic import QuadraticCase
+    from .second_order import assert_twice_differentiable
     from .suite import OperationSuite
+    from .trial import NotTried, unclaimed_checks
+    from .values import assert_close, flat
 
-_LAZY = {
+_HOMES = {
     "Claim": ".claims",
+    "Finding": "..plugins.finding",
     "KernelClaim": ".claims",
     "KernelWatch": "..runtime",
+    "NotTried": ".trial",
     "OperationSuite": ".suite",
+    "QuadraticCase": ".quadratic",
+    "assert_close": ".values",
+    "assert_twice_differentiable": ".second_order",
+    "central_differences": ".differences",
     "check_optimizer": ".optimizers",
     "check_solver": ".conformance",
+    "conflicts": "..plugins.conflicts",
     "counting": "..autodiff.derivatives",
+    "flat": ".values",
+    "network_problem": ".network",
+    "published_operations": "..plugins.known_packs",
+    "unclaimed_checks": ".trial",
+    "uncompiled": "..plugins.conflicts",
+    "upper_value": ".differences",
 }
+#: The files with assertions that pytest explains, and those that import them. They need pytest.
+_OF_PYTEST = (".conformance", ".optimizers", ".suite")
 
 __all__ = [
     "Claim",
+    "Finding",
     "KernelClaim",
     "KernelWatch",
+    "NotTried",
     "OperationSuite",
     "QuadraticCase",
     "assert_close",
@@ -48,20 +68,24 @@ __all__ = [
     "central_differences",
     "check_optimizer",
     "check_solver",
+    "conflicts",
     "counting",
     "flat",
     "network_problem",
+    "published_operations",
+    "unclaimed_checks",
+    "uncompiled",
     "upper_value",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if not _LAZY[name].startswith(".."):  # before anybody imports it
+    if _HOMES[name] in _OF_PYTEST:  # before one of them is imported
         import pytest
 
         pytest.register_assert_rewrite(f"{__name__}.conformance", f"{__name__}.optimizers")
-    value = getattr(import_module(_LAZY[name], __name__), name)
+    value = getattr(import_module(_HOMES[name], __name__), name)
     globals()[name] = value
     return value

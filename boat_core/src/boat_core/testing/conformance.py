@@ -17,6 +17,7 @@ import pytest
 from ..autodiff import arrays
 from ..autodiff.derivatives import counting
 from ..autodiff.kernels import Kernel
+from ..autodiff.operators import library
 from ..autodiff.vectors import Vector
 from ..bilevel.problem import Problem
 from ..declare.operation import Cost
@@ -25,7 +26,7 @@ from ..optimizers.base import Optimizer
 from ..optimizers.sgd import sgd
 from ..plugins.composition import Composition
 from ..plugins.registry import Registry
-from ..runtime import KernelWatch, native
+from ..runtime import KernelWatch
 from .claims import RATE, TOLERANCE, Claim, KernelClaim, make_solver, network_for, quadratic_for
 from .differences import central_differences, upper_value
 from .values import assert_close, flat
@@ -234,7 +235,7 @@ def check_kernels(claim: Claim, packs: Registry, device: str) -> None:
 
 def check_kernel(kernel: Kernel, claim: KernelClaim, dtype: str, tolerance: float) -> None:
     """A kernel does what its plain operators do; some entries are zero."""
-    if native.operators() is None:
+    if library.operators() is None:
         pytest.skip("nothing is compiled here")
     assert kernel.available, f"kernel {kernel.name} of {kernel.source} cannot be had"
     rng = np.random.default_rng(0)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import arrays
-from ..autodiff.routing import inside_objective
+from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector
-from ..bilevel.gradcheck import _errors
+from ..bilevel.gradcheck import relative_errors
 
 
 def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tolerance: float = 1e-6) -> None:
@@ -30,7 +30,7 @@ def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tole
     weights: list[Any] = []
 
     def objective(at: Vector, _: Vector, __: int) -> Any:
-        with inside_objective():
+        with evaluating(native=True, differentiated=True):
             out = function(*at.leaves)
             if not weights:
                 weights.append(arrays.as_array(rng.normal(size=tuple(out.shape))))
@@ -38,7 +38,8 @@ def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tole
 
     for _ in range(2):
         direction = x.like([arrays.as_array(rng.normal(size=tuple(leaf.shape))) for leaf in x.leaves])
-        for name, error in zip(("first", "second"), _errors(objective, x, nothing, (direction, nothing.zeros()))):
+        errors = relative_errors(objective, x, nothing, (direction, nothing.zeros()))
+        for name, error in zip(("first", "second"), errors):
             if error > tolerance:
                 raise AssertionError(
                     f"the {name} derivative is off by {error:.3g}, relative to central differences in float64 "

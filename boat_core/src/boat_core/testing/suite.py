@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from ..plugins.composition import enumerate_solvers
-from ..plugins.registry import Registry, registry
+from ..plugins.composition import solvers
+from ..plugins.discovery import installed
+from ..plugins.registry import Registry
 from .claims import OPTIMIZERS, PROBLEMS, Claim
 from .conformance import (
     check_central_differences,
@@ -43,7 +44,7 @@ class OperationSuite:
     @property
     def packs(self) -> Registry:
         """The registry in which operations are looked up: what is installed."""
-        return registry()
+        return installed()
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Give each test the rows to which it applies."""
@@ -67,9 +68,9 @@ class OperationSuite:
         check_central_differences(claim, self.packs, OPTIMIZERS[optimizer]())
 
     def test_every_composition(self, claim: Claim) -> None:
-        solvers = [s for s in enumerate_solvers(self.packs) if claim.operation in {o.name for o in s.operations}]
-        assert solvers, f"no valid solver has {claim.operation}"
-        for composition in solvers:
+        compositions = [s for s in solvers(self.packs) if claim.operation in {o.name for o in s.operations}]
+        assert compositions, f"no valid solver has {claim.operation}"
+        for composition in compositions:
             names = [entry.name for entry in composition.operations]
             options = {name: values for name, values in claim.options.items() if name in names}
             check_solver(composition, self.packs, options)

@@ -5,5 +5,5 @@ such operators again. So every order of derivative stays a few library calls, ex
 apart into generated loops (a second derivative adds the cotangents of shared broadcasts before they are reduced, and
 the pattern of a matrix product is lost) and Jittor's max pooling has no second derivative at all.
 
-`overrides` says which of Jittor's functions they stand in for; `boat_core.runtime.native` compiles them.
+`overrides` says which of Jittor's functions they stand in for; `library` compiles and loads them.
 """

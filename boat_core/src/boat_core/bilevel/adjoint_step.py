@@ -1,0 +1,43 @@
+"""The outer step of a map that computes the hypergradient itself, such as DM: one step of y, and what it says of x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..autodiff.unrolled import detached
+from .aggregate import aggregated
+from .invoke import apply_operation, expect, expect_hypergradient, expect_like
+from .outer_step import Outcome, OuterStep
+from .recorder import Recorder
+from .roles import Iteration, MapStep
+from .trajectory import Hypergradient, Point
+
+
+@dataclass(frozen=True)
+class AdjointStep(OuterStep):
+    """One step of a base map with an adjoint of its own. It replaces the estimators that stand beside it."""
+
+    carries_optimizer: ClassVar[bool] = True
+
+    def _run(self, recorder: Recorder | None) -> Outcome:
+        base = self.composition.map[-1]
+
+        def point(overrides: Mapping[str, Mapping[str, Any]]) -> Point:
+            objective = aggregated(self.composition, self.estimate, overrides)
+            return Point(self.estimate, objective, self.x, self.start, 0, watch=False)
+
+        names = frozenset(entry.name for entry in self.composition.operations)
+        iteration = Iteration(self.k, names, self.state.operation, point)
+        step = expect(base, apply_operation(base, iteration, self.composition.options[base.name]), MapStep)
+        expect_like(base, step.direction, self.start, "direction")
+        descend = self.descent()
+        y, state = descend(self.start, step.direction).sync(), detached(step.state)
+        h: Hypergradient = step.hypergradient
+        report, concerns = expect_hypergradient(base, h, self.x, self.start)
+        direction = h.x.detach().sync()
+        return Outcome(direction, y, descend.state, state, None, step.upper_scale, report, concerns)
+
+    def _locate(self, place: str) -> str:
+        return f"stage map ({self.composition.map[-1].named}): {place}"

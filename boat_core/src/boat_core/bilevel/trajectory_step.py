@@ -1,0 +1,125 @@
+"""The outer step of a map and an approximate chain: y_0 → … → y_T, then the hypergradient made from that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..autodiff.memory import Memory
+from ..autodiff.unrolled import Unrolled
+from ..autodiff.vectors import Vector, first_nonfinite
+from ..errors import NonFiniteError
+from ..plugins.registry import Registered
+from .aggregate import aggregated
+from .invoke import (
+    apply_operation,
+    expect,
+    expect_hypergradient,
+    expect_like,
+    expect_report,
+    raise_operation_error,
+)
+from .lower_step import LowerStep, fused_step
+from .outer_step import MemoryUse, Outcome, OuterStep
+from .recorder import Recorder
+from .trajectory import Hypergradient, Trajectory
+
+
+@dataclass(frozen=True)
+class TrajectoryStep(OuterStep):
+    """Roll the lower trajectory forward, and turn it into a hypergradient."""
+
+    def _run(self, recorder: Recorder | None) -> Outcome:
+        return self._estimate(self._roll(recorder), recorder)
+
+    def _locate(self, place: str) -> str:
+        trajectory = self._roll()
+        for t in range(1, trajectory.steps + 1):
+            if path := first_nonfinite(trajectory.iterate(t)):
+                chain = " + ".join(entry.named for entry in self.composition.map)
+                return f"stage map ({chain}), lower step {t - 1}: y_{t}, leaf {path}"
+        chain = " + ".join(entry.named for entry in self.composition.approximate)
+        try:
+            self._estimate(trajectory.watched())
+        except NonFiniteError as error:
+            return f"stage approximate ({chain}): {error}"
+        return f"stage approximate ({chain}): {place}"
+
+    def memory(self) -> MemoryUse:
+        memory = self._memory
+        one = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, 1, memory)
+        held = memory.plan(self.settings.lower_steps, one.iterate_bytes, one.graph_bytes)
+        return MemoryUse(held, one.iterate_bytes, one.graph_bytes)
+
+    # Map
+
+    def _roll(self, recorder: Recorder | None = None) -> Trajectory:
+        """y_0 → … → y_T: step t is the base map's direction, the lower optimizer and the projection."""
+        steps = self.settings.lower_steps
+        step, start = self._lower_step(), self._lower_start()
+        unrolled = Unrolled(step, start, self.x.tree, steps, self._memory, recorder)
+        objective = aggregated(self.composition, self.estimate)
+        return Trajectory(self.bilevel, objective, unrolled, self.x, self.start, steps, steps, k=self.k)
+
+    @property
+    def _memory(self) -> Memory:
+        return Memory(self.settings.segment, self.settings.memory)
+
+    def _lower_start(self) -> tuple[Any, Any]:
+        state = self.optimizer.init(self.start.tree) if self.state.optimizer is None else self.state.optimizer
+        return self.start.tree, state
+
+    def _lower_step(self) -> LowerStep:
+        objective = aggregated(self.composition, self.bilevel)
+        base = self.composition.map[-1]
+        options = self.composition.options[base.name]
+
+        def along(t: int, y: Vector, x: Vector) -> Vector:
+            direction = apply_operation(base, objective, x, y, t, options)
+            return expect_like(base, direction, y, "direction") if t == 0 else direction
+
+        project = self.bilevel.project_lower if self.bilevel.problem.project_lower is not None else None
+        # A fused step knows neither projections nor hyperparameters that are upper variables.
+        plain = project is None and self.learned is None
+        fused = fused_step(base.operation.optimizer_steps, self.optimizer) if plain else None
+        return LowerStep(along, self.optimizer, project, fused, self.x, self.start, self.learned)
+
+    # Approximate
+
+    def _estimate(self, trajectory: Trajectory, recorder: Recorder | None = None) -> Outcome:
+        """Selectors shorten the trajectory, the estimator makes the hypergradient of what is left."""
+        y, optimizer_state = trajectory.unrolled.iterate(trajectory.unrolled.steps)
+        reports: dict[str, Mapping[str, Any]] = {}
+        *selectors, estimator = self.composition.approximate
+        for selector in selectors:
+            view = expect(selector, self._approximate(selector, trajectory, recorder), tuple)
+            if not (len(view) == 2 and isinstance(view[0], Trajectory)):
+                raise_operation_error(selector, f"returned {view!r}, expected (Trajectory, report)")
+            trajectory = view[0]
+            reports |= expect_report(selector, view[1] or {}, ())[0]
+        h = self._approximate(estimator, trajectory, recorder)
+        y0 = h.y0 if isinstance(h, Hypergradient) else None
+        if y0 is None and any(entry.operation.start == "learned" for entry in self.composition.map):
+            y0 = trajectory.pullback(trajectory.end.upper_gradient)[0]
+        report, concerns = expect_hypergradient(estimator, h, self.x, self.start)
+        if self.optimizer.by_sign and "pullback" in estimator.operation.tags:
+            concerns += (
+                f"{self.optimizer.name} steps by signs of gradients, through which no derivative passes: what the"
+                " lower objective knows of x is lost to the hypergradient",
+            )
+        return Outcome(
+            h.x.detach().sync(),
+            self.start.like_tree(y),
+            optimizer_state if self.state.optimizer is not None else None,
+            start_cotangent=y0,
+            reports={**reports, **report},
+            concerns=concerns,
+        )
+
+    def _approximate(self, entry: Registered, trajectory: Trajectory, recorder: Recorder | None) -> Any:
+        options = self.composition.options[entry.name]
+        if recorder is None:
+            return apply_operation(entry, trajectory, options)
+        with recorder.watching(entry.name, trajectory):
+            return apply_operation(entry, trajectory, options)

@@ -1,0 +1,1 @@
+"""Runs: a configuration carried out and recorded in a folder of its own."""
