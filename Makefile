@@ -32,7 +32,7 @@ demo: install ## Clean corrupted digits: the main job
 
 test: lint types pytest ## Lint, check types, run the tests with branch coverage
 
-nightly: SELECTION = -m ""
+nightly: SELECTION = -m "" --fused
 nightly: lint types pytest ## The same with the slow tests, which show in other ways what faster ones show
 
 lint: tools ## Check style

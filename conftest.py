@@ -25,6 +25,24 @@ if WORKER:
 import boat_core  # noqa: E402, F401
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fused", action="store_true", help="fuse operators also where a test asks for single ones")
+
+
+@pytest.fixture
+def single_operators(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Jittor compiles every operator for itself, instead of fusing those of an expression into one kernel.
+
+    For tests of many formulas: each fuses to kernels of its own, but all consist of the same few operators. What Jittor
+    fuses is tested by everything else, by tests that are marked `fused`, and by all with `--fused`.
+    """
+    import jittor
+
+    fused = request.config.getoption("fused") or request.node.get_closest_marker("fused") is not None
+    with jittor.flag_scope(no_fuse=int(not fused)):
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Growth())
 
