@@ -45,8 +45,9 @@ types: tools ## Check types
 pytest: tools ## Run the tests, print branch coverage
 	$(BIN)/python -m pytest $(WORKERS) $(SELECTION) --cov --cov-report=term:skip-covered
 
-docs: tools ## Bring README's table of operations and docs/reference.md up to date
+docs: tools ## Bring docs/operations.md, docs/reference.md and README's picture up to date
 	$(BIN)/python docs/generate.py --write
+	$(BIN)/python docs/pipeline.py --write
 
 bench: install ## Time and memory of a hypergradient, with our operators and without
 	$(BIN)/python benchmarks/hypergradient.py

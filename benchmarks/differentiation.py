@@ -112,10 +112,10 @@ def table() -> str:
         rows.append(f"| {name} | {settings} | {error:.1e} | {statistics.median(times):.1f} |")
     return "\n".join(
         [
-            f"A ridge regression with {FEATURES} penalties and {ROWS} rows, float64, whose hypergradient is known in"
-            f" closed form; median of {REPEATS} on {machine()}, by `python benchmarks/differentiation.py --write"
-            " docs/differentiation.md`. Implicit and zero-order modes are given the exact solution by numpy, so that"
-            " their error is their own; the explicit mode descends from zero.",
+            f"The problem is a ridge regression with {FEATURES} penalties and {ROWS} rows in float64, whose"
+            f" hypergradient has a closed form. Times are medians of {REPEATS} on {machine()}, by `python"
+            " benchmarks/differentiation.py --write docs/differentiation.md`. The implicit and zero-order modes start"
+            " from numpy's exact solution, so that their error is their own. The explicit mode descends from zero.",
             "",
             "| mode | | relative error | ms |",
             "|---|---|--:|--:|",

@@ -1,15 +1,15 @@
-"""Time of one hypergradient with the operators of `boat_core.autodiff.operators` and without them, side by side.
+"""Measure one hypergradient with the operators of `boat_core.autodiff.operators` and without them, side by side.
 
     python benchmarks/operators.py [--programs mlp conv] [--first] [--profile] [--write docs/operators.md]
 
-Each program is written with Jittor's usual spellings; x is one weight logit per training row, F the mean loss on a
-second batch, NGD | RAD, SGD, segment 1. "plain" is BOAT_NATIVE=0: Jittor's own operators, and its own way of compiling
-kernels. Only `conv` differs in its text: without the operators nn.MaxPool2d has no second derivative, and the plain
-network pools with nn.AdaptiveMaxPool2d. Each cell runs in a process of its own, plain and native in turns; absolute
-times are the machine's: read the ratios.
+Each program uses Jittor's usual spellings. x holds one weight logit per training row, and F is the mean loss on another
+batch. The solver is NGD | RAD with SGD and segment 1. "plain" means BOAT_NATIVE=0: Jittor's own operators, compiled in
+Jittor's own way. Only the text of `conv` differs: without our operators nn.MaxPool2d has no second derivative, so the
+plain network pools with nn.AdaptiveMaxPool2d. Each cell runs in a process of its own, plain and native in turns.
+Absolute times depend on the machine: read the ratios.
 
---first measures what a first hypergradient costs while there are no kernels yet. It compiles a Jittor core of its own
-(minutes), in a temporary home or in the folder given. --profile says where the time of a hypergradient of `mlp` goes.
+--first measures a first hypergradient while no kernels exist yet. It compiles a Jittor core of its own, which takes
+minutes, in a temporary home or in the given folder. --profile shows where the time of a hypergradient of `mlp` goes.
 """
 
 from __future__ import annotations
@@ -330,14 +330,14 @@ def profile_rows() -> Iterator[tuple[str, ...]]:
 
 TIMES = """\
 Milliseconds of one hypergradient, median (least–most) of {count} in {rounds} processes each, plain and native in turns.
-**float32**, **float64**: the largest difference between the two hypergradients, relative to the largest entry
-(that of `attention` in float64 is Jittor's: its derivative of erf has 2/√π rounded to float32)."""
+**float32**, **float64**: the largest difference between the two hypergradients, relative to the largest entry.
+(The difference of `attention` in float64 is due to Jittor, which rounds 2/√π in the derivative of erf to float32.)"""
 FIRSTS = """\
 Seconds from the start of the process to the end of its first hypergradient ({name}, T = {steps}), with Jittor's core
-compiled: **first** while there are no kernels, **again** in the next process; the difference is compilation."""
+compiled. **first**: no kernels exist yet. **again**: the next process. The difference is compilation."""
 PROFILE = """\
-Milliseconds of one hypergradient ({name}, T = {steps}) by part. The executor's share is that of a program with the same
-graph and next to no arithmetic; operators are what is then left of `jt.sync`."""
+Milliseconds of one hypergradient ({name}, T = {steps}) by part. The executor's share is measured with a program that
+has the same graph and next to no arithmetic. The operators' share is the rest of `jt.sync`."""
 
 
 def table(title: str, text: str, head: dict[str, int], rows: Iterable[Sequence[str]]) -> str:

@@ -60,7 +60,7 @@ class Settings:
     def __str__(self) -> str:
         given = "; ".join(f"{n} " + ", ".join(f"{k} {v}" for k, v in o.items()) for n, o in self.options.items())
         return (
-            f"{self.problem}, T = {self.lower_steps}, sgd {self.lower_rate} below and {self.upper_rate} above,"
+            f"{self.problem}, T = {self.lower_steps}, lower sgd {self.lower_rate}, upper sgd {self.upper_rate},"
             f" {self.outer} outer steps" + (f"; {given}" if given else "")
         )
 
@@ -78,11 +78,11 @@ SETTINGS = {
 }
 OPTIONS = {"GDA": {"alpha": 0.1, "decay": 0.5}, "FD": {"step_size": 0.4}, "PGDO": {"gamma_max": 20.0}}
 EXCEPTIONS = {
-    "ALTO": "its ∇_x F sees no y: it minimises ½ρ‖x‖² alone and ends at x = 0, wherever the solution is",
+    "ALTO": "∇_x F does not see y, so ALTO minimises ½ρ‖x‖² alone and ends at x = 0, wherever the solution is",
 }
 IGA_ELSEWHERE = (
-    "IGA takes ∇_y f ∇_y fᵀ for ∇²_yy f and ∇_x f ∇_y fᵀ for ∇²_xy f. At y_T that is exact on `residual`; on"
-    " `quadratic` its ratio ⟨∇_y F, ∇_y f⟩ / ‖∇_y f‖² grows as the lower problem is solved better, and x diverges."
+    "IGA replaces ∇²_yy f by ∇_y f ∇_y fᵀ, and ∇²_xy f by ∇_x f ∇_y fᵀ. At y_T that is exact on `residual`. On"
+    " `quadratic` the ratio ⟨∇_y F, ∇_y f⟩ / ‖∇_y f‖² grows as the lower problem is solved better, and x diverges."
 )
 
 
@@ -273,37 +273,39 @@ def document() -> str:
     return f"""# All valid solvers
 
 Made by `python benchmarks/solvers.py --write docs/solvers.md --plot docs/convergence.png` on {where}.
-Times are this machine's; read the ratios. Everything else is the same on every run, and `tests/test_convergence.py`
-holds every solver to it.
+The times depend on the machine: read the ratios. Everything else is the same in every run, and
+`tests/test_convergence.py` checks it for every solver. [How to choose](how-to-choose.md) draws the conclusions.
 
 ![Convergence](convergence.png)
 
-- **problem**: `quadratic` f = ½ yᵀAy - yᵀ(Bx + b), F = ½‖y - c‖² + ⅛‖x‖², x in R⁴, y in R³; `start` the same without x,
-  which is y_0 instead (IAD); `residual` f = ½ (y - ⟨w, x⟩ - b)² (IGA).
-- **ms**: time of an outer step, median without the first ten. **gradients**, **HVPs**: per outer step, as declared.
-- **error**: of the first hypergradient against the true one, dF(x, y*(x))/dx (`start`: dF(y_T(x))/dx), relative. DM's
-  is ∇_x F alone at first, since v_0 = 0; ES's is the noise of its 20 samples; with PTT and IAD it is that of another
-  point of the trajectory. First-order methods give a direction for (x, y) together, which is no hypergradient: –.
-- **to 10 %**: outer steps until the true upper objective's excess over its minimum stays at 10 % of the first or
-  below.
-- **end**: that excess at the end, relative to the start. Where it stops falling the solver solves a problem of its own:
-  GDA the aggregated one, PTT that of the worst step, DI that of x and the start together.
+- **problem**: `quadratic` has f = ½ yᵀAy - yᵀ(Bx + b), F = ½‖y - c‖² + ⅛‖x‖², x in R⁴ and y in R³. `start` is the same
+  problem, but x is the start y_0 (for IAD). `residual` has f = ½ (y - ⟨w, x⟩ - b)² (for IGA).
+- **ms**: the median time of an outer step, without the first ten. **gradients**, **HVPs**: the declared cost of a
+  step.
+- **error**: the relative error of the first hypergradient. The true one is dF(x, y*(x))/dx, or dF(y_T(x))/dx for
+  `start`. DM's first hypergradient is ∇_x F alone, because v_0 = 0. ES's error is the noise of its 20 samples. With PTT
+  and IAD, the hypergradient belongs to another point of the trajectory. First-order methods make one direction for
+  (x, y) and no hypergradient: –.
+- **to 10 %**: the number of outer steps until the excess of the true upper objective over its minimum stays at or below
+  10 % of the first excess.
+- **end**: the excess at the end, relative to the start. It stops falling where a solver solves another problem: GDA
+  solves the aggregated problem, PTT that of the worst step, DI that of x and the start together.
 
 {solver_table()}
 
-{exceptions} That this lies below 10 %
-here is chance.
+{exceptions} Here this
+point happens to lie below 10 %.
 
 {IGA_ELSEWHERE}
 
-Settings, by the operation that decides; what is not named is at its default ({options}):
+Settings, by the operation that decides. Options not named here have their defaults ({options}):
 
 {groups}
 
 ## Lower minimisers that fill a subspace
 
-f = ½‖y1‖² - ⟨x, y1⟩, F = ½‖x - y2‖² + ½‖y1 - e‖², x, y1, y2 in R², all zero at first. f never moves y2, so plain
-unrolling stalls; with F in the lower objective y2 moves. The solution is x = y1 = y2 = e.
+f = ½‖y1‖² - ⟨x, y1⟩, F = ½‖x - y2‖² + ½‖y1 - e‖², with x, y1, y2 in R², which all start at zero. f never moves y2, so
+plain unrolling stalls. If F is part of the lower objective, y2 moves. The solution is x = y1 = y2 = e.
 
 {counterexample_table()}
 
@@ -312,17 +314,18 @@ unrolling stalls; with F in the lower objective y2 moves. The solution is x = y1
 ## Many isolated lower minima
 
 f = sin(x + y - {case.c:g}), F = (x - {case.a:g})² + (y - {case.a + case.c:g})². The distance of (x, y) to the
-optimistic solution ({case.solution[0]:.2f}, {case.solution[1]:.2f}) after {_many().outer} outer steps, by the start (x,
-y); then from how many starts that is closer or farther than NGD | RAD's by half the
-distance of two branches at least. The picture's start is {START}.
+optimistic solution ({case.solution[0]:.2f}, {case.solution[1]:.2f}) after {_many().outer} outer steps, for each start
+(x, y). The last columns count the starts from which a solver ends closer, or farther, than NGD | RAD by at least half
+the distance of two branches. The picture starts at {START}.
 
 {many_minima_table()}
 
-Unrolling stays on the branch of minima on which it starts. PGDO and GDA choose the branch while F outweighs f; GDA's
-last 0.2 is F's share in the lower objective, still 0.19 at the last of the T = 10 steps. VFO's lower gap falls in every
-small step, so it mostly stays too (from (-6, -6) it crosses once). VSO's branch is that of z, which starts at y.
+Unrolling stays on the branch of minima on which it starts. PGDO and GDA choose the branch while F outweighs f. GDA's
+last 0.2 is due to F's share in the lower objective, which is still 0.19 at the last of the T = 10 steps. VFO's lower
+gap falls in every small step, so VFO mostly stays too; from (-6, -6) it crosses once. VSO's branch is that of z, and z
+starts at y.
 
-All: T = 10, sgd 0.1 below and 0.05 above, default options.
+All runs: T = 10, lower sgd 0.1, upper sgd 0.05, default options.
 """
 
 

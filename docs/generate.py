@@ -1,7 +1,7 @@
-"""What documentation says of names, made from the names themselves: README's table of operations, and the reference.
+"""Generate documentation from the code: the tables of docs/operations.md, and docs/reference.md.
 
 python docs/generate.py            print the reference
-python docs/generate.py --write    put both where they belong
+python docs/generate.py --write    write both pages
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from boat_core.plugins import hookspecs
 from boat_core.plugins.discovery import installed
 
 ROOT = Path(__file__).parent.parent
-README, REFERENCE = ROOT / "README.md", ROOT / "docs" / "reference.md"
-BEGIN, END = "<!-- operations: begin -->", "<!-- operations: end -->"
+OPERATIONS, REFERENCE = ROOT / "docs" / "operations.md", ROOT / "docs" / "reference.md"
 #: The modules whose `__all__` is public.
 MODULES = (
     "boat_core",
@@ -39,15 +38,15 @@ MODULES = (
     "boat_plugins_example",
 )
 VARIABLES = {
-    "BOAT_DISABLE_PLUGINS": "packs to leave out: distributions or entry points separated by commas, or `all`",
-    "BOAT_IMPORT_SECONDS": "seconds that the command gives the import of a pack (20); 0 is no limit",
+    "BOAT_DISABLE_PLUGINS": "the packs to leave out: distributions or entry points separated by commas, or `all`",
+    "BOAT_IMPORT_SECONDS": "how many seconds the command allows the import of a pack (20); 0 sets no limit",
     "BOAT_KERNELS": "a name under which a process keeps its kernels apart, to compile at the same time as others",
-    "BOAT_NATIVE": "`0`: compile no operators and kernels of our own",
+    "BOAT_NATIVE": "`0` compiles none of BOAT's own operators and kernels",
 }
 
 
 def operations_table() -> str:
-    """One Markdown row for each installed operation."""
+    """Return a Markdown table with one row for each installed operation."""
     rows = ["| operation | stage | what it is | source | distribution |", "|---|---|---|---|---|"]
     for entry in installed().operations():
         o = entry.operation
@@ -55,19 +54,33 @@ def operations_table() -> str:
     return "\n".join(rows)
 
 
-def readme(text: str) -> str:
-    """Return `text` with the table of operations between the marks."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{operations_table()}\n{END}{after}"
+def methods_table() -> str:
+    """Return a Markdown table of the chains that have a name in the field."""
+    names: dict[str, list[str]] = {}
+    for entry in installed().operations():
+        for alias in entry.operation.aliases:
+            names.setdefault(str(alias), []).append(alias.name)
+    rows = ["| `method` | chain |", "|---|---|"]
+    for chain, methods in names.items():
+        rows.append(f"| {', '.join(methods)} | {_cell(chain)} |")
+    return "\n".join(rows)
+
+
+def operations(text: str) -> str:
+    """Return `text`, which is docs/operations.md, with both tables between their marks."""
+    for name, table in (("operations", operations_table()), ("methods", methods_table())):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def reference() -> str:
-    """The reference: commands, configuration, options, hooks, variables, public names."""
+    """Return the reference: commands, configuration, options, hooks, variables, public names."""
     lines = [
         "# Reference",
         "",
-        "Made from the code by `make docs`; a test says when it is behind.",
+        "`make docs` generates this page from the code. A test fails if the page is out of date.",
         "",
         *_commands(),
         *_configuration(),
@@ -81,8 +94,9 @@ def reference() -> str:
 
 def _commands() -> Iterator[str]:
     yield from ("## Commands", "")
-    yield "Every verb takes `--json`, `--debug` and `--help`; CONFIG is YAML, or JSON of the same keys, and"
-    yield "`--set run.steps=9` overrides a key of it. Exit codes: 0 done, 1 a finding, 2 an error, 130 interrupted."
+    yield "Every verb takes `--json`, `--debug` and `--help`. CONFIG is a file in YAML, or in JSON with the same keys."
+    yield "`--set run.steps=9` overrides one key. Exit codes: 0 done, 1 a finding, 2 an error; for a signal that ends"
+    yield "a run 128 and its number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     yield from ("", "| command | what it does |", "|---|---|")
     for parser in map(cli.Parser.complete, verbs(cli.make_parser())):
         flags = [_flag(action) for action in parser._actions if _is_own(action)]
@@ -94,7 +108,7 @@ def _commands() -> Iterator[str]:
 
 
 def verbs(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parsers of all verbs, groups of verbs left out."""
+    """Yield the parsers of all verbs, without the groups of verbs."""
     groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     for group in groups:
         for inner in group.choices.values():
@@ -117,19 +131,20 @@ def _flag(action: argparse.Action) -> str:
 
 
 def _configuration() -> Iterator[str]:
-    yield from ("## Configuration", "", "YAML, or JSON of the same keys.", "")
+    yield from ("## Configuration", "", "A file in YAML, or in JSON with the same keys.", "")
     for section, cls in (("", config.Config), ("solver.", config.SolverConfig), ("run.", config.RunConfig)):
         rows = [row for row in describe_options(cls) if row["name"] not in ("source", "solver", "run")]
         yield from _options([{**row, "name": section + row["name"]} for row in rows], "key")
 
 
 def _declared() -> Iterator[str]:
-    packs = installed()
-    yield from ("## Optimizers, observers, problems", "")
-    for declared in packs.declared:
-        yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)
+    registry = installed()
+    yield from ("## Optimizers, observers, executors, problems", "")
+    for declared in registry.declared:
+        if hasattr(declared.declaration, "options"):  # a verb has arguments, which are listed with the commands
+            yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)
     yield from ("## Operations", "")
-    for entry in packs.operations():
+    for entry in registry.operations():
         yield from _one(entry.operation, f"{entry.operation.stage}, {entry.operation.role}", entry.distribution)
 
 
@@ -153,7 +168,7 @@ def _hooks() -> Iterator[str]:
     yield from (
         "## Hooks",
         "",
-        f"Hook API {hookspecs.HOOK_API}; [authors.md](authors.md) says how a pack uses them.",
+        f"The hook API has version {hookspecs.HOOK_API}. [How a pack is found](authors/packs.md) shows how to use it.",
         "",
     )
     yield from ("| hook | |", "|---|---|")
@@ -163,7 +178,7 @@ def _hooks() -> Iterator[str]:
 
 
 def hooks() -> list[tuple[str, Any]]:
-    """The hook specifications, in the order of their file."""
+    """Return the hook specifications, in the order of their file."""
     return [(name, function) for name, function in vars(hookspecs).items() if name.startswith("boat_")]
 
 
@@ -176,7 +191,7 @@ def _variables() -> Iterator[str]:
 
 def _public_names() -> Iterator[str]:
     yield from ("## Public names", "")
-    yield "What follows Semantic Versioning: scripts and packs need nothing else, and nothing else is promised."
+    yield "These names follow Semantic Versioning. Scripts and packs need no others, and BOAT promises no others."
     yield ""
     for module in MODULES:
         yield from (f"### {module}", "", "| name | |", "|---|---|")
@@ -192,13 +207,13 @@ def _summary(value: Any) -> str:
 
 
 def public(module: str) -> dict[str, Any]:
-    """The public names of a module, with their values."""
-    found = import_module(module)
-    return {name: getattr(found, name) for name in found.__all__}
+    """Return the public names of a module with their values."""
+    namespace = import_module(module)
+    return {name: getattr(namespace, name) for name in namespace.__all__}
 
 
 def digest(module: str) -> str:
-    """Changes whenever a public name of the module, or what one takes, does."""
+    """Return a digest of the module's public names and of their parameters."""
     text = "\n".join(line for name, value in public(module).items() for line in _described(name, value))
     return hashlib.sha1(text.encode()).hexdigest()[:8]
 
@@ -223,7 +238,7 @@ def _is_operation(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """What a name takes, without types: those are in the docstrings, and for type checkers."""
+    """Return the parameters of a name without their types, which docstrings and type checkers show."""
     signature = _signature(value)
     if signature is None:
         return ""
@@ -232,7 +247,7 @@ def _shown(value: Any) -> str:
 
 
 def _signature(value: Any) -> inspect.Signature | None:
-    """Its signature, if it is a function or class of ours that is not an error."""
+    """Return the signature of a function or class of BOAT's own; None for errors and everything else."""
     if not callable(value) or _is_operation(value) or not value.__module__.startswith("boat_"):
         return None
     if inspect.isclass(value) and issubclass(value, BaseException):
@@ -251,7 +266,7 @@ def _cell(text: Any) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        README.write_text(readme(README.read_text("utf-8")), "utf-8")
+        OPERATIONS.write_text(operations(OPERATIONS.read_text("utf-8")), "utf-8")
         REFERENCE.write_text(reference(), "utf-8")
     else:
         print(reference())

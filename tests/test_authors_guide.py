@@ -1,8 +1,8 @@
-"""docs/authors.md is carried out: every fenced block of it, in order, in a fresh environment.
+"""Carry out docs/authors: every fenced block of every page, in the order of its contents, in a fresh environment.
 
-A block whose first line is a path is that file, or is found in it. The commands of a `console` block are really run;
-lines below one are looked for in what it printed. `boat`, `pytest` and Python without a path share a process as long as
-nothing is written or installed in between. A block of which nothing is done is an error.
+If the first line of a block is a path, the block is that file, or a part of it. The test runs the commands of `console`
+blocks and looks for the lines below a command in its output. `boat`, `pytest` and Python blocks without a path share a
+process until a file is written or something is installed. A block with which the test does nothing is an error.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
-GUIDE = ROOT / "docs" / "authors.md"
+GUIDE = ROOT / "docs" / "authors"
 ENDINGS = {"python": ".py", "toml": ".toml", "yaml": ".yaml"}
 
-#: Does `["boat", …]`, `["pytest", …]` and `["python", code]` one after another; prints exit codes and what was said.
+#: Runs `["boat", …]`, `["pytest", …]` and `["python", code, place]` in turn; prints exit codes and outputs.
 SESSION = """
 import contextlib, io, json, sys, traceback
 import boat_core
@@ -43,28 +43,37 @@ def do(kind, *arguments):
     if kind == "pytest":
         import pytest
         return int(pytest.main([*arguments, "-p", "no:cacheprovider"]))
-    exec(compile(arguments[0], "docs/authors.md", "exec"), names)
+    exec(compile(arguments[0], arguments[1], "exec"), names)
     return 0
 
 answers, names = [], {"__name__": "guide"}
 for step in json.loads(sys.argv[1]):
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             code = do(*step)
         except BaseException:
             traceback.print_exc()
             code = 1
-    answers.append([code, said.getvalue()])
+    answers.append([code, output.getvalue()])
 print(json.dumps(answers))
 """
 
 
+def pages():
+    """The pages of the guide, by file name, in the order of its contents."""
+    contents = (GUIDE / "index.md").read_text("utf8")
+    names = re.findall(r"^\d+\. \[[^]]+\]\((\w+\.md)\)", contents, flags=re.MULTILINE)
+    assert sorted(names) == sorted(path.name for path in GUIDE.iterdir()), "the contents of docs/authors are incomplete"
+    return {name: (GUIDE / name).read_text("utf8") for name in names}
+
+
 @dataclass
 class Block:
-    """A fenced block; `line` is that of its first line of text."""
+    """A fenced block of a page; `line` is the number of its first line of text."""
 
     language: str
+    page: str
     line: int
     lines: list[str] = field(default_factory=list)
 
@@ -73,38 +82,38 @@ class Block:
         return "".join(f"{line}\n" for line in self.lines)
 
 
-def blocks(text):
-    """Every fenced block; a fence that is indented, of another kind or not closed is an error."""
-    found: list[Block] = []
+def blocks(page, text):
+    """Return every fenced block; a fence that is indented, of another kind or not closed is an error."""
+    fenced: list[Block] = []
     inside = False
     for number, line in enumerate(text.splitlines(), start=1):
         if not re.match(r"[\s>*+-]*(```|~~~)", line):
             if inside:
-                found[-1].lines.append(line)
+                fenced[-1].lines.append(line)
             continue
         opening = re.fullmatch(r"```(\w+)", line)
-        assert line == "```" if inside else opening, f"line {number}: {line!r} is no fence that is expected here"
+        assert line == "```" if inside else opening, f"{page}:{number}: unexpected fence {line!r}"
         inside = not inside
         if opening:
-            found.append(Block(opening[1], number + 1))
-    assert found and not inside and all(block.lines for block in found)
-    return found
+            fenced.append(Block(opening[1], page, number + 1))
+    assert not inside and all(block.lines for block in fenced), page
+    return fenced
 
 
 def commands(block):
-    """Each command of a console block, and the lines that it prints."""
-    found: list[tuple[str, list[str]]] = []
+    """Return each command of a console block with the lines that it prints."""
+    entries: list[tuple[str, list[str]]] = []
     for line in block.lines:
         if line.startswith("$ "):
-            found.append((line[2:], []))
+            entries.append((line[2:], []))
         else:
-            assert found, f"line {block.line}: a command is expected"
-            found[-1][1].append(line)
-    return found
+            assert entries, f"{block.page}:{block.line}: expected a command"
+            entries[-1][1].append(line)
+    return entries
 
 
 def check_printed(wanted, printed, where):
-    """The lines are there, in this order; … stands for anything."""
+    """Check that the output contains the lines in this order; … stands for anything."""
     lines = iter(printed.splitlines())
     for want in wanted:
         pattern = ".*".join(re.escape(part) for part in want.split("…"))
@@ -112,42 +121,45 @@ def check_printed(wanted, printed, where):
 
 
 def holds(whole, part):
-    """Whether a parsed document has all that a part of it has."""
+    """Return whether the parsed document `whole` contains everything that `part` contains."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(name in whole and holds(whole[name], part[name]) for name in part)
     return whole == part
 
 
 class Reader:
-    """Somebody who does in an empty folder what the guide says."""
+    """A reader who carries out the guide in an empty folder."""
 
     def __init__(self, environment, wheels, build, program, folder: Path) -> None:
         self.environment, self.wheels, self.build, self.program = environment, wheels, build, program
         self.folder = folder
         self.written: list[str] = []
-        self.given: list[str] = []
-        self._edited: dict[str, bool] = {}  # projects that are installed as they lie there
+        self.words: list[str] = []  # the words of all commands
+        self._edited: dict[str, bool] = {}  # editable projects: whether a file changed since the last installation
         self._steps: list[tuple[list[str], list[str], str]] = []
 
-    def read(self, text: str) -> None:
-        for block in blocks(text):
-            self._do(block)
+    def read(self, texts: dict[str, str]) -> None:
+        """Carry out the pages, given as text by file name."""
+        for page, text in texts.items():
+            for block in blocks(page, text):
+                self._do(block)
         self._finish()
 
     def _do(self, block: Block) -> None:
-        where = f"docs/authors.md:{block.line}"
+        where = f"docs/authors/{block.page}:{block.line}"
         if place := re.fullmatch(r"# ([\w./-]+\.\w+)(, in part)?", block.lines[0]):
             self._finish()
             assert place[1].endswith(ENDINGS.get(block.language, "?")), where
             (self._compare if place[2] else self._write)(self.folder / place[1], block)
         elif block.language == "python":
-            self._steps.append((["python", "\n" * (block.line - 1) + block.text], [], where))
-            self._write(self.folder / f"line_{block.line}.py", block)  # for the look at its style
+            self._steps.append((["python", "\n" * (block.line - 1) + block.text, where], [], where))
+            name = f"{block.page.removesuffix('.md')}_line_{block.line}.py"
+            self._write(self.folder / name, block)  # so that its style is checked
         elif block.language == "console":
             for command, wanted in commands(block):
                 self._run(command, wanted, f"{where}: {command}")
         else:
-            pytest.fail(f"{where}: nothing is done with it")
+            pytest.fail(f"{where}: the test does nothing with this block")
 
     def _write(self, path: Path, block: Block) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +169,7 @@ class Reader:
         self._edited |= {project: True for project in self._edited if name.startswith(f"{project}/")}
 
     def _compare(self, path: Path, block: Block) -> None:
-        """The file that is there has these lines, or this of its tables."""
+        """Check that the existing file contains these lines, or these parts of its tables."""
         whole, part = path.read_text("utf8"), "".join(f"{line}\n" for line in block.lines[1:])
         if block.language == "python":
             assert part in whole, f"{path} has no\n{part}"
@@ -167,7 +179,7 @@ class Reader:
 
     def _run(self, command: str, wanted: list[str], where: str) -> None:
         words = shlex.split(command)
-        self.given += words
+        self.words += words
         if words[0] in ("boat", "pytest"):
             self._steps.append((words, wanted, where))
             return
@@ -179,10 +191,10 @@ class Reader:
                 done = self.program(boat, *arguments, cwd=self.folder, **variables)
                 check_printed(wanted, done.stderr + done.stdout, where)
                 wanted = []
-            case ["pip", "install", "-e", named]:
-                project, _, extra = named.removeprefix("./").removesuffix("]").partition("[")
-                known = tomllib.loads((self.folder / project / "pyproject.toml").read_text("utf8"))["project"]
-                assert not extra or extra in known["optional-dependencies"], where
+            case ["pip", "install", "-e", target]:
+                project, _, extra = target.removeprefix("./").removesuffix("]").partition("[")
+                metadata = tomllib.loads((self.folder / project / "pyproject.toml").read_text("utf8"))["project"]
+                assert not extra or extra in metadata["optional-dependencies"], where
                 self._edited[project] = True
             case ["pip", "install", *names]:
                 self.environment.install(*(self.wheels[name.replace("-", "_")] for name in names))
@@ -193,10 +205,10 @@ class Reader:
                     shutil.copy(self.build(self.folder / project, kind), dist)
             case _:
                 pytest.fail(f"{where}: the test does not know this command")
-        assert not wanted, f"{where}: what it prints is not looked at"
+        assert not wanted, f"{where}: the test does not compare the output of this command"
 
     def _finish(self) -> None:
-        """Do what has been put off, with the projects as they are now."""
+        """Run the collected steps with the projects as they are now."""
         steps, self._steps = self._steps, []
         if not steps:
             return
@@ -204,8 +216,8 @@ class Reader:
             wheel = self.build(self.folder / project)
             self.environment.pip("install", "--no-deps", "--no-index", "--force-reinstall", wheel)
             self._edited[project] = False
-        asked = json.dumps([words for words, _, _ in steps])
-        done = self.environment.run("python", "-c", SESSION, asked, cwd=self.folder)
+        request = json.dumps([words for words, _, _ in steps])
+        done = self.environment.run("python", "-c", SESSION, request, cwd=self.folder)
         for (_, wanted, where), (code, printed) in zip(steps, json.loads(done.stdout.splitlines()[-1])):
             assert code == 0, f"{where}: exit code {code}\n{printed}"
             check_printed(wanted, printed, where)
@@ -214,9 +226,9 @@ class Reader:
 def test_every_block_works(environment, wheels, build, program, tmp_path):
     reader = Reader(environment, wheels, build, program, tmp_path / "reader")
     reader.folder.mkdir()
-    reader.read(GUIDE.read_text("utf8"))
+    reader.read(pages())
 
-    assert [path for path in reader.written if path.endswith((".toml", ".yaml")) and path not in reader.given] == []
+    assert [path for path in reader.written if path.endswith((".toml", ".yaml")) and path not in reader.words] == []
     python = [reader.folder / path for path in reader.written if path.endswith(".py")]
     ours = "lint.isort.known-first-party=['boat_core', 'boat_mine']"
     for verb in (["check"], ["format", "--check"]):
@@ -244,16 +256,16 @@ def test_every_block_works(environment, wheels, build, program, tmp_path):
         "```python\n# there.py, in part\nx = 2\n```",
     ],
 )
-def test_a_block_of_which_nothing_is_done_is_an_error(tmp_path, text):
+def test_a_block_that_cannot_be_carried_out_is_an_error(tmp_path, text):
     (tmp_path / "there.py").write_text("x = 1\n", "utf8")
     reader = Reader(None, {}, None, None, tmp_path)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        reader.read(text)
+        reader.read({"page.md": text})
 
 
 def test_the_tables_are_complete():
-    """Of roles with what they are given, of the kit's checks, and of what else the kit has."""
-    text = GUIDE.read_text("utf8")
+    """The guide lists every role with its arguments, every check of the kit and every name of the kit."""
+    text = "".join(pages().values())
     for role, takes in operation.ARGUMENTS.items():
         (row,) = re.findall(rf"^\| [\w-]+, {role} \| `\(([\w, ]+)\)`", text, flags=re.MULTILINE)
         assert tuple(row.split(", ")) == takes

@@ -17,7 +17,7 @@ IMPLICIT = "map: [NGD]\n  approximate: [CG]"
 FIRST_ORDER = "first_order: VFO"
 
 
-# The rows of README's table.
+# The rows of the table in docs/operations.md.
 @pytest.mark.parametrize(
     ("projects", "solvers", "works", "refused"),
     [

@@ -135,9 +135,13 @@ def test_trace(configure, program, tmp_path):
     assert rows == [
         ("boat_optimizers", "boat-core", 1),
         ("boat_observers", "boat-core", 1),
+        ("boat_executors", "boat-core", 1),
+        ("boat_commands", "boat-author", 1),
         ("boat_first_order_operations", "boat-ops-fo", 1),
         ("boat_map_operations", "boat-ops-gm", 1),
         ("boat_approximate_operations", "boat-ops-na", 1),
+        ("boat_observers", "boat-view", 1),
+        ("boat_commands", "boat-view", 1),
         ("boat_run_started", "boat_core.runs.observers.metrics", 1),
         ("GDA", "boat-ops-gm", 2),  # for the steps, and for the point at their end
         ("NGD", "boat-ops-gm", 3),

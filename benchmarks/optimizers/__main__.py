@@ -1,9 +1,9 @@
-"""Our optimizers beside PyTorch's and optax's, step by step.
+"""Compare our optimizers with PyTorch's and optax's, step by step.
 
     python benchmarks/optimizers [--record] [--write docs/optimizers.md] [--torch PYTHON] [--jax PYTHON]
 
-The other libraries run in environments of their own, which `make peers` makes. Without those, the iterates recorded
-for the tests stand in for them; `--record` writes these.
+The other libraries run in environments of their own, which `make peers` makes. Without these environments, the
+comparison uses the iterates that `--record` wrote for the tests.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ COMMAND = "python benchmarks/optimizers --record --write docs/optimizers.md"
 LIBRARIES = {"torch": "PyTorch", "optax": "optax"}
 #: What is different where options have the same values, or other names, or where there is no case to measure.
 REMARKS = {
-    "adamw": "the paper's λ is our η λ, as PyTorch's and optax's",
-    "adamax": "no ε in the paper, and no other option elsewhere",
-    "radam": "the threshold is 4 in the paper, 5 in its code and everywhere else",
-    "asgd": "PyTorch's t0 is our `start` - 2, its lambd our `weight_decay`; its ηₜ is rounded to float32 by default",
-    "rprop": "PyTorch's etas are `shrink` and `grow`, its step_sizes `smallest` and `largest`",
+    "adamw": "the paper's λ is our η λ, as in PyTorch and optax",
+    "adamax": "the paper has no ε; the other libraries have no further option",
+    "radam": "the threshold is 4 in the paper, and 5 in its code and everywhere else",
+    "asgd": "PyTorch's t0 is our `start` - 2, and its lambd is our `weight_decay`; it rounds ηₜ to float32 by default",
+    "rprop": "PyTorch's etas are our `shrink` and `grow`; its step_sizes are our `smallest` and `largest`",
 }
 
 
@@ -103,13 +103,14 @@ def differences(references: dict[str, Any]) -> Iterator[tuple[Case, str, float]]
 def document(references: dict[str, Any], measured: list[tuple[Case, str, float]]) -> str:
     versions = " and ".join(f"{LIBRARIES[key]} {found['version']}" for key, found in references.items())
     whole = all(len(found["steps"]) == STEPS for found in references.values())
-    steps = f"{STEPS} steps" if whole else f"the recorded of {STEPS} steps"
+    steps = f"{STEPS} steps" if whole else f"the recorded ones of {STEPS} steps"
     lines = [
         "# Optimizers",
         "",
-        f"Made by `{COMMAND}` (`make references`). Defaults are the",
-        "paper's where it names any. Numbers (but `threshold` and `start`) may be arrays, pytrees of arrays like the",
-        "parameters, or functions of the step, and are differentiated. Formulas are in the modules of these names.",
+        f"Made by `{COMMAND}` (`make references`). Defaults are",
+        "those of the paper, if it names any. Each number except `threshold` and `start` may be an array, a pytree of",
+        "arrays like the parameters, or a function of the step, and it can be differentiated. The modules of these",
+        "names have the formulas.",
         "",
         "| optimizer | options | source |",
         "|---|---|---|",
@@ -121,8 +122,9 @@ def document(references: dict[str, Any], measured: list[tuple[Case, str, float]]
         "",
         f"## Beside {versions}",
         "",
-        f"The largest difference of an iterate over {steps} in float64, relative to the largest entry, in all cases",
-        "where both mean the same. A part of the gradient turns its sign with every step; one entry of it is always 0.",
+        f"The largest difference of an iterate over {steps} in float64, relative to the largest entry, over all cases",
+        "in which both libraries mean the same. One part of the gradient changes its sign in every step, and one",
+        "entry is always 0.",
         "",
         "| optimizer | cases | PyTorch | optax | note |",
         "|---|---|---|---|---|",
@@ -137,7 +139,7 @@ def document(references: dict[str, Any], measured: list[tuple[Case, str, float]]
         lines.append(f"| `{rule.name}` | {cases} | {cells} | {REMARKS.get(rule.name, '')} |")
     lines += [
         "",
-        "Where they do not mean the same by the same numbers, ours is the paper's, or its authors' code:",
+        "Where the same numbers do not mean the same, ours follows the paper or the code of its authors:",
         "",
         "| optimizer | options | library | what it does | difference |",
         "|---|---|---|---|---|",

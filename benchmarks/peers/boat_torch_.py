@@ -16,8 +16,8 @@ from work import TERMS, Work
 NAME, PACKAGES = "BOAT (torch)", ("boat-torch",)
 VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml")}
 NOTES = {
-    "all": "`run_iter` also evaluates both losses once more and writes them to a file, here the null device",
-    "maml": "it adds up the gradients of the tasks; divided by their number afterwards",
+    "all": "`run_iter` also evaluates both losses once more and writes them to a file; here this is the null device",
+    "maml": "it adds up the gradients of the tasks, which the benchmark then divides by their number",
 }
 ESTIMATORS = {"ridge_cg": "CG", "ridge_ns": "NS", "maml": "IAD"}
 

@@ -60,7 +60,7 @@ def memory(what: str, rows: Sequence[Row], cell: Cell, choice: Choice, most: flo
         return f"- {what}, at most {most}: not measured"
     text = verdict(what, ours, peer, ours.megabytes / peer.megabytes, most)
     if left := peer.compiler_megabytes:
-        text += f"; {ours.megabytes / (peer.megabytes - left):.2f} without the {left:.0f} MB that compiling left there"
+        text += f"; {ours.megabytes / (peer.megabytes - left):.2f} without the {left:.0f} MB that its compiler left"
     return text
 
 

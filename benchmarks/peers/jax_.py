@@ -17,9 +17,9 @@ VARIANTS = {
     "loop": ("conv",),
 }
 NOTES = {
-    "conv": "a Python loop within the jit: in the body of a scan XLA convolves without its fast routines on a CPU"
-    " (jax-ml/jax#12868), which took ten times as long and more",
-    "ridge_cg": "`jax.scipy.sparse.linalg.cg`, which takes one Hessian product more, at its start of zero",
+    "conv": "a Python loop inside the jit; on a CPU, XLA does not use its fast convolutions in the body of a scan"
+    " (jax-ml/jax#12868), which took more than ten times as long",
+    "ridge_cg": "`jax.scipy.sparse.linalg.cg`, which takes one more Hessian product, at its start of zero",
     "maml": "`vmap` over the tasks",
 }
 

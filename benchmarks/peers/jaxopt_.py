@@ -14,10 +14,10 @@ from work import TERMS, Work
 NAME, PACKAGES = "JAXopt", ("jaxopt",)
 VARIANTS = {"": ("mlp", "ridge_cg", "ridge_ns", "maml")}
 NOTES = {
-    "conv": "left out: its loop is a scan, see JAX",
-    "mlp, maml": "`unroll` of `GradientDescent`, under jit a scan",
-    "ridge_cg": "its CG takes one Hessian product more, at its start of zero",
-    "ridge_ns": "it has no Neumann series: given ours of JAX as its solver",
+    "conv": "left out, because its loop is a scan; see JAX",
+    "mlp, maml": "`unroll` of `GradientDescent`, which is a scan under jit",
+    "ridge_cg": "its CG takes one more Hessian product, at its start of zero",
+    "ridge_ns": "it has no Neumann series, and uses ours for JAX as its solver",
 }
 
 

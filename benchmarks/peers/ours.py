@@ -15,7 +15,7 @@ from work import TERMS, Work
 
 NAME, PACKAGES = "ours", ("boat-core", "jittor")
 VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml"), "segment all": ("mlp", "conv")}
-NOTES: dict[str, str] = {"maml": "the tasks one after another"}
+NOTES: dict[str, str] = {"maml": "the tasks run one after another"}
 APPROXIMATE = {"ridge_cg": ["CG"], "ridge_ns": ["NS"], "maml": ["IAD", "RAD"]}
 
 

@@ -23,13 +23,13 @@ TITLES = {
 WIDTHS = {"mlp": ("width", 1), "ridge_cg": ("d", 100), "ridge_ns": ("d", 100)}
 
 LEGEND = """\
-One hypergradient by each system, in float32. Each cell runs in turns, every process a fresh one, {rounds}.
+Each system computes one hypergradient in float32. The systems take turns, each in a fresh process, in {rounds}.
 
 - **ms**: median (least–most) of all warm calls; **× ours**: relative to ours.
-- **peak MB**: the most memory of the process above what it had with the data in place, compilers in the process
-  included; median of the processes.
-- **first s**, **compile s**: of the first process; the first call with what it compiles, and the compiling alone. Ours
-  keeps kernels on disk: none are compiled where an earlier run has left them.
+- **peak MB**: the peak memory of the process, minus its memory after loading the data. Compilers in the process count.
+  The figure is the median of the processes.
+- **first s**, **compile s**: the first call of the first process with its compilation, and the compilation alone. Ours
+  keeps kernels on disk and compiles none that an earlier run has left there.
 - **float32**, **float64**: the largest difference to PyTorch by hand in float64, relative to the largest entry. Beyond
   {single:.0e} and {double:.0e} it is marked as off."""
 
@@ -40,7 +40,7 @@ def document(rows: Sequence[Row], systems: Sequence[System], call: str, minutes:
         rounds=f"{rounds} round{'s' * (rounds > 1)}", single=TOLERANCES["float32"], double=TOLERANCES["float64"]
     )
     made = f"Made by `{call}` in {minutes:.0f} minutes on {machine()}, {platform.system()}."
-    parts = [made, versions(systems), legend, "## What is aimed at", "\n".join(goals(rows))]
+    parts = [made, versions(systems), legend, "## Goals", "\n".join(goals(rows))]
     for work in works:
         mine = [row for row in rows if row.cell.work == work]
         parts += [f"## {TITLES[work]}", table(mine), notes(work, systems), slopes(mine)]

@@ -12,7 +12,7 @@ from work import TERMS, Work
 
 NAME, PACKAGES = "torch by hand", ("torch",)
 VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml")}
-NOTES = {"maml": "`torch.func`: `grad` of a `vmap` over the tasks, faster than a loop over them"}
+NOTES = {"maml": "`torch.func`: `grad` of a `vmap` over the tasks, which is faster than a loop over them"}
 
 
 def build(work: Work, variant: str) -> Callable[[], np.ndarray]:

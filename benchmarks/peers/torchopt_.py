@@ -13,7 +13,7 @@ from work import TERMS, Work
 
 NAME, PACKAGES = "TorchOpt", ("torchopt",)
 VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml")}
-NOTES = {"ridge_cg": "its CG takes one Hessian product more, at its start of zero"}
+NOTES = {"ridge_cg": "its CG takes one more Hessian product, at its start of zero"}
 
 
 def build(work: Work, variant: str) -> Callable[[], np.ndarray]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
 from boat_core.plugins.discovery import installed_as, load_registry
-from boat_core.plugins.registry import Registered, Registry
+from boat_core.plugins.registry import Registry
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
 
@@ -85,10 +86,30 @@ def _per_step(options, work):
 
 @pytest.fixture
 def toys() -> Registry:
-    registry = load_registry([])
-    registry.packs["toys"] = "1.0"
-    registry.entries += [Registered(operation, "toys", "1.0") for operation in toy_operations()]
-    return registry
+    return load_registry([]).adding(*toy_operations(), distribution="toys", version="1.0")
+
+
+@pytest.fixture
+def declare(only_toys_installed) -> Iterator[Callable[[object], None]]:
+    """`declare(declaration)`: from now on, the toys provide this observer, problem or executor too."""
+    with ExitStack() as stack:
+        yield lambda declaration: stack.enter_context(
+            installed_as(only_toys_installed.adding(declaration, distribution="toys", version="1.0"))
+        )
+
+
+@pytest.fixture
+def changed() -> Callable[..., Registry]:
+    """`changed(registry, name, …)`: a registry in which one operation is declared differently."""
+
+    def changed(registry: Registry, name: str, **changes) -> Registry:
+        entries = [
+            replace(entry, operation=replace(entry.operation, **changes)) if entry.name == name else entry
+            for entry in registry.entries
+        ]
+        return replace(registry, entries=tuple(entries))
+
+    return changed
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
-"""Checkpoints: the same to the bit, and never a wrong one without an error."""
+"""Checkpoints are exact to the bit, and a damaged one is never mistaken for a whole one."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import resource
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +43,14 @@ def test_a_round_trip_is_exact(path):
 
 
 @pytest.mark.parametrize("value", [np.array([object()], dtype=object), object(), {1: 2}, {1, 2}])
-def test_what_it_cannot_hold_is_refused(tmp_path, value):
+def test_values_of_other_kinds_are_refused(tmp_path, value):
     with pytest.raises(TypeError, match="checkpoint"):
         checkpoint.save(tmp_path / "state.npz", [value])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_damage_passes(path):
-    """Every byte changed in turn, and every length cut off: an error, or the very same state."""
+def test_damage_is_detected(path):
+    """Change bytes and cut off the end at many places: the result is an error or the same state."""
     whole = path.read_bytes()
     damaged = [whole[:i] + bytes([whole[i] ^ 0x55]) + whole[i + 1 :] for i in range(0, len(whole), 3)]
     for content in [whole[:n] for n in range(0, len(whole), 41)] + damaged:
@@ -71,16 +75,69 @@ def pickled(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [foreign, changed, pickled, Path.unlink, lambda path: path.write_text("step 3")])
-def test_a_file_that_is_none(path, harm):
+def test_other_files_are_refused(path, harm):
     harm(path)
     with pytest.raises(RunError, match="state.npz: expected a checkpoint"):
         checkpoint.load(path)
 
 
-def test_the_newest_is_the_one_furthest_on(tmp_path):
-    with pytest.raises(RunError, match="run.checkpoint_every writes them"):
-        checkpoint.newest(tmp_path)
+def test_the_newest_is_the_one_after_the_most_steps(tmp_path):
+    with pytest.raises(RunError, match="expected a checkpoint in .*; a run writes one when it ends"):
+        checkpoint.load_newest(tmp_path)
     for step in (9, 1_000_000, 20):
         checkpoint.save(checkpoint.path_of(tmp_path, step), step)
     (tmp_path / "checkpoints" / "step-x.npz").touch()
-    assert checkpoint.load(checkpoint.newest(tmp_path)) == 1_000_000
+    assert checkpoint.load_newest(tmp_path) == (checkpoint.path_of(tmp_path, 1_000_000), 1_000_000, {})
+
+
+def test_an_unknown_format_is_no_damage(tmp_path, path):
+    """An older version of this package must not fall back to an older checkpoint without being told to."""
+    for step in (1, 2):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), step)
+    structure = b'{"format": 2, "state": {"plain": 3}}'
+    digest = np.frombuffer(hashlib.sha256(structure).digest(), np.uint8)
+    np.savez(checkpoint.path_of(tmp_path, 2), structure=np.frombuffer(structure, np.uint8), digest=digest)
+    with pytest.raises(RunError, match="step-000002.npz: expected a checkpoint of format 1"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_pruning_keeps_what_it_is_told_to(tmp_path):
+    paths = [checkpoint.path_of(tmp_path, step) for step in (1, 2, 3, 4)]
+    for path in paths:
+        checkpoint.save(path, 0)
+    checkpoint.prune(paths[2], keep=1)
+    assert checkpoint.newest_first(tmp_path) == [paths[3], paths[2], paths[1]]
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """Limit the size of files, which a process meets like a full disk; pytest's own output needs the limit lifted."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, 100, 700, 1500])
+def test_a_full_disk_leaves_the_checkpoint_before(path, size):
+    before = path.read_bytes()
+    assert size < len(before)
+    with pytest.raises(OSError, match="File too large"), full_disk(size):
+        checkpoint.save(path, STATE)
+    assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [("state.npz", before)]
+
+
+def test_the_folder_is_synced_after_the_rename(tmp_path, monkeypatch):
+    """Otherwise a power failure can undo the rename, after older checkpoints were removed."""
+    path, fsync, synced = tmp_path / "new" / "state.npz", os.fsync, []
+
+    def record(descriptor):
+        status = os.fstat(descriptor)
+        synced.append(("folder", path.exists()) if stat.S_ISDIR(status.st_mode) else ("file", path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    checkpoint.save(path, STATE)
+    assert synced == [("folder", False), ("file", False), ("folder", True)]

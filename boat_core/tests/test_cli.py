@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from boat_core import cli
-from boat_core.plugins.registry import BrokenPack
+from boat_core.plugins.discovery import installed_as
+from boat_core.plugins.entries import BrokenPack
 
 CONFIG = """\
 problem: module:make
@@ -65,10 +67,11 @@ def test_ops_show(boat):
 
 def test_ops_doctor(boat, toys):
     assert boat("ops", "doctor")[:2] == (0, "1 pack with 7 operations loaded, none set aside.\n")
-    toys.broken.append(BrokenPack("poor", "1.0", "pack", "its import failed", "Mend it"))
-    code, out, _ = boat("ops", "doctor", "--json")
-    assert (code, json.loads(out)["broken"][0]["distribution"]) == (1, "poor")
-    assert boat("ops", "doctor")[0] == 1
+    poor = BrokenPack("poor", "1.0", "pack", "its import failed", "Mend it")
+    with installed_as(replace(toys, broken=(poor,))):
+        code, out, _ = boat("ops", "doctor", "--json")
+        assert (code, json.loads(out)["broken"][0]["distribution"]) == (1, "poor")
+        assert boat("ops", "doctor")[0] == 1
 
 
 def test_solvers(boat):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 import boat_core
-from boat_core import CommandDeclaration, DeclarationError, RunError, cli
-from boat_core.plugins.registry import Declared
+from boat_core import CommandDeclaration, DeclarationError, RunError, cli, installed
+from boat_core.plugins.discovery import installed_as
 
 
 def command(name, run=lambda arguments: 0, configure=lambda parser: None, **more):
@@ -25,13 +27,15 @@ def boat(only_toys_installed, capsys):
 
 
 @pytest.fixture
-def declare(toys):
+def declare(only_toys_installed):
     """`declare(command, distribution)`: let that distribution bring a command."""
+    with ExitStack() as stack:
 
-    def declare(declaration, distribution="greetings"):
-        toys.declared.append(Declared(declaration, distribution, "1.0"))
+        def declare(declaration, distribution="greetings"):
+            registry = installed().adding(declaration, distribution=distribution, version="1.0")
+            stack.enter_context(installed_as(registry))
 
-    return declare
+        yield declare
 
 
 @pytest.mark.parametrize("name", ["greet", "ops greet", "people greet"])
@@ -128,13 +132,18 @@ def test_invalid_declaration_is_refused(name, more, message):
         command(name, **more)
 
 
-def test_draw_calls_the_function_of_the_command(declare, only_toys_installed):
+def test_draw_without_a_pack_says_what_to_install(only_toys_installed):
     with pytest.raises(RunError, match="command 'draw' is in boat-view, which is not installed; pip install boat-view"):
         boat_core.draw("graph", "a.svg")
-    declare(command("draw"), "pens")
+
+
+def test_draw_needs_the_function_of_the_command(declare):
+    declare(command("draw"))
     with pytest.raises(RunError, match="no installed pack provides the function of the command 'draw'"):
         boat_core.draw("graph", "a.svg")
-    only_toys_installed.declared.pop()
+
+
+def test_draw_calls_the_function_of_the_command(declare):
     calls = []
     declare(command("draw", function=lambda *arguments, **batches: calls.append((arguments, batches))), "pens")
     boat_core.draw("graph", "a.svg", upper_batch=3)

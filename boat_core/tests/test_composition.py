@@ -21,20 +21,20 @@ def test_cost_is_the_sum_of_the_declarations(toys):
 @pytest.mark.parametrize(
     ("chains", "message"),
     [
-        ({"map": ["STEPP"]}, "no operation 'STEPP'; did you mean 'STEP'?"),
-        ({"map": ["ALL"]}, "ALL is an operation of stage approximate, not map; valid: OTHER, STEP, SUM"),
+        ({"map": ["STEPP"]}, "map: no operation 'STEPP'; did you mean 'STEP'?"),
+        ({"map": ["ALL"]}, "map: ALL is an operation of stage approximate, not map; valid: OTHER, STEP, SUM"),
         ({"map": ["SUM", "SUM"]}, "map: SUM is listed twice"),
         ({"approximate": ["ALL", "NONE"]}, "approximate: one estimator at most (got ALL, NONE)"),
-        ({"approximate": ["HALF"]}, "HALF needs SUM: half of one is nothing"),
+        ({"approximate": ["HALF"]}, "approximate: HALF needs SUM: half of one is nothing"),
         (
             {"map": ["SUM"], "approximate": ["NONE", "HALF"]},
-            "HALF cannot go with NONE: only the end point is read there",
+            "approximate: HALF cannot go with NONE: only the end point is read there",
         ),
         ({"first_order": "BOTH", "map": ["STEP"]}, "first_order is a whole solver: leave out map and approximate"),
-        ({"first_order": "STEP"}, "STEP is an operation of stage map, not first-order; valid: BOTH"),
+        ({"first_order": "STEP"}, "first_order: STEP is an operation of stage map, not first-order; valid: BOTH"),
         ({"method": "X", "map": ["STEP"]}, "method is a whole solver: leave out map, approximate and first_order"),
-        ({"method": "X"}, "no method 'X'; no installed pack names one"),
-        ({"options": {"NONE": {}}}, "options: 'NONE' is no operation of this solver; valid: ALL, STEP"),
+        ({"method": "X"}, "method: no method 'X'; no installed pack names one"),
+        ({"options": {"NONE": {}}}, "options.NONE: 'NONE' is no operation of this solver; valid: ALL, STEP"),
     ],
 )
 def test_refusals(toys, chains, message):
@@ -45,21 +45,21 @@ def test_refusals(toys, chains, message):
 
 def test_two_operations_that_claim_the_start_are_refused(toys):
     from boat_core import Operation, sgd
-    from boat_core.plugins.registry import Registered
 
     text = {"stage": "map", "role": "modifier", "summary": "s", "formula": "f", "source": "t"}
-    for name in ("ONE", "TWO"):
-        learns = Operation(name=name, start="learned", start_optimizer=lambda options: sgd(0.1), **text)
-        toys.entries.append(Registered(learns, "toys", "1.0"))
+    learning = [
+        Operation(name=name, start="learned", start_optimizer=lambda options: sgd(0.1), **text)
+        for name in ("ONE", "TWO")
+    ]
+    toys = toys.adding(*learning, distribution="more toys", version="1.0")
     compose(toys, map=["ONE"])
     with pytest.raises(CompositionError, match="ONE cannot go with TWO: one learns the start of y, the other learns"):
         compose(toys, map=["TWO", "ONE"])
 
 
-def test_who_declares_no_cost_may_take_second_derivatives(toys):
+def test_who_declares_no_cost_may_take_second_derivatives(toys, changed):
     assert not compose(toys, approximate="NONE").second_order(3)
-    object.__setattr__(toys.find("NONE").operation, "cost", undeclared)
-    assert compose(toys, approximate="NONE").second_order(3)
+    assert compose(changed(toys, "NONE", cost=undeclared), approximate="NONE").second_order(3)
 
 
 def test_enumeration_is_what_the_rules_allow(toys):
@@ -70,9 +70,8 @@ def test_enumeration_is_what_the_rules_allow(toys):
         compose(toys, **solver.as_config())
 
 
-def test_methods_are_aliases_of_chains(toys):
-    entry = toys.find("ALL")
-    object.__setattr__(entry.operation, "aliases", (Alias("REVERSE", map=("SUM",), approximate=("ALL",)),))
+def test_methods_are_aliases_of_chains(toys, changed):
+    toys = changed(toys, "ALL", aliases=(Alias("REVERSE", map=("SUM",), approximate=("ALL",)),))
     assert str(compose(toys, method="REVERSE")) == "SUM + STEP | ALL"
     with pytest.raises(CompositionError, match="did you mean 'REVERSE'"):
         compose(toys, method="REVERS")
@@ -81,13 +80,16 @@ def test_methods_are_aliases_of_chains(toys):
 @pytest.mark.parametrize(
     ("what", "function", "message"),
     [
-        ("cost", lambda options, work: 1 / 0, "ALL (toys 1.0): its cost raised ZeroDivisionError: division by zero"),
-        ("cost", lambda options, work: 3, "ALL (toys 1.0): its cost returned 3, expected Cost"),
-        ("view", lambda options, work: None, "ALL (toys 1.0): its view returned None, expected Work"),
+        (
+            "cost",
+            lambda options, work: 1 / 0,
+            "its cost raised ZeroDivisionError: division by zero",
+        ),
+        ("cost", lambda options, work: 3, "its cost returned 3, expected Cost"),
+        ("view", lambda options, work: None, "its view returned None, expected Work"),
     ],
 )
-def test_a_declaration_that_says_nonsense_when_asked(toys, what, function, message):
-    object.__setattr__(toys.find("ALL").operation, what, function)
+def test_an_invalid_cost_or_view_is_named(toys, changed, what, function, message):
     with pytest.raises(CompositionError) as caught:
-        compose(toys, approximate="ALL").cost(3)
-    assert str(caught.value) == message
+        compose(changed(toys, "ALL", **{what: function}), approximate="ALL").cost(3)
+    assert str(caught.value) == f"approximate: ALL (toys 1.0): {message}"

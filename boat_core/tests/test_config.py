@@ -75,7 +75,7 @@ def test_the_resolved_configuration_is_one_of_the_same_run(write, tmp_path):
         ),
         ("problem: !env HOME", "config.yaml:1: problem: the tag !env would construct an object"),
         ("problem: &a x\nrun: *a", "config.yaml:2: aliases (*name) are not part of a configuration"),
-        ("run:\n  steps: 1\n  steps: 2", "config.yaml:3: run.steps: the key stands here twice (first at "),
+        ("run:\n  steps: 1\n  steps: 2", "config.yaml:3: run.steps: the key is given twice (first at "),
         ("problem: 2020-13-01", "config.yaml:1: problem: '2020-13-01' cannot be read"),
     ],
 )
@@ -91,7 +91,7 @@ def test_text_that_is_no_configuration(write, text, expected):
         ("steps: 4", "steps: many", "config.yaml:6: solver.lower_steps: expected an integer >= 1 (got 'many'"),
         ("steps: 4", "steps: 0", "config.yaml:6: solver.lower_steps: expected an integer >= 1 (got 0)"),
         ("steps: 4", "steps: true", "config.yaml:6: solver.lower_steps: expected an integer >= 1 (got True"),
-        ("  lower_steps: 4\n", "", "config.yaml:3: solver.lower_steps: required and not there"),
+        ("  lower_steps: 4\n", "", "config.yaml:3: solver.lower_steps: required and missing"),
         (
             "steps: 4",
             "steps: 4\n  start: hot",
@@ -127,7 +127,7 @@ def test_a_key_that_does_not_fit_is_named_with_its_line(write, old, new, expecte
             "config.yaml:5: solver.approximate: HALF cannot go with NONE: only the end point is read",
         ),
         ("ALL", "[ALL, ALL]", "config.yaml:5: solver.approximate: ALL is listed twice"),
-        ("ALL", "ALL\n  options: {ALL: {a: 1}}", "config.yaml:6: solver.options.ALL.a: unknown key; it has none"),
+        ("ALL", "ALL\n  options: {ALL: {a: 1}}", "config.yaml:6: solver.options.ALL.a: unknown option; it has none"),
         (
             "ALL",
             "ALL\n  options:\n    NONE: {}",
@@ -146,7 +146,7 @@ def test_a_composition_that_is_refused(write, toys, old, new, expected):
     [
         ("sdg", "config.yaml:7: solver.lower_optimizer: no optimizer 'sdg'; did you mean 'sgd'?"),
         ("sgd", "config.yaml:7: solver.lower_optimizer: option 'rate' is required"),
-        ("{name: sgd, rat: 1}", "config.yaml:7: solver.lower_optimizer.rat: unknown key; did you mean 'rate'?"),
+        ("{name: sgd, rat: 1}", "config.yaml:7: solver.lower_optimizer.rat: unknown option; did you mean 'rate'?"),
         ("{name: sgd, rate: 0}", "config.yaml:7: solver.lower_optimizer.rate: expected a number > 0 (got 0.0)"),
     ],
 )

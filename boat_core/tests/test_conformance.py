@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from boat_core import Cost, Hypergradient, Operation, kernel, option
-from boat_core.plugins.registry import Registered
 from boat_core.testing import Claim, KernelClaim, claims, conformance, network_problem
 
 ETA = 0.3
@@ -58,9 +57,8 @@ CLAIM = Claim(
 @pytest.fixture
 def packs(toys):
     def having(operation):
-        toys.entries[:] = [e for e in toys.entries if e.name != operation.name]
-        toys.entries.append(Registered(operation, "toys", "1.0"))
-        return toys
+        others = tuple(entry for entry in toys.entries if entry.name != operation.name)
+        return replace(toys, entries=others).adding(operation, distribution="toys", version="1.0")
 
     return having
 

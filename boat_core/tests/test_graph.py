@@ -10,7 +10,6 @@ import pytest
 
 import boat_core as boat
 from boat_core.bilevel.graph import Leaf, spans
-from boat_core.plugins.registry import Registered
 from boat_core.testing import network_problem
 
 STEPS = 5
@@ -94,7 +93,7 @@ def test_trajectories_from_elsewhere_are_counted_apart(toys):
         return boat.Hypergradient(trajectory.end.direct)
 
     none = next(e for e in toys.entries if e.name == "NONE")
-    toys.entries.append(Registered(replace(none.operation, name="AROUND", apply=around), "toys", "1.0"))
+    toys = toys.adding(replace(none.operation, name="AROUND", apply=around), distribution="toys", version="1.0")
     t = graph(toys, approximate="AROUND").trajectory
     assert (t.again, t.recomputed, t.pulled, t.end_point) == (3, (), (), True)
 

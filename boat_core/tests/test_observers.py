@@ -13,7 +13,6 @@ import pytest
 
 from boat_core import ObserverDeclaration, cli, hookimpl, option, read_config, run
 from boat_core.errors import ConfigError, DeclarationError
-from boat_core.plugins.registry import Declared
 
 PROBLEM = """\
 import numpy as np
@@ -74,11 +73,11 @@ def read(name, folder="a run"):
 
 
 @pytest.mark.parametrize("requires", ["watching[all]", ""])
-def test_without_its_library_nothing_begins(requires, toys, capsys):
+def test_without_its_library_nothing_begins(requires, declare, capsys):
     def build(options):
         raise ModuleNotFoundError("No module named 'watching'", name="watching")
 
-    toys.declared.append(Declared(ObserverDeclaration("given", "s", build, requires=requires), "toys", "1.0"))
+    declare(ObserverDeclaration("given", "s", build, requires=requires))
     (code, err), before = boat(capsys, "run", "config.yaml", "--set=run.observers=[progress, given]"), os.listdir()
     assert code == 2
     assert err.startswith("boat: error: --set run.observers: observer given needs watching (")
@@ -102,7 +101,7 @@ def boat(capsys, *arguments):
         ("[progress, progress]", "config.yaml:15: run.observers: progress is listed twice"),
         (
             "\n    - progress\n    - name: needy\n      whet: x",
-            "config.yaml:18: run.observers[1].whet: unknown key; did you mean 'what'?",
+            "config.yaml:18: run.observers[1].whet: unknown option; did you mean 'what'?",
         ),
         (
             "{name: needy, what: 3}",
@@ -112,12 +111,12 @@ def boat(capsys, *arguments):
         ("\n    - progress\n    - name: needy", "config.yaml:17: run.observers[1].name: option 'what' is required"),
     ],
 )
-def test_a_name_or_option_that_does_not_fit_is_explained(observers, expected, toys, capsys):
+def test_a_name_or_option_that_does_not_fit_is_explained(observers, expected, declare, capsys):
     @dataclass(frozen=True)
     class Needy:
         what: str = option(doc="anything")
 
-    toys.declared.append(Declared(ObserverDeclaration("needy", "s", lambda options: None, Needy), "toys", "1.0"))
+    declare(ObserverDeclaration("needy", "s", lambda options: None, Needy))
     Path("config.yaml").write_text(f"{CONFIG}  observers: {observers}\n", "utf-8")
     code, err = boat(capsys, "explain", "config.yaml")
     assert (code, err.count("\n")) == (2, 1)
@@ -141,9 +140,9 @@ class Broken:
 
 
 @pytest.mark.parametrize(("at", "hook"), [(2, "boat_evaluated"), ("end", "boat_run_finished")])
-def test_a_packs_observer_that_raises_is_told_once_and_changes_nothing(at, hook, toys, capsys):
+def test_a_packs_observer_that_raises_is_told_once_and_changes_nothing(at, hook, declare, capsys):
     declaration = ObserverDeclaration("broken", "s", lambda options: Broken(at))
-    toys.declared.append(Declared(declaration, "toys", "1.0"))
+    declare(declaration)
     run(read_config("config.yaml", ["run.out=alone"]))
     for out, json_too in (("plain", []), ("json", ["--json"])):
         arguments = ["run", "config.yaml", f"--set=run.out={out}", "--set=run.observers=broken", *json_too]
@@ -176,14 +175,12 @@ class Unable:
         (Unable, ConfigError, "--set run.observers: observer given could not be built: ValueError: no such colour ("),
     ],
 )
-def test_an_observer_that_cannot_take_part_leaves_nothing(build, error, expected, toys):
-    toys.declared.append(Declared(ObserverDeclaration("given", "s", build), "toys", "1.0"))
-    before = toys.manager.get_plugins()
+def test_an_observer_that_cannot_take_part_leaves_nothing(build, error, expected, declare):
+    declare(ObserverDeclaration("given", "s", build))
     with pytest.raises(error) as caught:
         run(read_config("config.yaml", ["run.observers=given"]))
     assert expected in str(caught.value)
     assert not Path("a run").exists()
-    assert toys.manager.get_plugins() == before
 
 
 def test_progress_is_shown_where_it_is_named_and_once(capsys):

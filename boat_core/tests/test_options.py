@@ -30,7 +30,7 @@ def test_values_are_read_and_converted():
     ("values", "message"),
     [
         ({}, "here: option 'rate' is required (a step size)"),
-        ({"rat": 1}, "here: no option 'rat'; did you mean 'rate'?"),
+        ({"rat": 1}, "here.rat: unknown option; did you mean 'rate'?"),
         ({"rate": 0}, "here.rate: expected a number > 0 (got 0.0)"),
         ({"rate": "fast"}, "here.rate: expected a number > 0 (got 'fast' of type str)"),
         ({"rate": float("nan")}, "here.rate: expected a number > 0 (got nan)"),

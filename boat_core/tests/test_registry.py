@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 
 import pytest
 
 import boat_core
-from boat_core import CompositionError, Operation, hookimpl
-from boat_core.plugins.composition import compose
+from boat_core import CompositionError, Operation, compose, hookimpl
 from boat_core.plugins.discovery import load_registry
-from boat_core.plugins.registry import PackWarning
+from boat_core.plugins.entries import PackWarning
+from boat_core.plugins.observers import Observers
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
 
@@ -95,7 +96,7 @@ def test_a_hook_with_a_wrong_signature_leaves_nothing_behind():
     with pytest.warns(PackWarning, match="wrong"):
         registry = load_registry([EntryPoint(Distribution("bad"), load)])
     assert names(registry) == []
-    assert registry.manager.hook.boat_problems.get_hookimpls() == []
+    assert [name for name, _ in registry.plugins if "bad" in name] == []
 
 
 def test_the_observer_hooks_of_a_pack_that_is_set_aside_take_no_part():
@@ -106,7 +107,7 @@ def test_the_observer_hooks_of_a_pack_that_is_set_aside_take_no_part():
 
     with pytest.warns(PackWarning, match="must return Operation values"):
         registry = load_registry([EntryPoint(Distribution("bad"), load)])
-    assert registry.manager.hook.boat_step_finished.get_hookimpls() == []
+    assert [name for name, _ in registry.plugins if "bad" in name] == []
 
 
 def test_one_pack_with_one_name_at_two_entry_points():
@@ -132,6 +133,42 @@ def test_two_operations_of_one_name_do_not_go_together():
     registry = load_registry([EntryPoint(Distribution(d), modifiers) for d in ("one", "two")])
     with pytest.raises(CompositionError, match="map: GOOD is listed twice"):
         compose(registry, map=["one:GOOD", "two:GOOD"])
+
+
+def test_a_second_default_does_not_change_chains_that_users_have():
+    """Of several defaults, that of the pack which is known for the operation counts, also if its name is taken."""
+
+    def bases(*names):
+        return lambda: plugin([replace(operation(name), default=True) for name in names])
+
+    registry = load_registry(
+        [EntryPoint(Distribution("boat-ops-gm"), bases("NGD")), EntryPoint(Distribution("other"), bases("NGD", "BAD"))]
+    )
+    (default,) = registry.defaults("map", "base")
+    assert default.origin == "NGD (boat-ops-gm 1.2)"
+    with pytest.raises(CompositionError, match="'NGD' is declared twice"):
+        registry.find("NGD")
+    assert registry.find("NGD", settled=True) is default
+    strangers = load_registry([EntryPoint(Distribution(name), bases(name.upper())) for name in ("one", "two")])
+    assert len(strangers.defaults("map", "base")) == 2
+
+
+@pytest.mark.parametrize(
+    ("requirement", "fits"),
+    [
+        ("boat-core>=0.1,<0.2", True),
+        ("boat_core[test] (>=0.1, <0.2) ; extra == 'test'", True),
+        ("Boat.Core<0.1", False),
+        ("boat-core~=0.1.0", True),
+        ("boat-core!=0.1.0", False),
+        ("boat-core-extra<0.1", True),
+    ],
+)
+def test_a_pack_for_another_core_is_not_imported(requirement, fits, recwarn):
+    loaded = []
+    point = EntryPoint(Distribution("good", [requirement]), lambda: loaded.append(1) or plugin())
+    registry = load_registry([point])
+    assert (bool(loaded), len(registry.broken), len(recwarn)) == ((True, 0, 0) if fits else (False, 1, 1))
 
 
 @pytest.mark.parametrize("value", ["good", "pack", "all"])
@@ -176,15 +213,17 @@ def test_an_observer_that_raises_is_switched_off_and_the_others_go_on():
         def boat_step_finished(self, step):
             seen.append(step)
 
-    registry = load_registry([])
+    events = Observers(load_registry([]))
     bad, good = Bad(), Good()
-    registry.observe(good)
-    registry.observe(bad)
+    events.observe(good)
+    events.observe(bad)
     with pytest.warns(PackWarning, match=r"Bad.* was switched off: ValueError in boat_step_finished: broken"):
-        registry.notify("boat_step_finished", run=None, step=1)
-    registry.notify("boat_step_finished", run=None, step=2)
+        events.notify("boat_step_finished", run=None, step=1)
+    events.notify("boat_step_finished", run=None, step=2)
     assert seen == [1, 2]
-    registry.forget(bad, good)
+    events.forget(bad, good)
+    events.notify("boat_step_finished", run=None, step=3)
+    assert seen == [1, 2]
 
 
 @pytest.mark.parametrize(

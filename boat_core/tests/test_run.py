@@ -1,4 +1,7 @@
-"""Runs: what lies in the folder afterwards, however a run ends, and that a resumed one gives the same numbers."""
+"""Runs: what their folders hold afterwards, what observers see, and which runs cannot start or be resumed.
+
+test_run_endings.py has the ways in which a run ends, and that a resumed run gives the same numbers.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,21 @@ import io
 import json
 import os
 import re
-import signal
+import socket
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from boat_core import Job, cli, hookimpl, read_config, run
 from boat_core.runs.artifacts import RunWarning
+from boat_core.runs.folder import lock_folder
 from boat_core.runs.observers.progress import Progress
 
 PROBLEM = '''\
 """min over x of |y - 1|^2 + |x|^2 with y near x + noise."""
-import os
-import signal
 import numpy as np
 import boat_core as boat
 
@@ -31,8 +35,6 @@ def make(seed, fault="", at=3):
         return ((y["w"][0] - x - batch) ** 2).sum()
 
     def batches(k, rng):
-        if k == at and fault == "interrupt":
-            signal.raise_signal(signal.SIGINT)
         if k == at and fault == "error":
             raise ZeroDivisionError("a problem's own")
         if k == at and fault == "batches":
@@ -95,7 +97,7 @@ def test_what_a_run_leaves(tmp_path):
     assert [line["iteration"] for line in read("evaluations.jsonl")] == [2, 5, 6]
     assert {name: value.dtype for name, value in variables().items()} == {"upper": "float32", "lower/w/0": "float32"}
     assert {"python", "boat-core", "jittor", "numpy", "device", "decisions"} <= set(read("versions.json"))
-    assert sorted(os.listdir("out/checkpoints")) == ["step-000002.npz", "step-000004.npz", "step-000006.npz"]
+    assert sorted(os.listdir("out/checkpoints")) == [f"step-00000{step}.npz" for step in (2, 4, 6, 7)]
     assert (tmp_path / "out" / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert not [name for name in os.listdir() if name.startswith(".")]
 
@@ -106,43 +108,10 @@ def test_the_configuration_it_leaves_gives_the_same_run():
     assert all(np.array_equal(value, variables("again")[name]) for name, value in variables().items())
 
 
-@pytest.mark.parametrize("more", [[], ["problem_options.fault=tasks"]], ids=["batches", "tasks"])
-def test_a_resumed_run_is_the_same_to_the_bit(more):
-    run(read_config("config.yaml", ["run.evaluate_every=3", *more]))
-    run(read_config("config.yaml", ["run.out=cut", "run.steps=5", "run.evaluate_every=3", *more]))
-    summary = run(read_config("cut/config.yaml", ["run.steps=7"]), resume="cut")
-    assert (summary["resumed_from"], summary["steps"]) == (4, 7)
-    assert all(np.array_equal(value, variables("cut")[name]) for name, value in variables().items())
-    for name in ("metrics.jsonl", "evaluations.jsonl"):
-        both = [[{**line, "seconds": 0} for line in read(name, folder)] for folder in ("out", "cut")]
-        assert both[0] == [line for line in both[1] if (name, line["iteration"]) != ("evaluations.jsonl", 4)]
-
-
 def boat(capsys, *arguments):
     code = cli.main(["run", *arguments])
     out, err = capsys.readouterr()
     return code, out, err
-
-
-@pytest.fixture
-def interruptible():
-    """Python's own handler, also where the tests run in the background, with interrupts ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_leaves_a_readable_folder(capsys):
-    """A real signal: Jittor's import puts a handler in C in its place, which would end this very process."""
-    code, out, err = boat(capsys, "config.yaml", "--json", "--set", "problem_options={fault: interrupt}")
-    assert (code, json.loads(out.splitlines()[-1])["status"]) == (130, "interrupted")
-    assert "boat: interrupted" in err
-    assert (read("summary.json")["status"], read("summary.json")["steps"]) == ("interrupted", 3)
-    assert len(read("metrics.jsonl")) == 3
-    assert set(variables()) == {"upper", "lower/w/0"}
-    code, out, _ = boat(capsys, "--resume", "out", "--json", "--set", "run.steps=3")
-    assert (code, json.loads(out)["resumed_from"]) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +126,7 @@ def test_ctrl_c_leaves_a_readable_folder(capsys):
         ("evaluate", "RunError: problem.evaluate: expected a number for 'gap' (got str)", 7),
     ],
 )
-def test_an_error_leaves_all_that_there_is(capsys, fault, error, steps):
+def test_an_error_leaves_a_complete_folder(capsys, fault, error, steps):
     code, _, err = boat(capsys, "config.yaml", "--set", f"problem_options.fault={fault}")
     assert (code, err.splitlines()[-1].removeprefix("boat: error: ")) == (2, error.removeprefix("RunError: "))
     summary = read("summary.json")
@@ -208,22 +177,25 @@ def test_what_cannot_start_leaves_nothing(capsys, tmp_path, overrides, expected)
         (["solver.lower_steps=5"], "--set solver.lower_steps: the run in out has 2, and goes on with that only"),
         (["run.seed=1"], "--set run.seed: the run in out has 3, and goes on with that only"),
         (["problem_options.at=1"], "--set problem_options.at: the run in out has None, and goes on with that only"),
-        (["run.steps=1"], "step-000006.npz is after step 6, and run.steps is 1"),
-        ("corrupt", "step-000006.npz: expected a checkpoint, whole and as it was written ("),
-        ("none", "out: expected a checkpoint in out/checkpoints; run.checkpoint_every writes them"),
+        (["run.steps=1"], "step-000007.npz is after step 7, and run.steps is 1"),
+        ("damaged", "step-000007.npz: expected a checkpoint, whole and as it was written ("),
+        ("damaged", "; the 1 before it are damaged too"),
+        ("none", "out: expected a checkpoint in out/checkpoints; a run writes one when it ends, and every "),
+        ("locked", f"out is in use by process {os.getpid()} on {socket.gethostname()}; one process at a time"),
         ("absent", "absent/config.yaml: cannot be read"),
     ],
 )
 def test_what_cannot_be_resumed(capsys, overrides, expected):
     run(read_config("config.yaml", ["run.checkpoint_every=6"]))
-    if overrides == "corrupt":
-        with open("out/checkpoints/step-000006.npz", "r+b") as file:
-            file.truncate(300)
-    if overrides == "none":
-        os.remove("out/checkpoints/step-000006.npz")
+    for path in Path("out/checkpoints").iterdir():
+        if overrides == "damaged":
+            os.truncate(path, 300)
+        if overrides == "none":
+            path.unlink()
     before = read("summary.json")
     settings = [word for o in overrides for word in ("--set", o)] if isinstance(overrides, list) else []
-    code, _, err = boat(capsys, "--resume", "absent" if overrides == "absent" else "out", *settings)
+    with lock_folder(Path("out")) if overrides == "locked" else nullcontext():
+        code, _, err = boat(capsys, "--resume", "absent" if overrides == "absent" else "out", *settings)
     assert code == 2
     assert expected in err.splitlines()[-1]
     assert (read("summary.json"), len(read("metrics.jsonl"))) == (before, 7)
@@ -264,14 +236,41 @@ def test_observers_see_the_run_and_cannot_harm_it():
     watcher, broken = Watcher(), Watcher(raising=[1])
     with pytest.warns(match="was switched off: ValueError in boat_step_finished: at 1"):
         run(read_config("config.yaml", ["run.checkpoint_every=4"]), [watcher, broken])
-    assert watcher.seen == ["started", 0, 1, 2, 3, "step-000004.npz", 4, 5, 6, "finished"]
+    assert watcher.seen == ["started", 0, 1, 2, 3, "step-000004.npz", 4, 5, 6, "step-000007.npz", "finished"]
     assert broken.seen == ["started", 0, 1]
 
 
-def test_observers_are_forgotten_after_the_run(toys):
-    before = toys.manager.get_plugins()
-    run(read_config("config.yaml"), [Watcher()])
-    assert toys.manager.get_plugins() == before
+def test_the_next_run_knows_nothing_of_the_observers_of_one():
+    watcher = Watcher()
+    run(read_config("config.yaml"), [watcher])
+    seen = list(watcher.seen)
+    run(read_config("config.yaml", ["run.out=another"]))
+    assert watcher.seen == seen
+
+
+class Spoiler:
+    @hookimpl
+    def boat_run_finished(self, run, summary):
+        summary.clear()
+
+
+def test_an_observer_cannot_change_the_summary():
+    summary = run(read_config("config.yaml"), [Spoiler()])
+    assert summary["status"] == "finished"
+    assert summary == read("summary.json")
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own():
+    config = read_config("config.yaml", ["run.out=", "run.steps=1"])
+    folders = [run(config)["folder"] for _ in range(3)]
+    assert folders == [config.run.out, f"{config.run.out}-2", f"{config.run.out}-3"]
+    assert [read_config(f"{folder}/config.yaml").run.out for folder in folders] == folders
+
+
+@pytest.mark.parametrize(("keep", "steps"), [(3, (4, 5, 6, 7)), (1, (6, 7)), (0, (7,))])
+def test_older_checkpoints_are_removed(keep, steps):
+    run(read_config("config.yaml", ["run.checkpoint_every=1", f"run.keep_checkpoints={keep}"]))
+    assert sorted(os.listdir("out/checkpoints")) == [f"step-00000{step}.npz" for step in steps]
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -292,12 +291,11 @@ def test_check(capsys):
     assert {row["derivative"] for row in found["derivatives"]} == {"first", "second"}
 
 
-def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
+def test_a_problem_that_a_pack_names(declare, capsys):
     """`problem: NAME` finds a declared problem; its options are checked like an operation's."""
     from dataclasses import dataclass
 
     from boat_core import ProblemDeclaration, option
-    from boat_core.plugins.registry import Declared
     from boat_core.testing import QuadraticCase
 
     @dataclass(frozen=True)
@@ -308,7 +306,7 @@ def test_a_problem_that_a_pack_names(only_toys_installed, capsys):
         return QuadraticCase(seed, n=options.size).problem
 
     declaration = ProblemDeclaration("quadratic", "a toy", build, Options)
-    only_toys_installed.declared.append(Declared(declaration, "toys", "1.0"))
+    declare(declaration)
     named = ["problem=quadratic", "run.steps=2"]
     assert run(read_config("config.yaml", [*named, "problem_options={size: 5}"]))["status"] == "finished"
     with np.load("out/variables.npz", allow_pickle=False) as stored:

@@ -194,18 +194,19 @@ def test_nan_is_an_error_that_names_the_place(toys, problem, batches, place):
 
 
 @pytest.mark.parametrize("state", [lambda x: jt.log(x.leaves[0] - 5), lambda x: {"mu": float("nan")}])
-def test_a_nan_in_a_methods_own_state_is_no_secret(toys, state):
-    operation = toys.find("BOTH").operation
-    apply = operation.apply
-    object.__setattr__(operation, "init", lambda x, y, options: np.zeros(1))
-    object.__setattr__(operation, "apply", lambda b, x, y, _, *rest: replace(apply(b, x, y, 0, *rest), state=state(x)))
+def test_nan_in_method_state_is_reported(toys, changed, state):
+    apply = toys.find("BOTH").operation.apply
+    registry = changed(
+        toys,
+        "BOTH",
+        init=lambda x, y, options: np.zeros(1),
+        apply=lambda b, x, y, _, *rest: replace(apply(b, x, y, 0, *rest), state=state(x)),
+    )
     with pytest.raises(boat.NonFiniteError, match=r"stage first-order \(BOTH \(toys 1.0\)\): its own state"):
-        solver(toys, quadratic(), first_order="BOTH").step()
+        solver(registry, quadratic(), first_order="BOTH").step()
 
 
 def test_a_learned_start_keeps_its_optimizers_state(toys):
-    from boat_core.plugins.registry import Registered
-
     learns = boat.Operation(
         name="LEARN",
         stage="map",
@@ -216,7 +217,7 @@ def test_a_learned_start_keeps_its_optimizers_state(toys):
         formula="f",
         source="t",
     )
-    toys.entries.append(Registered(learns, "toys", "1.0"))
+    toys = toys.adding(learns, distribution="more toys", version="1.0")
     s = solver(toys, QuadraticCase().problem, map=["LEARN"])
     velocity, start = 0.0, QuadraticCase().y
     for _ in range(2):
@@ -226,17 +227,19 @@ def test_a_learned_start_keeps_its_optimizers_state(toys):
     assert_close(s.start, start, 1e-12)
 
 
-def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
-    entry = toys.find("BOTH")
-
+def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys, changed):
     def fails(*given):
         raise KeyError("mu")
 
-    object.__setattr__(entry.operation, "init", lambda x, y, options: fails())
+    failing = changed(toys, "BOTH", init=lambda x, y, options: fails())
     with pytest.raises(boat.OperationError, match=r"operation BOTH \(toys 1.0\) raised KeyError: 'mu' \(.*test_solver"):
-        solver(toys, quadratic(), first_order="BOTH")
-    object.__setattr__(entry.operation, "init", None)
-    object.__setattr__(entry.operation, "apply", lambda bilevel, x, y, *rest: bilevel.upper_gradients(x, y))
+        solver(failing, quadratic(), first_order="BOTH")
+    asking = changed(
+        toys,
+        "BOTH",
+        init=None,
+        apply=lambda bilevel, x, y, state, descend, k, options: bilevel.upper_gradients(x, y),
+    )
     seen = []
 
     def upper(x, y, batch):
@@ -246,7 +249,7 @@ def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
         return (x * x).sum()
 
     with pytest.raises(ZeroDivisionError, match="the user's own"):
-        solver(toys, quadratic(upper=upper), first_order="BOTH").step()
+        solver(asking, quadratic(upper=upper), first_order="BOTH").step()
 
 
 @pytest.mark.parametrize(
@@ -261,34 +264,35 @@ def test_an_operation_that_raises_is_named_and_an_objective_is_not(toys):
         ("NONE", lambda trajectory, options: boat.Hypergradient(trajectory.x, concerns="bad"), "for its concerns"),
     ],
 )  # fmt: skip
-def test_what_no_role_returns_is_named(toys, name, apply, message):
-    object.__setattr__(toys.find(name).operation, "apply", apply)
+def test_a_wrong_return_value_is_named(toys, changed, name, apply, message):
+    toys = changed(toys, name, apply=apply)
     with pytest.raises(boat.OperationError, match=rf"operation {name} \(toys 1.0\) returned .*{message}"):
         solver(toys, quadratic(), map="SUM", approximate="NONE").step()
 
 
-def test_inputs_that_an_operation_changes_are_put_back(toys):
-    operation, batch = toys.find("NONE").operation, jt.array([1.0, 2.0])
-    apply = operation.apply
+def test_inputs_that_an_operation_changes_are_put_back(toys, changed):
+    apply, batch = toys.find("NONE").operation.apply, jt.array([1.0, 2.0])
+    careless = [True]
 
-    def grasping(trajectory, options):
-        trajectory.bilevel.upper_batch.assign(trajectory.bilevel.upper_batch + 1)
-        trajectory.x.leaves[0].assign(trajectory.x.leaves[0] + 1)
+    def changing(trajectory, options):
+        if careless:
+            trajectory.bilevel.upper_batch.assign(trajectory.bilevel.upper_batch + 1)
+            trajectory.x.leaves[0].assign(trajectory.x.leaves[0] + 1)
         return apply(trajectory, options)
 
+    toys = changed(toys, "NONE", apply=changing)
     s = solver(toys, quadratic(upper=lambda x, y, b: ((y - b) ** 2).sum() + (x * x).sum()), approximate="NONE")
-    object.__setattr__(operation, "apply", grasping)
     before = flat(s.upper)
     with pytest.raises(boat.OperationError, match=r"NONE \(toys 1.0\) changed an array that it was given"):
         s.step(None, batch)
     assert (batch.numpy().tolist(), s.iteration) == ([1.0, 2.0], 0)
     assert np.array_equal(flat(s.upper), before)
-    object.__setattr__(operation, "apply", apply)
+    careless.clear()
     s.step(None, batch)
 
 
-def test_a_selector_must_return_a_view(toys):
-    object.__setattr__(toys.find("HALF").operation, "apply", lambda trajectory, options: trajectory)
+def test_a_selector_must_return_a_view(toys, changed):
+    toys = changed(toys, "HALF", apply=lambda trajectory, options: trajectory)
     with pytest.raises(boat.OperationError, match=r"HALF \(toys 1.0\) returned Trajectory, expected tuple"):
         solver(toys, quadratic(), map="SUM", approximate="HALF").step()
 
@@ -365,11 +369,10 @@ def test_per_step_batches_must_be_as_many_as_steps(toys):
         solver(toys, quadratic()).step(boat.PerStep([None, None]))
 
 
-def test_estimate_batch(toys):
+def test_estimate_batch(toys, changed):
     """Estimators at the end point take ∇ψ on the last step's batch, unless another is given."""
     seen = []
-    operation = toys.find("NONE").operation
-    object.__setattr__(operation, "apply", lambda trajectory, options: _note(seen, trajectory))
+    toys = changed(toys, "NONE", apply=lambda trajectory, options: _note(seen, trajectory))
     problem = quadratic(lower=lambda x, y, b: (b * y).sum() + (x * x).sum())
     s = solver(toys, problem, approximate="NONE")
     batches = boat.PerStep([np.full(2, 1.0), np.full(2, 2.0), np.full(2, 3.0)])
@@ -398,10 +401,10 @@ def test_nothing_is_compiled_again(toys):
     assert watch.names == []
 
 
-def test_views_of_a_trajectory(toys):
+def test_views_of_a_trajectory(toys, changed):
     """What selectors and estimators are offered: a shorter end, a shorter pullback, the objective at another point."""
     case, seen = QuadraticCase(), []
-    object.__setattr__(toys.find("NONE").operation, "apply", lambda trajectory, options: _keep(seen, trajectory))
+    toys = changed(toys, "NONE", apply=lambda trajectory, options: _keep(seen, trajectory))
     solver(toys, case.problem, approximate="NONE", lower_steps=5).hypergradient()
     (trajectory,) = seen
     shorter = trajectory.until(3)
@@ -424,13 +427,13 @@ def _keep(seen, trajectory):
     return boat.Hypergradient(trajectory.end.direct)
 
 
-def test_what_a_modifier_computes_is_exact(toys):
+def test_what_a_modifier_computes_is_exact(toys, changed):
     """0.1 is no float32 number: rounded, the relative error would be 1e-8."""
 
     def spelled(upper, lower, options):
         return lambda x, y, t: lower(x, y, t) + 0.1 * sum((leaf * leaf).mean() for leaf in y.leaves)
 
-    object.__setattr__(toys.find("SUM").operation, "apply", spelled)
+    toys = changed(toys, "SUM", apply=spelled)
     case = QuadraticCase()
     found = solver(toys, case.problem, map="SUM", lower_steps=1)
     found.step()

@@ -10,7 +10,7 @@ import pytest
 
 from boat_core._util.timelimit import TookTooLong, time_limit
 from boat_core.plugins import discovery
-from boat_core.plugins.registry import PackWarning
+from boat_core.plugins.entries import PackWarning
 
 
 @pytest.fixture

@@ -100,9 +100,7 @@ def test_pgdo_raises_its_penalty_evenly_and_keeps_omega():
 
 
 def test_pgdo_must_not_fall():
-    with pytest.raises(
-        boat.OptionError, match=r"options.PGDO: gamma_max: expected at least gamma_init=2.0 \(got 1.0\)"
-    ):
+    with pytest.raises(boat.OptionError, match=r"options.PGDO.gamma_max: expected at least gamma_init=2.0 \(got 1.0\)"):
         solver(QuadraticCase().problem, "PGDO", gamma_init=2.0, gamma_max=1.0)
 
 

@@ -78,17 +78,17 @@ def test_no_curvature_no_step_of_the_multiplier():
         (
             {"chain": ["GDA", "DM"], "options": {"GDA": {"alpha": 0.3}}},
             boat.OptionError,
-            "options.GDA.alpha: DM has its",
+            "options.GDA.alpha: DM sets this",
         ),
         (
             {"chain": ["GDA", "DM"], "options": {"GDA": {"decay": 0.3}}},
             boat.OptionError,
-            "options.GDA.decay: DM has its",
+            "options.GDA.decay: DM sets this",
         ),
         (
             {"approximate": "CG", "options": {"CG": {"damping": 0.3}}},
             boat.OptionError,
-            "options.CG.damping: DM has its",
+            "options.CG.damping: DM sets this",
         ),
     ],
 )

@@ -148,7 +148,7 @@ def test_a_value_that_is_not_finite_is_named():
 
 
 def test_baselines_need_two_samples():
-    with pytest.raises(boat.OptionError, match="options.ES: samples: expected at least 2 with method 'baseline'"):
+    with pytest.raises(boat.OptionError, match="options.ES.samples: expected at least 2 with method 'baseline'"):
         solver(QuadraticCase().problem, es={"samples": 1, "method": "baseline"})
 
 

@@ -29,7 +29,8 @@ _HOMES = {
     "plugins.hookspecs": "HOOK_API hookimpl",
     "bilevel.problem": "PerStep Problem Tasks",
     "bilevel.solver": "Solver",
-    "plugins.registry": "PackWarning Registry",
+    "plugins.entries": "PackWarning",
+    "plugins.registry": "Registry",
     "plugins.composition": "Composition compose solvers",
     "plugins.discovery": "installed",
     "config.schema": "read_config",
@@ -171,8 +172,9 @@ if TYPE_CHECKING:
     from .optimizers.wrappers import MetaOptimizer, ModuleOptimizer
     from .plugins.composition import Composition, compose, solvers
     from .plugins.discovery import installed
+    from .plugins.entries import PackWarning
     from .plugins.hookspecs import HOOK_API, hookimpl
-    from .plugins.registry import PackWarning, Registry
+    from .plugins.registry import Registry
     from .runs.run import run
 
 

@@ -1,17 +1,95 @@
 """Every error that BOAT raises on purpose.
 
-All of them derive from `BoatError`. A message names the place, what was expected there, what was found, and the
-nearest valid thing where there is one. The command line prints the message alone and exits with code 2.
+All of them derive from `BoatError`. An error names the place, what was expected there, what was there, and the nearest
+valid thing where there is one. The command line prints the message alone and exits with code 2.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound="BoatError")
+
+#: The keys that lead to a place, outermost first. A single text is one key; an integer is an index.
+Keys = str | tuple[str | int, ...]
+
+
+def as_keys(where: Keys) -> tuple[str | int, ...]:
+    """Return a place as a tuple of keys."""
+    return where if isinstance(where, tuple) else (where,) if where else ()
+
+
+def dotted(where: Keys) -> str:
+    """Return a place as text: `("solver", "map", 1)` is "solver.map[1]"."""
+    text = ""
+    for key in as_keys(where):
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
 
 
 class BoatError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. They can be pickled and copied.
+
+    Args:
+        message: what is wrong, without the place.
+        where: the keys that lead to the value at fault, such as `("options", "CG", "tolerance")`.
+        expected: what is valid there.
+        got: what was there, as text.
+        hint: what may help, such as "did you mean 'CG'?".
+
+    The text is `WHERE: MESSAGE: expected EXPECTED (got GOT); HINT`, without the parts that are not given.
+    """
+
+    # A subclass of a third party may forget to call `__init__`.
+    message: str | None = None
+    where: tuple[str | int, ...] = ()
+    expected: str | None = None
+    got: str | None = None
+    hint: str | None = None
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        where: Keys = (),
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.message, self.where, self.expected, self.got, self.hint = message, as_keys(where), expected, got, hint
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        if self.message is None and self.expected is None:
+            return super().__str__()
+        expected = self.expected and f"expected {self.expected}"
+        text = ": ".join(part for part in (self._place(), self.message, expected) if part)
+        return text + (f" (got {self.got})" if self.got is not None else "") + (f"; {self.hint}" if self.hint else "")
+
+    def _place(self) -> str:
+        return dotted(self.where)
+
+    def within(self: E, *keys: str | int) -> E:
+        """Return this error for a place that lies under `keys`."""
+        error = copy.copy(self)
+        if error.message is None and error.expected is None:
+            error.message = str(self)
+        error.where = (*keys, *self.where)
+        error.args = (str(error),)
+        return error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not through __init__, whose arguments a subclass may have changed.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(cls: type[BoatError], args: tuple[Any, ...]) -> BoatError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
 
 
 class OptionError(BoatError, ValueError):
@@ -19,11 +97,25 @@ class OptionError(BoatError, ValueError):
 
 
 class ConfigError(BoatError, ValueError):
-    """A configuration cannot be read or does not fit; the message starts with file and line."""
+    """A configuration cannot be read or does not fit; the text starts with file and line.
+
+    Args:
+        place: the file and line, or `--set KEY`, at which the value stands.
+    """
+
+    place: str = ""
+
+    def __init__(self, message: str | None = None, *, place: str = "", **parts: Any) -> None:
+        self.place = place
+        super().__init__(message, **parts)
+
+    def _place(self) -> str:
+        where = dotted(self.where)
+        return self.place if self.place == f"--set {where}" else ": ".join(part for part in (self.place, where) if part)
 
 
 class CompositionError(BoatError, ValueError):
-    """Operations that do not form a solver: unknown, absent, incomplete or excluding one another."""
+    """Operations do not form a solver: one is unknown or absent, a chain is incomplete, or two exclude each other."""
 
 
 class DeclarationError(BoatError, TypeError):
@@ -31,7 +123,7 @@ class DeclarationError(BoatError, TypeError):
 
 
 class OperationError(BoatError, RuntimeError):
-    """An operation raised, returned what its role does not, or changed what it was given; names who brought it."""
+    """An operation raised, returned the wrong type or changed its inputs; the error names its distribution."""
 
 
 class ObjectiveError(BoatError, ValueError):
@@ -39,7 +131,7 @@ class ObjectiveError(BoatError, ValueError):
 
 
 class StructureError(BoatError, ValueError):
-    """A pytree has another structure, shape or dtype than the one it stands for."""
+    """A pytree has another structure, shape or dtype than it must have."""
 
 
 class NonFiniteError(BoatError, ArithmeticError):
@@ -51,26 +143,32 @@ class DoubtfulError(BoatError, ArithmeticError):
 
 
 class SecondOrderError(BoatError, TypeError):
-    """An objective uses an operator whose second derivative Jittor would get wrong without a word."""
+    """An objective uses an operator whose second derivative Jittor would compute wrongly, without an error."""
 
 
 class SecondOrderWarning(UserWarning):
-    """The same, where the user asked to be warned only."""
+    """Such an operator, where the user asked for a warning only."""
 
 
 class DoubtfulWarning(UserWarning):
-    """The same without `strict`: a solution or a linear solve that may be wrong, with its figure."""
+    """A solution or a linear solve that may be wrong, with its figure; without `strict` it is a warning only."""
 
 
 class RunError(BoatError, RuntimeError):
     """A run cannot start or go on: its folder exists, its checkpoint does not fit, its problem is incomplete."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return `"; did you mean 'X'?"`, or the valid names where none is near, or nothing where there are none."""
+def suggestion(name: str, valid: Iterable[str]) -> str | None:
+    """Return "did you mean 'X'?", or the valid names where none is near, or None where there are none."""
     names = sorted({str(v) for v in valid})
     folded = {n.lower(): n for n in reversed(names)}
     close = get_close_matches(str(name).lower(), list(folded), n=1, cutoff=0.6)
     if close:
-        return f"; did you mean {folded[close[0]]!r}?"
-    return f"; valid: {', '.join(names)}" if names else ""
+        return f"did you mean {folded[close[0]]!r}?"
+    return f"valid: {', '.join(names)}" if names else None
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return the suggestion after "; ", to be appended to a message, or an empty text."""
+    text = suggestion(name, valid)
+    return f"; {text}" if text else ""

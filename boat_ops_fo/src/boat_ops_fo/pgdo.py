@@ -29,7 +29,8 @@ class Options:
 
     def __post_init__(self):
         if self.gamma_max < self.gamma_init:
-            raise OptionError(f"gamma_max: expected at least gamma_init={self.gamma_init} (got {self.gamma_max})")
+            expected = f"at least gamma_init={self.gamma_init}"
+            raise OptionError(where="gamma_max", expected=expected, got=str(self.gamma_max))
 
 
 def step(bilevel, x, y, state, descend, k, options):

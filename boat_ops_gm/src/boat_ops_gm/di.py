@@ -30,5 +30,5 @@ DI = Operation(
     start="learned",
     start_optimizer=lambda options: sgd(options.rate),
     # An estimator that pulls back gives the start's cotangent for nothing; beside any other, ∇F is pulled back as well.
-    cost=lambda options, work: Cost() if "pullback" in work.words else work.pullback,
+    cost=lambda options, work: Cost() if "pullback" in work.labels else work.pullback,
 )

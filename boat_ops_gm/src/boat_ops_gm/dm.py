@@ -32,9 +32,9 @@ class Options:
 
 
 def step(iteration, options):
-    k, aggregated = iteration.k, "GDA" in iteration.names
+    k, aggregated = iteration.k, "aggregate" in iteration.labels
     mu = options.mu0 * (k + 1) ** (-1 / options.p) if aggregated else 1.0
-    point = iteration.point({"GDA": {"alpha": mu, "decay": 1.0}} if aggregated else {})
+    point = iteration.point({"aggregate": {"alpha": mu, "decay": 1.0}} if aggregated else {})
     v = point.y.like_tree(iteration.state)
 
     mixed, Hv = point.products(v)
@@ -43,7 +43,7 @@ def step(iteration, options):
     of_v, of_x = POWERS[options.schedule]
     eta, concerns = options.multiplier_rate * mu**of_v * (k + 1) ** (-options.tau / 2), ()
     report = {"mu": mu, "norm_residual": rr**0.5}
-    if "CG" in iteration.names and rr > 0:
+    if "line-search" in iteration.labels and rr > 0:
         curvature = dot(r, point.hessian_product(r)) / rr
         report["curvature"] = curvature
         # Asked in this way a NaN goes on to where it is reported.
@@ -72,13 +72,17 @@ DM = Operation(
     lower_steps=1,
     init=lambda x, y, options: y.zeros().tree,
     excludes=(
-        Excludes(("selector", "estimator"), "it carries its own adjoint, one step per iteration", unless=("RAD", "CG")),
+        Excludes(
+            ("selector", "estimator"),
+            "it carries its own adjoint, one step per iteration",
+            unless=("pullback", "line-search"),
+        ),
     ),
     claims={
-        "GDA": ("alpha", "decay"),
-        "CG": ("max_iterations", "tolerance", "damping"),
+        "aggregate": ("alpha", "decay"),
+        "line-search": ("max_iterations", "tolerance", "damping"),
     },
     aliases=(Alias("sl-BAMM", map=("GDA", "DM"), approximate=("RAD",)),),
     # ∇F and ∇ψ; the products with v, and with r for the line search.
-    cost=lambda options, work: Cost(gradients=2, hvps=2 if "CG" in work.words else 1),
+    cost=lambda options, work: Cost(gradients=2, hvps=2 if "line-search" in work.labels else 1),
 )

@@ -36,5 +36,6 @@ GDA = Operation(
     source="Liu et al. (BDA), arXiv 2102.07976",
     apply=aggregate,
     options=Options,
+    tags=("aggregate",),
     aliases=(Alias("BDA", map=("GDA", "NGD"), approximate=("RAD",)),),
 )

@@ -53,7 +53,7 @@ CG = Operation(
     source="Pedregosa 2016, arXiv 1602.02355",
     apply=estimate,
     options=Options,
-    tags=("end-point",),
+    tags=("end-point", "line-search"),
     aliases=(
         Alias("HOAG", map=("NGD",), approximate=("CG",)),
         Alias("AID-CG", map=("NGD",), approximate=("CG",)),

@@ -44,7 +44,7 @@ class Options:
 
     def __post_init__(self):
         if self.method == "baseline" and self.samples < 2:
-            raise OptionError(f"samples: expected at least 2 with method 'baseline' (got {self.samples})")
+            raise OptionError(where="samples", expected="at least 2 with method 'baseline'", got=str(self.samples))
 
 
 def estimate(trajectory, options):
@@ -78,7 +78,7 @@ def concerns(report, tolerance):
 def cost(options, work):
     rolls = 2 * options.samples if options.method == "antithetic" else options.samples
     # A learned start takes ∇F at the end, which other estimators have taken before.
-    return Cost(gradients=rolls * work.steps + ("DI" in work.words))
+    return Cost(gradients=rolls * work.steps + work.learned_start)
 
 
 ES = Operation(
@@ -90,7 +90,7 @@ ES = Operation(
     source="Nesterov and Spokoiny 2017; Salimans et al. 2017, arXiv 1703.03864",
     apply=estimate,
     options=Options,
-    excludes=(Excludes(("RGT", "FOA"), "it takes function values alone, and nothing is pulled back"),),
+    excludes=(Excludes(("pullback-view",), "it takes function values alone, and nothing is pulled back"),),
     aliases=(Alias("ES-MAML", map=("NGD",), approximate=("IAD", "ES")),),
     cost=cost,
 )

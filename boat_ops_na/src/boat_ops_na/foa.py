@@ -26,6 +26,7 @@ FOA = Operation(
     source="Nichol et al., arXiv 1803.02999",
     apply=select,
     view=lambda options, work: replace(work, frozen=True),
+    tags=("pullback-view",),
     order=3,
     needs=(Needs(("IAD",), "without second derivatives nothing but ∇_x F is left, unless x is the start"),),
     aliases=(Alias("FOMAML", map=("NGD",), approximate=("IAD", "FOA", "RAD")),),

@@ -32,9 +32,8 @@ def select(trajectory, options):
 
 def view(options, work):
     if kept(options, work.steps) > work.steps:
-        raise OptionError(
-            f"options.RGT.last_steps: expected at most the {work.steps} lower steps (got {options.last_steps})"
-        )
+        expected = f"at most the {work.steps} lower steps"
+        raise OptionError(where="last_steps", expected=expected, got=str(options.last_steps))
     return replace(work, kept=min(kept(options, work.steps), work.kept))
 
 
@@ -48,6 +47,7 @@ RGT = Operation(
     apply=select,
     view=view,
     options=Options,
+    tags=("pullback-view",),
     order=1,
     excludes=(
         Excludes(("end-point",), "that reads the end point only, and no truncation changes it"),

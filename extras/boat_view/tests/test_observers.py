@@ -175,7 +175,7 @@ def test_missing_library_is_an_error_before_the_run(name, library, monkeypatch, 
 @pytest.mark.parametrize(
     ("observers", "expected"),
     [
-        ("{name: tensorboard, foldr: x}", "run.observers.foldr: unknown key; did you mean 'folder'?"),
+        ("{name: tensorboard, foldr: x}", "run.observers.foldr: unknown option; did you mean 'folder'?"),
         ("{name: mlflow, experiment: 3}", "run.observers.experiment: expected a string or nothing (got 3 of type int)"),
         ("[mlflow, mlflow]", "run.observers: mlflow is listed twice"),
     ],

@@ -58,7 +58,8 @@ class Memory:
     def __post_init__(self) -> None:
         given = self.segment
         if given not in WORDS and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
-            raise OptionError(f"segment: expected an integer >= 1 or one of {', '.join(WORDS)} (got {given!r})")
+            expected = f"an integer >= 1 or one of {', '.join(WORDS)}"
+            raise OptionError(where="segment", expected=expected, got=repr(given))
         read_bytes(self.allowed)
 
     def plan(self, steps: int, iterate: int, graph: int) -> Held:
@@ -90,5 +91,6 @@ def read_bytes(size: int | str) -> int:
         return size
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)\s*", size) if isinstance(size, str) else None
     if match is None or match[2].lower() not in _UNITS:
-        raise OptionError(f"memory: expected a size such as '256 MiB', or a number of bytes (got {size!r})")
+        expected = "a size such as '256 MiB', or a number of bytes"
+        raise OptionError(where="memory", expected=expected, got=repr(size))
     return int(float(match[1]) * _UNITS[match[2].lower()])

@@ -29,7 +29,8 @@ class AdjointStep(OuterStep):
             return Point(self.estimate, objective, self.x, self.start, 0, watch=False)
 
         names = frozenset(entry.name for entry in self.composition.operations)
-        iteration = Iteration(self.k, names, self.state.operation, point)
+        labels = frozenset().union(*(entry.operation.labels for entry in self.composition.operations))
+        iteration = Iteration(self.k, names, self.state.operation, point, labels)
         step = expect(base, apply_operation(base, iteration, self.composition.options[base.name]), MapStep)
         expect_like(base, step.direction, self.start, "direction")
         descend = self.descent()

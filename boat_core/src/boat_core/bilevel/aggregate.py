@@ -9,7 +9,7 @@ from typing import Any
 from ..autodiff.evaluation import evaluating
 from ..autodiff.vectors import Vector
 from ..plugins.composition import Composition
-from ..plugins.registry import Registered
+from ..plugins.entries import Registered
 from .invoke import apply_operation, raise_operation_error
 from .objectives import Bilevel
 from .trajectory import LowerObjective
@@ -23,12 +23,13 @@ def aggregated(
     Args:
         composition: the operations and their options.
         bilevel: F and f with their batches.
-        overrides: by the name of a modifier, options in place of its own.
+        overrides: by a label of a modifier, options in place of its own.
     """
     objective: LowerObjective = bilevel.lower
     for entry in composition.map[:-1]:
         if entry.operation.apply:
-            options = replace(composition.options[entry.name], **(overrides or {}).get(entry.name, {}))
+            own = [values for label, values in (overrides or {}).items() if label in entry.operation.labels]
+            options = replace(composition.options[entry.name], **{k: v for values in own for k, v in values.items()})
             objective = _modified(entry, apply_operation(entry, bilevel.upper, objective, options), bilevel.native)
     if bilevel.guard == "off":
         return objective

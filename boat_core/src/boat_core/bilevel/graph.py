@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..autodiff.unrolled import Unrolled
     from ..optimizers.base import Optimizer
     from ..plugins.composition import Composition
-    from ..plugins.registry import Registered
+    from ..plugins.entries import Registered
     from .outer_step import OuterStep
 
 #: Numbers of steps or iterates as (first, last) stretches, both ends in them.

@@ -17,13 +17,13 @@ import optree
 from ..autodiff import arrays
 from ..autodiff.vectors import Vector
 from ..errors import BoatError, OperationError, StructureError
-from ..plugins.registry import Call, Registered
+from ..plugins.entries import Call, Registered
+from ..plugins.observers import count_call
 from .trajectory import Hypergradient
 from .user_code import is_user_code
 
 T = TypeVar("T")
 
-_tally: ContextVar[dict[Call, int] | None] = ContextVar("boat_tally", default=None)
 _watched: ContextVar[InputGuard | None] = ContextVar("boat_watched_inputs", default=None)
 
 
@@ -64,9 +64,7 @@ def apply_operation(entry: Registered, *arguments: Any) -> Any:
     """
     assert entry.operation.apply is not None  # only modifiers of the start have none
     result = call_operation(entry, entry.operation.apply, *arguments)
-    if (tally := _tally.get()) is not None:
-        call = Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}")
-        tally[call] = tally.get(call, 0) + 1
+    count_call(Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}"))
     if (inputs := _watched.get()) and inputs.changed:
         raise_operation_error(entry, "changed an array that it was given")
     return result
@@ -85,16 +83,6 @@ def call_operation(entry: Registered, function: Callable[..., Any], *arguments: 
         frame, line = frames[-1]
         where = f"{frame.f_code.co_filename}:{line}"
         raise OperationError(_text(entry, f"raised {type(error).__name__}: {error} ({where})")) from error
-
-
-@contextmanager
-def tallied(tally: dict[Call, int]) -> Iterator[None]:
-    """Inside this block count the calls of operations in `tally`."""
-    token = _tally.set(tally)
-    try:
-        yield
-    finally:
-        _tally.reset(token)
 
 
 def raise_operation_error(entry: Registered, what: str) -> NoReturn:

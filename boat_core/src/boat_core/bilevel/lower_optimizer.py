@@ -28,9 +28,8 @@ class LowerOptimizer:
 
     def __init__(self, optimizer: Optimizer | Callable[[Any], Optimizer]) -> None:
         if not isinstance(optimizer, Optimizer) and not callable(optimizer):
-            raise OptionError(
-                f"lower_optimizer: expected an Optimizer such as boat.sgd(0.1), or a function of x (got {optimizer!r})"
-            )
+            expected = "an Optimizer such as boat.sgd(0.1), or a function of x"
+            raise OptionError(where="lower_optimizer", expected=expected, got=repr(optimizer))
         self._optimizer = optimizer
         self.learned = None if isinstance(optimizer, Optimizer) else self._unchecked
 
@@ -45,12 +44,13 @@ class LowerOptimizer:
         try:
             optimizer = self._anew(x)
         except BoatError as error:
-            raise OptionError(f"lower_optimizer: at the current x: {error}") from None
+            raise OptionError(f"at the current x: {error}", where="lower_optimizer") from None
         except Exception as error:
-            raise OptionError(f"lower_optimizer: its function raised {type(error).__name__}: {error}") from error
+            message = f"its function raised {type(error).__name__}: {error}"
+            raise OptionError(message, where="lower_optimizer") from error
         if not isinstance(optimizer, Optimizer):
-            expected = "expected a function of x that returns an Optimizer"
-            raise OptionError(f"lower_optimizer: {expected} (got {optimizer!r})")
+            expected = "a function of x that returns an Optimizer"
+            raise OptionError(where="lower_optimizer", expected=expected, got=repr(optimizer))
         return optimizer
 
     def _anew(self, x: Any) -> Any:
@@ -76,7 +76,8 @@ class LowerOptimizer:
         if composition.lasting or blind:
             what = f"{blind[0]} reads the end point" if blind else f"{composition} takes no derivative of the steps"
             raise CompositionError(
-                f"lower_optimizer: as a function of x its hyperparameters are upper variables, but {what}, so they "
-                "would never move; an estimator that pulls back through the lower steps, such as RAD, sees them"
+                f"as a function of x its hyperparameters are upper variables, but {what}, so they would never move",
+                where="lower_optimizer",
+                hint="an estimator that pulls back through the lower steps, such as RAD, sees them",
             )
         return composition.with_rates(None, None)

@@ -47,7 +47,7 @@ class Problem:
     def __post_init__(self) -> None:
         for role in ("upper_objective", "lower_objective"):
             if not callable(getattr(self, role)):
-                raise ObjectiveError(f"{role}: expected a function (upper, lower, batch) -> scalar")
+                raise ObjectiveError(where=role, expected="a function (upper, lower, batch) -> scalar")
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,18 @@ class Tasks:
             StructureError: there is no task, one is not a pair, or two have one name.
         """
         if not isinstance(self.pairs, (Mapping, list, tuple)):
-            raise StructureError(f"tasks: expected a list or a mapping of pairs (got {type(self.pairs).__name__})")
+            expected = "a list or a mapping of pairs"
+            raise StructureError(where="tasks", expected=expected, got=type(self.pairs).__name__)
         named = list(self.pairs.items() if isinstance(self.pairs, Mapping) else enumerate(self.pairs))
         if not named:
-            raise StructureError("tasks: expected at least one (got none)")
+            raise StructureError(where="tasks", expected="at least one", got="none")
         found: dict[str, tuple[Any, Any]] = {}
         for key, pair in named:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-                raise StructureError(f"tasks[{key!r}]: expected (lower_batch, upper_batch) (got {type(pair).__name__})")
+                got = type(pair).__name__
+                raise StructureError(where=f"tasks[{key!r}]", expected="(lower_batch, upper_batch)", got=got)
             if str(key) in found or str(key) == "":
-                raise StructureError(f"tasks[{key!r}]: expected a name of its own")
+                raise StructureError(where=f"tasks[{key!r}]", expected="a name of its own")
             found[str(key)] = pair[0], pair[1]
         return found
 

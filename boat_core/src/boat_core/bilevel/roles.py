@@ -25,8 +25,9 @@ class Iteration:
     Args:
         k: the number of outer iterations done before.
         names: the names of the solver's operations.
+        labels: the names, roles and tags of the solver's operations.
         state: what the map returned last time; at first what its `init` returned.
-        point: `(options of modifiers, by name) -> Point` at (x_k, y_k), where ψ is f as the solver's modifiers wrap it
+        point: `(options of modifiers, by label) -> Point` at (x_k, y_k), where ψ is f as the solver's modifiers wrap it
             with these options in place of their own.
     """
 
@@ -34,6 +35,7 @@ class Iteration:
     names: frozenset[str]
     state: Any
     point: Callable[[Mapping[str, Mapping[str, Any]]], Point]
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class Solver:
     ) -> None:
         read = read_options(SolverSettings, settings, "solver")
         if not isinstance(upper_optimizer, Optimizer):
-            raise OptionError(f"upper_optimizer: expected an Optimizer such as boat.sgd(0.1) (got {upper_optimizer!r})")
+            expected = "an Optimizer such as boat.sgd(0.1)"
+            raise OptionError(where="upper_optimizer", expected=expected, got=repr(upper_optimizer))
         lower = LowerOptimizer(lower_optimizer)
         composition = compose(registry, map, approximate, first_order, method, options)
         self.outer = OuterIteration(problem, composition, read, lower, upper_optimizer, executor or Sequential())

@@ -10,7 +10,7 @@ from ..autodiff.memory import Memory
 from ..autodiff.unrolled import Unrolled
 from ..autodiff.vectors import Vector, first_nonfinite
 from ..errors import NonFiniteError
-from ..plugins.registry import Registered
+from ..plugins.entries import Registered
 from .aggregate import aggregated
 from .invoke import (
     apply_operation,

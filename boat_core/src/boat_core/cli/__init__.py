@@ -1,7 +1,7 @@
 """The command `boat`: parsers, warnings, errors and exit codes. Each verb, or group of verbs, is one file beside this.
 
 Exit codes: 0 done, 1 a finding (a broken pack, a wrong derivative, an unfit machine), 2 an error in the input or while
-running, 130 interrupted.
+running, 130 interrupted (and, during a run, 143 after SIGTERM and 129 after SIGHUP).
 
 A pack adds a verb with the hook `boat_commands`. The names in `__all__` are for such verbs.
 """
@@ -169,7 +169,7 @@ def _show_warnings() -> None:
             show(message, category, *where, **more)
 
     warnings.showwarning = show_ours
-    from ..plugins.registry import PackWarning
+    from ..plugins.entries import PackWarning
 
     warnings.simplefilter("always", PackWarning)
     # Jittor's import switches denormal numbers off, and numpy warns about that.

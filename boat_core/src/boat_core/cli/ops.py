@@ -14,8 +14,9 @@ from ..declare.options import describe_options
 from ..errors import CompositionError
 from ..plugins.composition import solvers
 from ..plugins.discovery import installed
+from ..plugins.entries import Registered
 from ..plugins.known_packs import published_operations
-from ..plugins.registry import Registered, Registry
+from ..plugins.registry import Registry
 from .output import print_facts, print_json, print_options, print_table
 
 
@@ -24,15 +25,23 @@ def list_operations_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_operations(arguments: argparse.Namespace) -> int:
-    packs = installed()
-    entries = [e for e in packs.entries if arguments.stage in (None, e.operation.stage)]
+    registry = installed()
+    entries = [e for e in registry.entries if arguments.stage in (None, e.operation.stage)]
     if arguments.json:
-        print_json({"operations": [_row(packs, e) for e in entries], "broken": [asdict(pack) for pack in packs.broken]})
+        print_json(
+            {"operations": [_row(registry, e) for e in entries], "broken": [asdict(pack) for pack in registry.broken]}
+        )
         return 0
     print_table(
         ("name", "stage", "role", "summary", "from"),
         [
-            (packs.label(e), e.operation.stage, e.operation.role, e.operation.summary, f"{e.distribution} {e.version}")
+            (
+                registry.label(e),
+                e.operation.stage,
+                e.operation.role,
+                e.operation.summary,
+                f"{e.distribution} {e.version}",
+            )
             for e in entries
         ],
     )
@@ -41,10 +50,10 @@ def list_operations(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _row(packs: Registry, entry: Registered) -> dict[str, Any]:
+def _row(registry: Registry, entry: Registered) -> dict[str, Any]:
     operation = entry.operation
     return {
-        "name": packs.label(entry),
+        "name": registry.label(entry),
         "stage": operation.stage,
         "role": operation.role,
         "summary": operation.summary,
@@ -61,15 +70,15 @@ def show_operation_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show_operation(arguments: argparse.Namespace) -> int:
-    packs = installed()
-    if arguments.name in packs.aliases():
-        alias = packs.aliases()[arguments.name]
+    registry = installed()
+    if arguments.name in registry.aliases():
+        alias = registry.aliases()[arguments.name]
         raise CompositionError(f"{alias.name} is the method {alias}: show its operations by their names")
-    entry = packs.find(arguments.name)
+    entry = registry.find(arguments.name)
     operation = entry.operation
-    members = [s for s in solvers(packs) if entry in s.operations]
+    members = [s for s in solvers(registry) if entry in s.operations]
     partners = {other.name for s in members for other in s.operations} - {entry.name}
-    facts = _row(packs, entry) | {
+    facts = _row(registry, entry) | {
         "formula": operation.formula,
         "doc": inspect.getdoc(inspect.getmodule(operation.apply)) or "",
         "needs": [asdict(need) for need in operation.needs],
@@ -79,7 +88,7 @@ def show_operation(arguments: argparse.Namespace) -> int:
             {"name": kernel.name, "summary": kernel.summary, "source": kernel.source.name}
             for kernel in operation.kernels
         ],
-        "composes_with": [e.name for e in packs.operations() if e.name in partners],
+        "composes_with": [e.name for e in registry.operations() if e.name in partners],
         "solvers": len(members),
     }
     if arguments.json:

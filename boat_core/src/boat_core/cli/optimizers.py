@@ -9,13 +9,14 @@ from typing import Any
 from ..declare.options import describe_options
 from ..errors import ConfigError, nearest
 from ..plugins.discovery import installed
-from ..plugins.registry import Declared, Registry
+from ..plugins.entries import Declared
+from ..plugins.registry import Registry
 from .output import print_facts, print_json, print_options, print_table
 
 
 def list_optimizers(arguments: argparse.Namespace) -> int:
-    packs = installed()
-    rows = [_row(packs, entry) for entry in packs.optimizers()]
+    registry = installed()
+    rows = [_row(registry, entry) for entry in registry.optimizers()]
     schedules = _schedules()
     if arguments.json:
         print_json({"optimizers": rows, "schedules": schedules})
@@ -29,10 +30,10 @@ def list_optimizers(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _row(packs: Registry, entry: Declared) -> dict[str, Any]:
+def _row(registry: Registry, entry: Declared) -> dict[str, Any]:
     declaration = entry.declaration
     return {
-        "name": packs.optimizer_label(entry),
+        "name": registry.optimizer_label(entry),
         "summary": declaration.summary,
         "source": declaration.source,
         "distribution": entry.distribution,
@@ -52,16 +53,16 @@ def show_optimizer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show_optimizer(arguments: argparse.Namespace) -> int:
-    packs = installed()
+    registry = installed()
     schedules = {schedule["name"]: schedule for schedule in _schedules()}
-    labels = {packs.optimizer_label(entry): entry for entry in packs.optimizers()}
+    labels = {registry.optimizer_label(entry): entry for entry in registry.optimizers()}
     if arguments.name in schedules:
         from ..optimizers import schedules as module
 
         facts = {**schedules[arguments.name], "doc": inspect.getdoc(module) or ""}
     elif arguments.name in labels:
         entry = labels[arguments.name]
-        facts = {**_row(packs, entry), "doc": _doc(entry.declaration.build)}
+        facts = {**_row(registry, entry), "doc": _doc(entry.declaration.build)}
     else:
         raise ConfigError(
             f"no optimizer or schedule {arguments.name!r}{nearest(arguments.name, [*labels, *schedules])}"

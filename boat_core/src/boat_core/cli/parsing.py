@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 from ..errors import BoatError, nearest
 from ..plugins.commands import explain_absent_command, split_commands
+from ..plugins.entries import Declared, PackWarning
 from ..plugins.finding import Finding
-from ..plugins.registry import Declared, PackWarning, Registry
+from ..plugins.registry import Registry
 
 
 class UsageError(BoatError):

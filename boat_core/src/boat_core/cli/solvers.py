@@ -10,7 +10,7 @@ from ..autodiff.memory import Memory, read_bytes
 from ..config.source import is_mapping
 from ..plugins.composition import Composition, solvers
 from ..plugins.discovery import installed
-from ..plugins.registry import Registered
+from ..plugins.entries import Registered
 from .output import print_facts, print_json
 from .parsing import add_config_arguments
 
@@ -31,12 +31,12 @@ def list_solvers_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_solvers(arguments: argparse.Namespace) -> int:
-    packs = installed()
+    registry = installed()
     wanted: set[str] = set()
     for name in arguments.including:
-        alias = packs.aliases().get(name)
-        wanted |= set(alias.operations) if alias else {packs.find(name).name}
-    compositions = [s for s in solvers(packs) if wanted <= {o.name for o in s.operations}]
+        alias = registry.aliases().get(name)
+        wanted |= set(alias.operations) if alias else {registry.find(name).name}
+    compositions = [s for s in solvers(registry) if wanted <= {o.name for o in s.operations}]
     if arguments.json:
         print_json({"count": len(compositions), "solvers": [s.as_config() for s in compositions]})
     else:

@@ -8,7 +8,6 @@ job.problem, job.solver  built at the first use
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,7 +18,8 @@ from ..declare.options import read_options
 from ..errors import CompositionError, ConfigError, OptionError, RunError
 from ..plugins.composition import Composition, compose
 from ..plugins.discovery import installed
-from ..plugins.registry import Declared, Registry
+from ..plugins.entries import Declared
+from ..plugins.registry import Registry
 from .optimizers import Part, build_optimizer, parts_of
 from .problem import resolve_problem, run_foreign
 from .schema import Config
@@ -53,8 +53,8 @@ class _Named:
             return declaration.build(self.options)
         except ImportError as error:
             missing = f"{declaration.kind} {declaration.name} needs {error.name or 'a library'} ({error})"
-            remedy = f"; pip install {declaration.requires!r}" if declaration.requires else ""
-            raise config.source.error(self.key, missing + remedy) from error
+            remedy = f"pip install {declaration.requires!r}" if declaration.requires else None
+            raise config.source.error(self.key, missing, hint=remedy) from error
 
 
 class Job:
@@ -194,9 +194,9 @@ class Job:
         try:
             entry = find(name)
         except ConfigError as error:
-            raise config.source.error(name_key, str(error)) from None
+            raise config.located(error, name_key) from None
         try:
-            return _Named(name_key, entry, read_options(entry.declaration.options, options, key))
+            return _Named(name_key, entry, read_options(entry.declaration.options, options, ()))
         except OptionError as error:
             raise config.located(error, key) from None
 
@@ -218,19 +218,5 @@ class Job:
             if composition.leaves_rates or any(part.taken for part in self._parts["lower"]):
                 composition = LowerOptimizer(self.lower_optimizer).fit(composition)
         except (CompositionError, OptionError) as error:
-            raise self.config.located(error, _key_of(self.config, str(error))) from None
+            raise self.config.located(error, "solver") from None
         return composition
-
-
-def _key_of(config: Config, message: str) -> str:
-    """Return the key of `solver` that holds the operation named first in a message."""
-    # It names its key itself.
-    if re.match(r"(map|approximate|options|start|lower_steps|lower_optimizer)[\w.-]*: ", message):
-        return "solver"
-    found: dict[int, str] = {}
-    for key in ("map", "approximate", "first_order", "method"):
-        value = getattr(config.solver, key)
-        for name in [value] if isinstance(value, str) else value or ():
-            if place := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message):
-                found.setdefault(place.start(), key)
-    return f"solver.{found[min(found)]}" if found else "solver"

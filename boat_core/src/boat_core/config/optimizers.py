@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import check_option, read_options
-from ..errors import ConfigError, OptionError, nearest
+from ..errors import ConfigError, OptionError, suggestion
 from ..plugins.registry import Registry
 from .schema import Config
 
@@ -43,7 +43,7 @@ class FromUpper:
             known = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
             if key not in known:
                 where = ".".join(map(str, self.path[:place])) or "the upper variables"
-                raise OptionError(f"no entry {key!r} in {where}{nearest(str(key), map(str, known))}")
+                raise OptionError(f"no entry {key!r} in {where}", hint=suggestion(str(key), map(str, known)))
             value = value[key]
         return arrays.mapped(self.through, value)
 
@@ -61,10 +61,10 @@ class Part:
         options = self.options
         for name, value in self.taken.items():
             try:
-                found = check_option(type(options), name, value(x), f"{self.declaration.name}.{name}")
+                number = check_option(type(options), name, value(x), ())
             except OptionError as error:
-                raise OptionError(f"{self.key}.{name}: {error}") from None
-            options = dataclasses.replace(options, **{name: found})
+                raise error.within(self.key, name) from None
+            options = dataclasses.replace(options, **{name: number})
         optimizer: Optimizer = self.declaration.build(options)
         return optimizer
 
@@ -91,10 +91,10 @@ def parts_of(config: Config, registry: Registry, level: str) -> list[Part]:
         try:
             declaration = registry.optimizer(name)
         except ConfigError as error:
-            raise config.source.error(name_key, str(error)) from None
+            raise config.located(error, name_key) from None
         try:
-            values = {option: _value(value, f"{key}.{option}", level) for option, value in given.items()}
-            found.append(Part(key, declaration, read_options(declaration.options, values, key)))
+            values = {option: _value(value, (option,), level) for option, value in given.items()}
+            found.append(Part(key, declaration, read_options(declaration.options, values, ())))
         except OptionError as error:
             raise config.located(error, key) from None
     return found
@@ -112,7 +112,7 @@ def build_optimizer(parts: Sequence[Part]) -> Optimizer | Callable[[Any], Optimi
     return build if any(part.taken for part in parts) else build(None)
 
 
-def _value(value: Any, where: str, level: str) -> Any:
+def _value(value: Any, where: tuple[str, ...], level: str) -> Any:
     """A hyperparameter as it stands in a configuration: a schedule, an upper variable, or what it is."""
     if not isinstance(value, dict) or not {"schedule", "upper"} & value.keys():
         return value
@@ -121,16 +121,17 @@ def _value(value: Any, where: str, level: str) -> Any:
         from ..optimizers.schedules import read_schedule
 
         name = options.pop("schedule")
-        return read_schedule(name, {key: _value(one, f"{where}.{key}", "") for key, one in options.items()}, where)
+        return read_schedule(name, {key: _value(one, (*where, key), "") for key, one in options.items()}, where)
     if level != "lower":
-        raise OptionError(f"{where}: upper variables can be hyperparameters of the lower optimizer only")
+        raise OptionError("upper variables can be hyperparameters of the lower optimizer only", where=where)
     path, through = options.pop("upper"), options.pop("through", "identity")
     if options:
-        raise OptionError(
-            f"{where}: no option {next(iter(options))!r}{nearest(next(iter(options)), ('upper', 'through'))}"
-        )
+        name = next(iter(options))
+        raise OptionError("unknown option", where=(*where, name), hint=suggestion(name, ("upper", "through")))
     if not isinstance(path, (str, list)):
-        raise OptionError(f"{where}.upper: expected an entry of the upper variables, such as log_rate (got {path!r})")
+        expected = "an entry of the upper variables, such as log_rate"
+        raise OptionError(where=(*where, "upper"), expected=expected, got=repr(path))
     if through not in THROUGH:
-        raise OptionError(f"{where}.through: expected one of {', '.join(THROUGH)} (got {through!r})")
+        expected = f"one of {', '.join(THROUGH)}"
+        raise OptionError(where=(*where, "through"), expected=expected, got=repr(through))
     return FromUpper(tuple(path.split(".")) if isinstance(path, str) else tuple(path), through)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..declare.named import ProblemDeclaration
 from ..declare.options import read_options
-from ..errors import BoatError, ConfigError, OptionError, nearest
+from ..errors import BoatError, ConfigError, OptionError, suggestion
 from ..plugins.registry import Registry
 from .schema import Config
 
@@ -36,7 +36,7 @@ def resolve_problem(config: Config, registry: Registry) -> Callable[[], Problem]
         return partial(_build, config, partial(_function_call, config))
     declaration = _declared_problem(config, registry)
     try:
-        options: Any = read_options(declaration.options, dict(config.problem_options or {}), "problem_options")
+        options: Any = read_options(declaration.options, dict(config.problem_options or {}), ())
     except OptionError as error:
         raise config.located(error, "problem_options") from None
     return partial(_build, config, lambda: partial(declaration.build, options, config.run.seed))
@@ -67,7 +67,8 @@ def _declared_problem(config: Config, registry: Registry) -> ProblemDeclaration:
     try:
         return registry.problem(config.problem)
     except ConfigError as error:
-        raise config.source.error("problem", f"{error}; or write MODULE:FUNCTION") from None
+        hint = "; ".join(part for part in (error.hint, "or write MODULE:FUNCTION") if part)
+        raise config.source.error("problem", error.message, hint=hint) from None
 
 
 def _find_function(config: Config) -> Callable[..., Any]:
@@ -76,7 +77,8 @@ def _find_function(config: Config) -> Callable[..., Any]:
     function: Callable[..., Any] | None = getattr(module, name, None)
     if function is None or not callable(function):
         own = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
-        raise config.source.error("problem", f"no function {name!r} in {module.__file__}{nearest(name, own)}")
+        message = f"no function {name!r} in {module.__file__}"
+        raise config.source.error("problem", message, hint=suggestion(name, own))
     return function
 
 
@@ -92,8 +94,8 @@ def _import(config: Config, name: str) -> Any:
         for known in [m for m in sys.modules if m == root or m.startswith(f"{root}.")]:
             del sys.modules[known]
     if importlib.util.find_spec(root) is None:
-        near = nearest(root, [path.stem for path in Path(folder).glob("*.py")])
-        raise config.source.error("problem", f"no module {root!r} in {folder} or on Python's path{near}")
+        near = suggestion(root, [path.stem for path in Path(folder).glob("*.py")])
+        raise config.source.error("problem", f"no module {root!r} in {folder} or on Python's path", hint=near)
     return run_foreign(config, "problem", f"importing {name} failed", lambda: importlib.import_module(name))
 
 
@@ -113,8 +115,8 @@ def _check_arguments(config: Config, function: Callable[..., Any], given: dict[s
     takes.remove("seed")
     for name in given:
         if name not in takes:
-            hint = nearest(name, takes) or "; it has none"
-            raise config.source.error(f"problem_options.{name}", f"no option of {config.problem}{hint}")
+            hint = suggestion(name, takes) or "it has none"
+            raise config.source.error(f"problem_options.{name}", f"no option of {config.problem}", hint=hint)
     for name in takes:
         if parameters[name].default is inspect.Parameter.empty and name not in given:
             raise config.source.error(f"problem_options.{name}", f"{config.problem} requires it")

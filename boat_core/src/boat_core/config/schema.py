@@ -9,7 +9,6 @@ module; `build.py` turns a configuration into objects.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from ..bilevel.settings import SolverSettings
 from ..declare.options import option, read_options
-from ..errors import BoatError, ConfigError, OptionError, nearest
+from ..errors import BoatError, ConfigError, OptionError, suggestion
 from .source import Source, is_mapping, read_file
 
 T = TypeVar("T")
@@ -43,14 +42,16 @@ class SolverConfig(SolverSettings):
         for name in ("map", "approximate"):
             for entry in getattr(self, name) or ():
                 if not isinstance(entry, str):
-                    raise OptionError(f"{name}: expected names of operations (got {entry!r})")
+                    raise OptionError(where=name, expected="names of operations", got=repr(entry))
         for operation, values in (self.options or {}).items():
             if values is not None and not is_mapping(values):
-                raise OptionError(f"options.{operation}: expected a mapping of its options (got {values!r})")
+                where = ("options", operation)
+                raise OptionError(where=where, expected="a mapping of its options", got=repr(values))
         for name in ("lower_optimizer", "upper_optimizer"):
             parts = _listed(getattr(self, name))
             if not parts or not all(_is_named(part) for part in parts):
-                raise OptionError(f"{name}: expected a name beside its options, such as {{name: sgd, rate: 0.1}}")
+                expected = "a name beside its options, such as {name: sgd, rate: 0.1}"
+                raise OptionError(where=name, expected=expected)
 
     def chains(self) -> dict[str, Any]:
         """What names the operations, as `compose` and `Solver` take it."""
@@ -80,7 +81,10 @@ class RunConfig:
     seed: int = option(0, ge=0, doc="seed of the problem and of its batches")
     out: str | None = option(None, doc="folder of the run, new; without it runs/CONFIG-DATE-TIME")
     device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="where Jittor computes")
-    checkpoint_every: int = option(0, ge=0, doc="outer steps between checkpoints; 0 writes none")
+    checkpoint_every: int = option(
+        0, ge=0, doc="outer steps between checkpoints; 0 writes only the one with which every run ends"
+    )
+    keep_checkpoints: int = option(3, ge=0, doc="how many checkpoints before the last one are kept")
     evaluate_every: int = option(0, ge=0, doc="outer steps between evaluations; 0 evaluates at the end only")
     executor: str | dict[str, Any] = option(
         "sequential", doc="what solves the tasks of an outer step: a name, or a mapping of its name and options"
@@ -92,15 +96,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         for entry in _listed(self.observers):
             if not _is_named(entry):
-                raise OptionError(
-                    f"observers: expected names, and a name beside options, such as [progress, {{name: tensorboard, "
-                    f"folder: curves}}] (got {entry!r})"
-                )
+                example = "[progress, {name: tensorboard, folder: curves}]"
+                expected = f"names, and a name beside options, such as {example}"
+                raise OptionError(where="observers", expected=expected, got=repr(entry))
 
         if not _is_named(self.executor):
-            raise OptionError(
-                f"executor: expected a name beside its options, such as {{name: sequential}} (got {self.executor!r})"
-            )
+            expected = "a name beside its options, such as {name: sequential}"
+            raise OptionError(where="executor", expected=expected, got=repr(self.executor))
 
     def named_executor(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The key, name and options of the executor."""
@@ -127,6 +129,11 @@ class Config:
         """Where the problem's module is looked for first."""
         return (self.source.folder / (self.problem_path or ".")).resolve()
 
+    @property
+    def out_is_generated(self) -> bool:
+        """Whether the folder of the run has a generated name, so that another one would do as well."""
+        return self.run.out is not None and self.source.generated.get("run.out") == self.run.out
+
     def as_dict(self) -> dict[str, Any]:
         """The resolved configuration: every setting in force, itself a configuration of the same run."""
         return {
@@ -138,8 +145,8 @@ class Config:
         }
 
     def located(self, error: BoatError, path: str) -> ConfigError:
-        """Return an error about `path` with its place, which is the line of the deepest key that the message names."""
-        return _located(self.source, error, path)
+        """Return an error about the section `path` with its line, which is that of the deepest key that it names."""
+        return self.source.located(error, path)
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -154,11 +161,12 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values = _check_keys(Config, values, source, "")
     for key, kind, expected in _TOP:
         if not isinstance(values.get(key, kind()), kind):
-            raise source.error(key, f"expected {expected} (got {values[key]!r})")
+            raise source.error(key, expected=expected, got=repr(values[key]))
     values["solver"] = _read(SolverConfig, values["solver"], source, "solver")
     values["run"] = run = _read(RunConfig, values["run"], source, "run")
     if run.out is None:
-        values["run"] = dataclasses.replace(run, out=f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+        source.generated["run.out"] = f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        values["run"] = dataclasses.replace(run, out=source.generated["run.out"])
     return Config(**values, source=source)
 
 
@@ -185,42 +193,20 @@ def _check_keys(cls: type, values: Mapping[str, Any], source: Source, section: s
     dot = f"{section}." if section else ""
     for name in values:
         if name not in fields:
-            raise source.error(f"{dot}{name}", f"unknown key{nearest(name, fields)}")
+            raise source.error(f"{dot}{name}", "unknown key", hint=suggestion(name, fields))
     given = {name: value for name, value in values.items() if value is not None}
     for name, known in fields.items():
         if known.default is dataclasses.MISSING and name not in given:
-            raise source.error(f"{dot}{name}", f"required and not there: {known.metadata['doc']}")
+            raise source.error(f"{dot}{name}", f"required and missing: {known.metadata['doc']}")
     return given
 
 
 def _read(cls: type[T], values: Mapping[str, Any], source: Source, section: str) -> T:
     """Build one section, every error placed at its line."""
     try:
-        return read_options(cls, _check_keys(cls, values, source, section), section)
+        return read_options(cls, _check_keys(cls, values, source, section), ())
     except OptionError as error:
-        raise _located(source, error, section) from None
-
-
-_QUOTED_FIRST = re.compile(r"^(?:no option )?'(.+?)'")
-
-
-def _located(source: Source, error: BoatError, path: str) -> ConfigError:
-    """Move the keys with which a message begins ("solver.segment: …", "options.CG: …") into its place."""
-    message = str(error)
-    while ": " in message:
-        head, rest = message.split(": ", 1)
-        key = head if head == path or head.startswith(f"{path}.") else f"{path}.{head}"
-        if key != path and key not in source.places:
-            break
-        path, message = key, rest
-    quoted = _QUOTED_FIRST.match(message)
-    if quoted and f"{path}.{quoted[1]}" in source.places:
-        path = f"{path}.{quoted[1]}"
-        if message.startswith("no option"):
-            message = "unknown key" + message[quoted.end() :]
-    if path not in source.places and f"{path}.name" in source.places:  # an item of a list has no place, its name has
-        path = f"{path}.name"
-    return source.error(path, message)
+        raise source.located(error, section) from None
 
 
 def _listed(given: Any) -> tuple[Any, ...]:

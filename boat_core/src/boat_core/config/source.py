@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from ..errors import ConfigError
+from ..errors import BoatError, ConfigError, dotted
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,21 +41,34 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class Source:
-    """Where each value of a configuration stands: dotted paths such as `solver.map` to `FILE:LINE` or `--set PATH`."""
+    """Where each value of a configuration stands: dotted paths such as `solver.map` to `FILE:LINE` or `--set PATH`.
+
+    `generated` holds the values that were chosen because the configuration has none, by their dotted paths.
+    """
 
     name: str
     folder: Path
     places: dict[str, str] = field(default_factory=dict)
+    generated: dict[str, Any] = field(default_factory=dict)
 
-    def error(self, path: str, message: str) -> ConfigError:
+    def error(self, path: str, message: str | None = None, **parts: Any) -> ConfigError:
         """Return the error for the value at `path`, placed at its line or at that of the section it belongs to."""
         known = path
         while known and known not in self.places:
             known = known.rpartition(".")[0]
         place = self.places.get(known, f"{self.name}:1")
-        if place == f"--set {path}":
-            return ConfigError(f"{place}: {message}")
-        return ConfigError(f"{place}: {path}: {message}" if path else f"{place}: {message}")
+        return ConfigError(message, place=place, where=tuple(path.split(".")) if path else (), **parts)
+
+    def located(self, error: BoatError, section: str) -> ConfigError:
+        """Return an error about a value of `section` with its line; `error.where` leads from the section to the value.
+
+        An item of a list has no line of its own. The line of its name stands for it.
+        """
+        path = dotted((section, *error.where))
+        if path not in self.places and f"{path}.name" in self.places:
+            path = f"{path}.name"
+        message = error.message if error.message or error.expected else str(error)
+        return self.error(path, message, expected=error.expected, got=error.got, hint=error.hint)
 
 
 def read_file(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Source]:
@@ -68,15 +81,17 @@ def read_file(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any]
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"cannot be read: {error.strerror}", place=str(path)) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}:1: expected UTF-8 text ({error.reason} at byte {error.start})") from None
+        what = f"UTF-8 text ({error.reason} at byte {error.start})"
+        raise ConfigError(place=f"{path}:1", expected=what) from None
     if path.suffix == ".json":
         text = text.replace("\t", " ")  # JSON may indent by tabs, YAML may not
     source = Source(str(path), path.resolve().parent)
     values = _parse(text, source, "", lambda line: f"{path}:{line}")
     if not isinstance(values, dict):
-        raise source.error("", f"expected a mapping with the keys problem, solver and run (got {_kind(values)})")
+        expected = "a mapping with the keys problem, solver and run"
+        raise source.error("", expected=expected, got=_kind(values))
     for override in overrides:
         _override(values, override, source)
     return values, source
@@ -90,36 +105,39 @@ def _parse(text: str, source: Source, path: str, place: Any) -> Any:
         return None if node is None else _value(loader, node, source, path, place)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(
-            f"{place(line)}: not YAML: the character #x{error.character:04x} cannot stand there"
-        ) from None
+        message = f"not YAML: the character #x{error.character:04x} cannot stand there"
+        raise ConfigError(message, place=place(line)) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = "" if isinstance(error, yaml.constructor.ConstructorError) else "not YAML: "
-        raise ConfigError(f"{place(mark.line + 1 if mark else 1)}: {what}{error.problem or error.context}") from None
+        message = f"{what}{error.problem or error.context}"
+        raise ConfigError(message, place=place(mark.line + 1 if mark else 1)) from None
 
 
 def _value(loader: _Loader, node: yaml.Node, source: Source, path: str, place: Any) -> Any:
     here = place(node.start_mark.line + 1)
-    prefix = f"{here}: {path}: " if path and here != f"--set {path}" else f"{here}: "
+    where = tuple(path.split(".")) if path else ()
     if node.tag.startswith("tag:yaml.org,2002:python/") or not node.tag.startswith("tag:yaml.org,2002:"):
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        raise ConfigError(f"{prefix}the tag {tag} would construct an object; a configuration holds plain values only")
+        hint = "a configuration holds plain values only"
+        raise ConfigError(f"the tag {tag} would construct an object", place=here, where=where, hint=hint)
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, item, source, f"{path}[{i}]", place) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         try:
             return loader.construct_object(node)
         except (ValueError, OverflowError) as error:
-            raise ConfigError(f"{prefix}{node.value!r} cannot be read: {error}") from None
+            raise ConfigError(f"{node.value!r} cannot be read: {error}", place=here, where=where) from None
     values: dict[str, Any] = {}
     for key_node, item in node.value:
         key, here = key_node.value, place(key_node.start_mark.line + 1)
         inner = f"{path}.{key}" if path else str(key)
         if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError(f"{here}: {path or 'the configuration'}: expected a word as key (got a list or mapping)")
+            where = where or ("the configuration",)
+            raise ConfigError(place=here, where=where, expected="a word as key", got="a list or mapping")
         if key in values:
-            raise ConfigError(f"{here}: {inner}: the key stands here twice (first at {source.places[inner]})")
+            message = f"the key is given twice (first at {source.places[inner]})"
+            raise ConfigError(message, place=here, where=inner)
         source.places[inner] = here
         values[key] = _value(loader, item, source, inner, place)
     return values
@@ -129,7 +147,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
     path, equals, text = override.partition("=")
     place = f"--set {path}"
     if not equals or not all(path.split(".")):
-        raise ConfigError(f"--set {override}: expected KEY=VALUE, such as --set run.steps=100")
+        raise ConfigError(place=f"--set {override}", expected="KEY=VALUE, such as --set run.steps=100")
     *sections, last = path.split(".")
     section = values
     for depth, name in enumerate(sections):
@@ -138,7 +156,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
         section, known = section[name], ".".join(sections[: depth + 1])
         source.places.setdefault(known, place)
         if not isinstance(section, dict):
-            raise ConfigError(f"{place}: {known} is not a mapping (it is {section!r})")
+            raise ConfigError(f"{known} is not a mapping (it is {section!r})", place=place)
     for known in [p for p in source.places if p == path or p.startswith(path + ".")]:
         del source.places[known]
     source.places[path] = place

@@ -127,22 +127,22 @@ class CommandDeclaration:
         where = f"command {self.name!r}"
         words = self.name.split(" ") if isinstance(self.name, str) else []
         if not (0 < len(words) <= 2 and all(word.replace("-", "_").isidentifier() for word in words)):
-            raise DeclarationError(f"{where}: name must be a verb, or a group and a verb, such as 'ops new'")
+            raise DeclarationError("name must be a verb, or a group and a verb, such as 'ops new'", where=where)
         if not (isinstance(self.summary, str) and self.summary.strip()):
-            raise DeclarationError(f"{where}: summary must be a text that is not empty")
+            raise DeclarationError("summary must be a text that is not empty", where=where)
         for part in ("configure", "run", "function"):
             if not callable(getattr(self, part)) and (part, self.function) != ("function", None):
-                raise DeclarationError(f"{where}: {part} must be callable (got {getattr(self, part)!r})")
+                raise DeclarationError(f"{part} must be callable", where=where, got=repr(getattr(self, part)))
 
 
 def check_declaration(declaration: Any, *texts: str) -> None:
     """Raise `DeclarationError` unless name, texts, options and build are what they must be."""
     where = f"{declaration.kind} {declaration.name!r}"
     if not (isinstance(declaration.name, str) and declaration.name.replace("-", "_").isidentifier()):
-        raise DeclarationError(f"{where}: name must be letters, digits, '-' or '_'")
+        raise DeclarationError("name must be letters, digits, '-' or '_'", where=where)
     for text in texts:
         if not (isinstance(getattr(declaration, text), str) and getattr(declaration, text).strip()):
-            raise DeclarationError(f"{where}: {text} must be a text that is not empty")
+            raise DeclarationError(f"{text} must be a text that is not empty", where=where)
     check_options_class(declaration.options, where)
     if not callable(declaration.build):
-        raise DeclarationError(f"{where}: build must be callable (got {declaration.build!r})")
+        raise DeclarationError("build must be callable", where=where, got=repr(declaration.build))

@@ -1,9 +1,9 @@
-"""What an operation says of itself, before anything runs.
+"""What an operation declares about itself before anything runs.
 
-An operation is one `Operation` value: who it is, what it computes, which options it takes, where it stands in a chain,
-what it needs and excludes, what it costs, and the function that does the work. The grammar (`composition.py`), the
-lists and the explanations are made from these declarations alone, so an operation of a third party takes part in
-everything without the core knowing its name.
+An operation is one `Operation` value: its name, what it computes, its options, its place in a chain, what it needs and
+excludes, what it costs, and the function that does the work. The grammar (`composition.py`), the lists and the
+explanations use these declarations alone. So an operation of a third party takes part in everything, and neither the
+core nor another operation has to know its name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..autodiff.kernels import Kernel
-from ..errors import DeclarationError
+from ..errors import DeclarationError, Keys
 from .options import NoOptions, check_options_class
 
 if TYPE_CHECKING:
@@ -61,16 +61,23 @@ class Cost:
 class Work:
     """What one outer step is going to do, as far as the cost of an operation depends on it.
 
-    steps: lower steps T.
+    steps: the number T of lower steps.
     kept: how many of the last steps a pullback goes through.
-    frozen: pullbacks take second derivatives as zero.
-    words: names, roles and tags of the solver's operations.
+    frozen: whether pullbacks take second derivatives as zero.
+    labels: the names, roles and tags of the solver's operations.
+    learned_start: whether an operation learns the start of y, and so needs its cotangent.
     """
 
     steps: int
     kept: int
     frozen: bool = False
-    words: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
+    learned_start: bool = False
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The former name of `labels`."""
+        return self.labels
 
     @property
     def pullback(self) -> Cost:
@@ -80,7 +87,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Needs:
-    """This operation makes sense only together with one of `names`."""
+    """This operation needs one of those called `names` in the same solver."""
 
     names: tuple[str, ...]
     reason: str
@@ -91,9 +98,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Excludes:
-    """This operation cannot stand beside those in `what`: names of operations, roles, or tags that they declare.
+    """This operation cannot stand beside another one.
 
-    `unless` names those that are welcome all the same.
+    what: the labels of the operations that are excluded: names, roles, or tags.
+    reason: why, for the error message.
+    unless: the labels of operations that are allowed all the same.
     """
 
     what: tuple[str, ...]
@@ -107,7 +116,7 @@ class Excludes:
 
 @dataclass(frozen=True)
 class Alias:
-    """Another name in the field for a whole chain, such as RHG for NGD + RAD; `options` by operation."""
+    """The field's name for a whole chain, such as RHG for NGD + RAD, with options by the name of their operation."""
 
     name: str
     map: tuple[str, ...] = ()
@@ -122,19 +131,19 @@ class Alias:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The names of all that it stands for."""
+        """The names of all operations of the chain."""
         return (*self.map, *self.approximate, *((self.first_order,) if self.first_order else ()))
 
     def __str__(self) -> str:
         return self.first_order or " + ".join(self.map) + " | " + " + ".join(self.approximate)
 
 
-def _check_names(where: str, names: Any) -> None:
+def _check_names(where: Keys, names: Any) -> None:
     if not (isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)):
-        raise DeclarationError(f"{where}: expected a tuple of names (got {names!r})")
+        raise DeclarationError(where=where, expected="a tuple of names", got=repr(names))
 
 
-#: Where y may start in an outer iteration, and how an operation that insists on one of them is described.
+#: Where y may start in an outer iteration, and how messages describe an operation that requires one of them.
 STARTS = {
     "warm": "goes on from where y is",
     "cold": "starts y anew",
@@ -144,7 +153,7 @@ STARTS = {
 
 
 def undeclared(options: Any, work: Work) -> Cost:
-    """The cost of an operation that says nothing of it."""
+    """The cost of an operation that declares none."""
     return Cost()
 
 
@@ -157,12 +166,12 @@ _KINDS: dict[str, type] = {
 _TUPLES: dict[str, type] = {"tags": str, "needs": Needs, "excludes": Excludes, "aliases": Alias, "kernels": Kernel}
 
 
-def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
+def _check_call(where: str, name: str, function: Any, takes: tuple[str, ...]) -> None:
     """Raise `DeclarationError` unless `function` is None or can be called with so many arguments."""
     if function is None:
         return
     if not callable(function):
-        raise DeclarationError(f"{where} must be callable (got {function!r})")
+        raise DeclarationError(f"{name} must be callable", where=where, got=repr(function))
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # built in, with no signature to look at
@@ -170,7 +179,8 @@ def _check_call(where: str, function: Any, takes: tuple[str, ...]) -> None:
     try:
         signature.bind(*takes)
     except TypeError:
-        raise DeclarationError(f"{where} must take ({', '.join(takes)}) (its signature is {signature})") from None
+        message = f"{name} must take ({', '.join(takes)}) (its signature is {signature})"
+        raise DeclarationError(message, where=where) from None
 
 
 @dataclass(frozen=True)
@@ -195,22 +205,25 @@ class Operation:
 
             A modifier of the start alone has none.
         options: the dataclass of its options.
-        order: its place in a chain, low first; users may write the chain in any order.
-        default: it is the one meant where a chain names none of its role.
-        tags: words that other operations' `Excludes` may refer to, such as "end-point" (an estimator that reads the
-            last iterate only) or "pullback" (one that gives the cotangent of the start as well).
+        order: its place in a chain, low first. Users may write a chain in any order.
+        default: whether it completes a chain that names no operation of its role.
+        tags: what others may ask of it without knowing its name: "end-point" (an estimator that reads the last iterate
+            only), "pullback" (an estimator that gives the cotangent of the start as well), "pullback-view" (a selector
+            that changes what is pulled back, and nothing else), "start" (it determines the start of y), "aggregate" (a
+            modifier with the options `alpha` and `decay`, the weight of F and its decay), "line-search" (an estimator
+            that searches along its residual). A pack may use tags of its own.
         needs, excludes: what it requires and refuses in the same solver, with the reason.
         aliases: other names in the field for chains that this operation completes.
         cost: `(options, work) -> Cost` of one outer step. Where the costs of a solver hold no product with second
             derivatives, it takes none, and its objectives may hold what Jittor differentiates only once.
         view: for a selector, `(options, work) -> work`: what estimators after it will do. Raises `OptionError` where
             the options do not fit the number of steps.
-        start: the rule of `STARTS` on which it insists; a method insists on "warm".
+        start: the rule of `STARTS` that it requires. A method requires "warm".
         start_optimizer: for "learned", `options -> Optimizer` that moves the start along its cotangent.
         own_adjoint: a base map that makes the hypergradient itself and replaces the estimators that it lets stand
             beside it.
         lower_steps: the only number of lower steps with which it works.
-        claims: options of other operations that it sets itself: name -> names of options.
+        claims: options of other operations that it sets itself: the names of options by the label of their operation.
         init: for a method, or a map with its own adjoint, with lasting state: `(x, y, options) -> pytree`.
         optimizer_steps: for a base map, steps that do by kernels what a lower optimizer does. The key is the rule of
             that optimizer, such as `boat_core.sgd`; the name of a rule of `boat_core` does too.
@@ -248,44 +261,47 @@ class Operation:
     def __post_init__(self) -> None:
         where = f"operation {self.name!r}"
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise DeclarationError(f"{where}: name must be letters, digits, '-' or '_'")
+            raise DeclarationError("name must be letters, digits, '-' or '_'", where=where)
         if self.stage not in ROLES:
-            raise DeclarationError(f"{where}: stage must be one of {', '.join(ROLES)} (got {self.stage!r})")
+            raise DeclarationError(f"stage must be one of {', '.join(ROLES)}", where=where, got=repr(self.stage))
         if self.role not in ROLES[self.stage]:
-            raise DeclarationError(f"{where}: role must be one of {', '.join(ROLES[self.stage])} (got {self.role!r})")
+            raise DeclarationError(
+                f"role must be one of {', '.join(ROLES[self.stage])}", where=where, got=repr(self.role)
+            )
         for text in ("summary", "formula", "source"):
             if not (isinstance(getattr(self, text), str) and getattr(self, text).strip()):
-                raise DeclarationError(f"{where}: {text} must be a text that is not empty")
+                raise DeclarationError(f"{text} must be a text that is not empty", where=where)
         if self.apply is None and not self.start_optimizer:
-            raise DeclarationError(f"{where}: apply must be a function (got None)")
-        _check_call(f"{where}: apply", self.apply, self.takes)
-        _check_call(f"{where}: cost", self.cost, ("options", "work"))
-        _check_call(f"{where}: view", self.view, ("options", "work"))
-        _check_call(f"{where}: init", self.init, ("x", "y", "options"))
-        _check_call(f"{where}: start_optimizer", self.start_optimizer, ("options",))
+            raise DeclarationError("apply must be a function (got None)", where=where)
+        _check_call(where, "apply", self.apply, self.takes)
+        _check_call(where, "cost", self.cost, ("options", "work"))
+        _check_call(where, "view", self.view, ("options", "work"))
+        _check_call(where, "init", self.init, ("x", "y", "options"))
+        _check_call(where, "start_optimizer", self.start_optimizer, ("options",))
         if self.start not in (None, *STARTS):
-            raise DeclarationError(f"{where}: start must be one of {', '.join(STARTS)} (got {self.start!r})")
+            raise DeclarationError(f"start must be one of {', '.join(STARTS)}", where=where, got=repr(self.start))
         if (self.start == "learned") != callable(self.start_optimizer):
-            raise DeclarationError(f"{where}: start 'learned' and start_optimizer go together")
+            raise DeclarationError("start 'learned' and start_optimizer go together", where=where)
         check_options_class(self.options, where)
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-                raise DeclarationError(f"{where}: {name} must be of type {kind.__name__} (got {value!r})")
+                raise DeclarationError(f"{name} must be of type {kind.__name__}", where=where, got=repr(value))
         for name, kind in _TUPLES.items():
             for value in getattr(self, name):
                 if not isinstance(value, kind):
-                    raise DeclarationError(f"{where}: {name} must hold {kind.__name__} values (got {value!r})")
+                    raise DeclarationError(f"{name} must hold {kind.__name__} values", where=where, got=repr(value))
         for key in self.optimizer_steps:
             # A rule is known by what it declares: this room stands below the optimizers.
             if not isinstance(key, str) and not hasattr(key, "declaration"):
-                raise DeclarationError(f"{where}: optimizer_steps: expected rules such as boat_core.sgd (got {key!r})")
+                expected = "rules such as boat_core.sgd"
+                raise DeclarationError("optimizer_steps", where=where, expected=expected, got=repr(key))
         if self.own_adjoint and self.role != "base":
-            raise DeclarationError(f"{where}: own_adjoint is for base maps (its role is {self.role!r})")
+            raise DeclarationError(f"own_adjoint is for base maps (its role is {self.role!r})", where=where)
         if not (self.lower_steps is None or (type(self.lower_steps) is int and self.lower_steps >= 1)):
-            raise DeclarationError(f"{where}: lower_steps must be None or at least 1 (got {self.lower_steps!r})")
+            raise DeclarationError("lower_steps must be None or at least 1", where=where, got=repr(self.lower_steps))
         for name, claimed in self.claims.items():
-            _check_names(f"{where}: claims[{name!r}]", claimed)
+            _check_names((where, f"claims[{name!r}]"), claimed)
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -294,10 +310,15 @@ class Operation:
 
     @property
     def start_rule(self) -> str | None:
-        """The rule for the start of y on which it insists, or None."""
+        """The rule for the start of y that it requires, or None."""
         return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
 
     @property
-    def words(self) -> frozenset[str]:
-        """All that another operation's `needs` and `excludes` can refer to."""
+    def labels(self) -> frozenset[str]:
+        """Its name, role and tags: all that another operation can refer to."""
         return frozenset({self.name, self.role, *self.tags})
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The former name of `labels`."""
+        return self.labels

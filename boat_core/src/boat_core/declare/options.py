@@ -24,7 +24,7 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from ..errors import DeclarationError, OptionError, nearest
+from ..errors import DeclarationError, Keys, OptionError, as_keys, suggestion
 
 T = TypeVar("T")
 
@@ -61,35 +61,47 @@ class NoOptions:
     """The options of an operation that has none."""
 
 
-def check_options_class(cls: Any, where: str) -> None:
+def check_options_class(cls: Any, where: Keys) -> None:
     """Raise `DeclarationError` unless `cls` is a dataclass whose options can be listed, read and written as JSON."""
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise DeclarationError(f"{where}: options must be a dataclass (got {cls!r})")
+        raise DeclarationError("options must be a dataclass", where=where, got=repr(cls))
     if not dataclasses.fields(cls):
         return
     try:
         json.dumps([row.get("default") for row in describe_options(cls)])
     except Exception as error:
-        raise DeclarationError(f"{where}: options cannot be described ({type(error).__name__}: {error})") from error
+        raise DeclarationError(f"options cannot be described ({type(error).__name__}: {error})", where=where) from error
 
 
-def read_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build `cls` from a mapping, or raise `OptionError` naming `where`, the option, what it takes and what it got."""
+def read_options(cls: type[T], values: Mapping[str, Any], where: Keys) -> T:
+    """Build `cls` from a mapping.
+
+    Args:
+        cls: a dataclass of options.
+        values: the values of the options by name.
+        where: the keys under which errors place the options.
+
+    Raises:
+        OptionError: an option is unknown, missing, of the wrong type or out of its range.
+    """
+    keys = as_keys(where)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
-            raise OptionError(f"{where}: no option {name!r}{nearest(name, fields) or '; it has none'}")
+            hint = suggestion(name, fields) or "it has none"
+            raise OptionError("unknown option", where=(*keys, name), hint=hint)
     missing = [n for n, f in fields.items() if f.default is MISSING and n not in values]
     if missing:
-        raise OptionError(f"{where}: option {missing[0]!r} is required ({fields[missing[0]].metadata.get('doc', '')})")
-    checked = {name: check_option(cls, name, value, f"{where}.{name}") for name, value in values.items()}
+        doc = fields[missing[0]].metadata.get("doc", "")
+        raise OptionError(f"option {missing[0]!r} is required ({doc})", where=keys)
+    checked = {name: check_option(cls, name, value, (*keys, name)) for name, value in values.items()}
     try:
         return cls(**checked)
     except OptionError as error:  # a dataclass may check combinations of its options in __post_init__
-        raise OptionError(f"{where}: {error}") from None
+        raise error.within(*keys) from None
 
 
-def check_option(cls: type, name: str, value: Any, where: str, scheduled: bool = False) -> Any:
+def check_option(cls: type, name: str, value: Any, where: Keys, scheduled: bool = False) -> Any:
     """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`.
 
     What a schedule gives may be 0 where the option must be above it: rates begin and end there.
@@ -114,7 +126,7 @@ def unfilled_rates(options: Any) -> dict[str, str]:
     return {name: kind for name, kind in rates.items() if kind and getattr(options, name) is None}
 
 
-def fill_rates(options: Any, where: str, rate: float | None, plain_rate: float | None) -> Any:
+def fill_rates(options: Any, where: Keys, rate: float | None, plain_rate: float | None) -> Any:
     """Return options with each step size that was left to the lower optimizer filled in.
 
     Raises:
@@ -125,29 +137,29 @@ def fill_rates(options: Any, where: str, rate: float | None, plain_rate: float |
         filled[name] = plain_rate if kind == "plain" else rate
         if filled[name] is None:
             what = "is not plain SGD" if kind == "plain" else "has no rate"
-            raise OptionError(f"{where}.{name}: required where the lower optimizer {what}")
+            raise OptionError(f"required where the lower optimizer {what}", where=(*as_keys(where), name))
     return dataclasses.replace(options, **filled)
 
 
 _COMPARE = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator.le, "<="), "lt": (operator.lt, "<")}
 
 
-def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
     if field.metadata.get("varies") and not isinstance(value, (int, float, str)):
         return _check_varying(value, hint, field, where)
     value = _convert(value, _alternatives(hint), field, where)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         in_range = all(_COMPARE[name][0](value, bound) for name, bound in field.metadata.get("bounds", {}).items())
         if not math.isfinite(value) or not in_range:
-            raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r})")
+            raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value))
     choices = field.metadata.get("choices")
     if choices and value is not None and value not in choices:
-        hint_text = nearest(value, choices) if isinstance(value, str) else ""
-        raise OptionError(f"{where}: expected {expected_text(hint, field)} (got {value!r}){hint_text}")
+        near = suggestion(value, choices) if isinstance(value, str) else None
+        raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value), hint=near)
     return value
 
 
-def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
+def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
     """An array, or a pytree of them, in its range; or a function of the step, whose numbers are looked at later."""
     if callable(value) and not hasattr(value, "dtype"):
         return value
@@ -156,7 +168,7 @@ def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: 
     leaves = optree.tree_leaves(value)
     if not leaves or not all(str(getattr(leaf, "dtype", "")).startswith("float") for leaf in leaves):
         expected = f"{expected_text(hint, field)}, floating-point arrays of them or a function of the step"
-        raise OptionError(f"{where}: expected {expected} (got {value!r} of type {type(value).__name__})")
+        raise OptionError(where=where, expected=expected, got=f"{value!r} of type {type(value).__name__}")
     if not _unchecked.get():
         from ..autodiff.arrays import to_numpy
 
@@ -183,7 +195,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 
 
-def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: str) -> Any:
+def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: Keys) -> Any:
     """Return `value` if it is of an allowed type; an int is a float, `1e-3` (a string to YAML) is one as well."""
     for kind in allowed:
         plain = typing.get_origin(kind) or kind
@@ -198,7 +210,8 @@ def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any]
             return float(value)
         except (ValueError, OverflowError):
             pass
-    raise OptionError(f"{where}: expected {_expected(allowed, field)} (got {value!r} of type {type(value).__name__})")
+    got = f"{value!r} of type {type(value).__name__}"
+    raise OptionError(where=where, expected=_expected(allowed, field), got=got)
 
 
 def expected_text(hint: Any, field: dataclasses.Field[Any]) -> str:

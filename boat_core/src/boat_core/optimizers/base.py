@@ -108,10 +108,10 @@ class UpdateRule:
     def _bound(self, values: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         fields = [field.name for field in dataclasses.fields(self.options)]
         if len(values) > len(fields):
-            raise OptionError(f"{self.name}: expected {len(fields)} values at most (got {len(values)})")
+            raise OptionError(where=self.name, expected=f"{len(fields)} values at most", got=str(len(values)))
         given = dict(zip(fields, values))
         if twice := sorted(given.keys() & named):
-            raise OptionError(f"{self.name}: option {twice[0]!r} is given twice")
+            raise OptionError(f"option {twice[0]!r} is given twice", where=self.name)
         return given | named
 
     def build(self, o: Any) -> Optimizer:

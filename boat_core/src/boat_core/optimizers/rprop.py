@@ -31,7 +31,7 @@ class Options:
     def __post_init__(self) -> None:
         known = isinstance(self.smallest, float) and isinstance(self.largest, float)
         if known and self.smallest > self.largest:
-            raise OptionError(f"smallest: expected at most largest={self.largest!r} (got {self.smallest!r})")
+            raise OptionError(where="smallest", expected=f"at most largest={self.largest!r}", got=repr(self.smallest))
 
 
 def slots(o: Any) -> tuple[str, ...]:

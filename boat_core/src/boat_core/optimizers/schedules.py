@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from ..autodiff.evaluation import exact_numbers
 from ..declare.options import option, read_options
-from ..errors import OptionError, nearest
+from ..errors import Keys, OptionError, as_keys, dotted, suggestion
 
 
 class Schedule(Protocol):
@@ -94,7 +94,8 @@ class Piecewise:
     def __post_init__(self) -> None:
         for step, factor in self.factors.items():
             if type(step) is not int or step < 1 or not isinstance(factor, (int, float)) or not math.isfinite(factor):
-                raise OptionError(f"factors: expected steps >= 1 with numbers (got {step!r}: {factor!r})")
+                got = f"{step!r}: {factor!r}"
+                raise OptionError(where="factors", expected="steps >= 1 with numbers", got=got)
 
     def at(self, t: int) -> Any:
         return self.initial * math.prod(float(factor) for step, factor in self.factors.items() if step <= t)
@@ -123,26 +124,26 @@ def _maker(name: str) -> Callable[..., Schedule]:
     return make
 
 
-def read_schedule(name: str, options: Mapping[str, Any], where: str) -> Schedule:
-    """Return the schedule of that name.
+def read_schedule(name: str, options: Mapping[str, Any], where: Keys) -> Schedule:
+    """Return the schedule of that name; errors place its options under the keys `where`.
 
     Raises:
         OptionError: unknown (with the nearest), or an option is missing or out of its range.
     """
     if name not in _KINDS:
-        raise OptionError(f"{where}: no schedule {name!r}{nearest(str(name), _KINDS)}")
+        raise OptionError(f"no schedule {name!r}", where=where, hint=suggestion(str(name), _KINDS))
     for key, value in options.items():
         if key != "then" and callable(value) and not hasattr(value, "dtype"):
-            raise OptionError(f"{where}.{key}: expected a number or an array (got a function)")
+            raise OptionError(where=(*as_keys(where), key), expected="a number or an array", got="a function")
     found: Any = read_options(_KINDS[name], options, where)
 
     def schedule(count: int) -> Any:
         if not isinstance(count, int) or count < 0:
-            raise OptionError(f"{where}: expected a step >= 0 (got {count!r})")
+            raise OptionError(where=where, expected="a step >= 0", got=repr(count))
         with exact_numbers():
             return found.at(count)
 
-    schedule.__name__ = schedule.__qualname__ = where
+    schedule.__name__ = schedule.__qualname__ = dotted(where)
     return schedule
 
 

@@ -24,7 +24,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.nesterov and not slots(self):
-            raise OptionError("nesterov: expected momentum > 0 beside it (got momentum=0.0)")
+            raise OptionError(where="nesterov", expected="momentum > 0 beside it", got="momentum=0.0")
 
 
 def slots(o: Any) -> tuple[str, ...]:

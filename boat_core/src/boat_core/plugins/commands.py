@@ -8,9 +8,10 @@ from typing import Any
 
 from ..declare.named import CommandDeclaration
 from ..errors import RunError
+from .entries import Declared
 from .finding import Finding
 from .known_packs import publisher
-from .registry import Declared, Registry
+from .registry import Registry
 
 
 def split_commands(registry: Registry, own: Mapping[str, bool]) -> tuple[list[Declared], list[Finding]]:
@@ -55,7 +56,7 @@ def explain_absent_command(registry: Registry, name: str) -> str | None:
         packs = " and ".join(f"{entry.distribution} {entry.version}" for entry in entries)
         return f"command {name!r} is declared by {packs}; uninstall one of them"
     if not entries and publisher("command", name):
-        return registry.explain_absent(CommandDeclaration, name)
+        return "; ".join(filter(None, registry.explain_absent(CommandDeclaration, name)))
     return None
 
 

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from ..autodiff.kernels import FusedStep, Kernel
 from ..declare.operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from ..declare.options import fill_rates, read_options, unfilled_rates
-from ..errors import BoatError, CompositionError, OptionError, nearest
+from ..errors import BoatError, CompositionError, OptionError, suggestion
 from .discovery import installed
-from .registry import Registered, Registry
+from .entries import Registered
+from .registry import Registry
 
 T = TypeVar("T")
 
@@ -55,21 +56,22 @@ class Composition:
         Raises:
             OptionError: an operation cannot work with so many steps.
         """
-        words = frozenset().union(*(o.operation.words for o in self.operations))
-        work = Work(steps, steps, words=words)
+        labels = frozenset().union(*(entry.operation.labels for entry in self.operations))
+        learned = any(entry.operation.start == "learned" for entry in self.operations)
+        work = Work(steps, steps, labels=labels, learned_start=learned)
         for entry in self.operations:
             only = entry.operation.lower_steps
             if only not in (None, steps):
-                raise OptionError(f"lower_steps: {entry.name} works with {only} only (got {steps})")
+                raise OptionError(f"{entry.name} works with {only} only", where="lower_steps", got=str(steps))
             if entry.operation.view:
-                work = _said(entry, "view", entry.operation.view, self.options[entry.name], work, Work)
+                work = _declared(entry, "view", entry.operation.view, self.options[entry.name], work, Work)
         return work
 
     def cost(self, steps: int) -> Cost:
         """Gradients and products of one outer step with `steps` lower steps, as the operations declare: at most."""
         work = self.work(steps)
         acting = self.map if self.own_adjoint else self.operations
-        return sum((_said(o, "cost", o.operation.cost, self.options[o.name], work, Cost) for o in acting), Cost())
+        return sum((_declared(o, "cost", o.operation.cost, self.options[o.name], work, Cost) for o in acting), Cost())
 
     def second_order(self, steps: int) -> bool:
         """Whether second derivatives of an objective are taken; who declares no cost may take any."""
@@ -86,7 +88,8 @@ class Composition:
             rule = entry.operation.start_rule
             if rule and given is not None and (given != rule or rule == "learned"):
                 expected = "no start" if rule == "learned" else f"start={rule!r}, or none"
-                raise CompositionError(f"start: {entry.name} {STARTS[rule]}: expected {expected} (got {given!r})")
+                message = f"{entry.name} {STARTS[rule]}"
+                raise CompositionError(message, where="start", expected=expected, got=repr(given))
             if rule:
                 return rule
         return given or "warm"
@@ -98,12 +101,12 @@ class Composition:
 
     def with_rates(self, rate: float | None, plain_rate: float | None) -> Composition:
         """The same, with the step sizes that were left to the lower optimizer filled in; raises `OptionError`."""
-        filled = {n: fill_rates(o, f"options.{n}", rate, plain_rate) for n, o in self.options.items()}
+        filled = {n: fill_rates(o, ("options", n), rate, plain_rate) for n, o in self.options.items()}
         return replace(self, options=filled)
 
     def own_options(self, entry: Registered) -> dict[str, Any]:
         """The options of one of its operations, but for those that others of them set."""
-        by_others = {key for o in self.operations for key in o.operation.claims.get(entry.name, ())}
+        by_others = _claimed(self, entry)
         options = self.options[entry.name]
         return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in by_others}
 
@@ -130,17 +133,29 @@ class Composition:
         return " + ".join(o.name for o in self.map) + " | " + " + ".join(o.name for o in self.approximate)
 
 
-def _said(entry: Registered, what: str, function: Any, options: Any, work: Work, kind: type[T]) -> T:
-    """What an operation says of its work or cost; raises `CompositionError` where that is nothing of the kind."""
+def _declared(entry: Registered, what: str, function: Any, options: Any, work: Work, kind: type[T]) -> T:
+    """Return what an operation declares of its work or cost.
+
+    Raises:
+        OptionError: the operation refuses its options.
+        CompositionError: its function failed, or returned nothing of that kind.
+    """
     try:
-        found = function(options, work)
-    except BoatError:
-        raise
+        value = function(options, work)
+    except BoatError as error:
+        raise error.within("options", entry.name) from None
     except Exception as error:
-        raise CompositionError(f"{entry.origin}: its {what} raised {type(error).__name__}: {error}") from error
-    if not isinstance(found, kind):
-        raise CompositionError(f"{entry.origin}: its {what} returned {found!r}, expected {kind.__name__}")
-    return found
+        message = f"{entry.origin}: its {what} raised {type(error).__name__}: {error}"
+        raise CompositionError(message, where=_key(entry)) from error
+    if not isinstance(value, kind):
+        message = f"{entry.origin}: its {what} returned {value!r}, expected {kind.__name__}"
+        raise CompositionError(message, where=_key(entry))
+    return value
+
+
+def _key(entry: Registered) -> str:
+    """Return the argument of `compose` that names an operation of this stage."""
+    return entry.operation.stage.replace("-", "_")
 
 
 def compose(
@@ -165,10 +180,15 @@ def compose(
         OptionError: an option is unknown or out of range.
     """
     registry = installed() if registry is None else registry
+    place: str | None = None
     if method is not None:
+        place = "method"
         if map or approximate or first_order:
             raise CompositionError("method is a whole solver: leave out map, approximate and first_order")
-        alias = registry.alias(method)
+        try:
+            alias = registry.alias(method)
+        except CompositionError as error:
+            raise error.within(place) from None
         map, approximate, first_order = alias.map, alias.approximate, alias.first_order
         given = options or {}
         options = {
@@ -177,66 +197,84 @@ def compose(
     if first_order is not None:
         if map or approximate:
             raise CompositionError("first_order is a whole solver: leave out map and approximate")
-        entry = _of_stage(registry, first_order, "first-order")
+        entry = _of_stage(registry, first_order, "first-order", place or "first_order")
         return _with_options(Composition(first_order=entry), options)
-    chains = {stage: _chain(registry, names, stage) for stage, names in (("map", map), ("approximate", approximate))}
-    composition = Composition(map=chains["map"], approximate=chains["approximate"])
-    refusal = why_not(composition.operations)
-    if refusal:
-        raise CompositionError(refusal)
+    composition = Composition(
+        map=_chain(registry, map, "map", place or "map"),
+        approximate=_chain(registry, approximate, "approximate", place or "approximate"),
+    )
+    if refusal := conflict(composition.operations):
+        entry, message = refusal
+        raise CompositionError(message, where=place or _key(entry))
     return _with_options(composition, options)
 
 
-def _of_stage(registry: Registry, name: str, stage: str) -> Registered:
-    entry = registry.find(name)
+def _of_stage(registry: Registry, name: str, stage: str, place: str) -> Registered:
+    """Return the operation called `name`; errors are placed at the key `place`."""
+    try:
+        entry = registry.find(name, settled=place == "method")
+    except CompositionError as error:
+        raise error.within(place) from None
     if entry.operation.stage != stage:
         raise CompositionError(
-            f"{name} is an operation of stage {entry.operation.stage}, not {stage}"
-            f"{nearest('', [e.name for e in registry.operations(stage)])}"
+            f"{name} is an operation of stage {entry.operation.stage}, not {stage}",
+            where=place,
+            hint=f"valid: {', '.join(sorted(e.name for e in registry.operations(stage)))}",
         )
     return entry
 
 
-def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str) -> tuple[Registered, ...]:
+def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str, place: str) -> tuple[Registered, ...]:
     names = [names] if isinstance(names, str) else list(names or ())
-    entries = [_of_stage(registry, name, stage) for name in names]
+    entries = [_of_stage(registry, name, stage, place) for name in names]
     bare = [entry.name for entry in entries]
     for name in bare:
         if bare.count(name) > 1:
-            raise CompositionError(f"{stage}: {name} is listed twice")
+            raise CompositionError(f"{name} is listed twice", where=place)
     last = [e for e in entries if e.operation.role == _LAST[stage]]
     if len(last) > 1:
-        raise CompositionError(f"{stage}: one {_LAST[stage]} at most (got {', '.join(e.name for e in last)})")
+        message = f"one {_LAST[stage]} at most"
+        raise CompositionError(message, where=place, got=", ".join(e.name for e in last))
     if not last:
-        candidates = registry.operations(stage, _LAST[stage])
-        defaults = [e for e in candidates if e.operation.default]
-        # Another pack's default does not take the place of one that users have long relied on.
-        defaults = [e for e in defaults if e.published] or defaults
+        defaults = registry.defaults(stage, _LAST[stage])
         if len(defaults) != 1:
-            have = ", ".join(e.name for e in candidates) or "none is installed"
-            raise CompositionError(f"{stage}: name one {_LAST[stage]} ({have})")
+            have = ", ".join(e.name for e in registry.operations(stage, _LAST[stage])) or "none is installed"
+            raise CompositionError(f"name one {_LAST[stage]} ({have})", where=place)
         entries += defaults
     roles = ROLES[stage]
     return tuple(sorted(entries, key=lambda e: (roles.index(e.operation.role), e.operation.order, e.name)))
 
 
-def why_not(entries: Sequence[Registered]) -> str | None:
-    """Say why these operations do not go together, or return None where they do."""
+def conflict(entries: Sequence[Registered]) -> tuple[Registered, str] | None:
+    """Return why these operations do not go together, and the operation whose rule says so; None where they do."""
     present = {e.name for e in entries}
     for entry in entries:
         for need in entry.operation.needs:
             if not present & set(need.names):
-                return f"{entry.name} needs {' or '.join(need.names)}: {need.reason}"
+                return entry, f"{entry.name} needs {' or '.join(need.names)}: {need.reason}"
         for rule in entry.operation.excludes:
             for other in entries:
-                if other is not entry and other.name not in rule.unless and other.operation.words & set(rule.what):
-                    return f"{entry.name} cannot go with {other.name}: {rule.reason}"
+                labels = other.operation.labels
+                if other is not entry and not labels & set(rule.unless) and labels & set(rule.what):
+                    return entry, f"{entry.name} cannot go with {other.name}: {rule.reason}"
     starting = [e for e in entries if e.operation.start_rule]
     for one, other in pairwise(starting):
         rules = one.operation.start_rule or "", other.operation.start_rule or ""
         if rules[0] != rules[1] or rules[0] == "learned":
-            return f"{one.name} cannot go with {other.name}: one {STARTS[rules[0]]}, the other {STARTS[rules[1]]}"
+            both = f"one {STARTS[rules[0]]}, the other {STARTS[rules[1]]}"
+            return one, f"{one.name} cannot go with {other.name}: {both}"
     return None
+
+
+def _claimed(composition: Composition, entry: Registered) -> dict[str, Registered]:
+    """Return the options of an operation that another one of the solver sets, with the operation that sets them."""
+    return {
+        key: other
+        for other in composition.operations
+        for label, keys in other.operation.claims.items()
+        if label in entry.operation.labels
+        for key in keys
+    }
 
 
 def _with_options(composition: Composition, options: Mapping[str, Mapping[str, Any]] | None) -> Composition:
@@ -244,16 +282,18 @@ def _with_options(composition: Composition, options: Mapping[str, Mapping[str, A
     present = [o.name for o in composition.operations]
     for name in given:
         if name not in present:
-            raise CompositionError(f"options: {name!r} is no operation of this solver{nearest(name, present)}")
+            message = f"{name!r} is no operation of this solver"
+            raise CompositionError(message, where=("options", name), hint=suggestion(name, present))
     read: dict[str, Any] = {
-        o.name: read_options(o.operation.options, given.get(o.name) or {}, f"options.{o.name}")
+        o.name: read_options(o.operation.options, given.get(o.name) or {}, ("options", o.name))
         for o in composition.operations
     }
-    for o in composition.operations:
-        for name, claimed in o.operation.claims.items():
-            for key in given.get(name) or {}:
-                if key in claimed:
-                    raise OptionError(f"options.{name}.{key}: {o.name} has its own way with it; leave it out")
+    for entry in composition.operations:
+        claimed = _claimed(composition, entry)
+        for key in given.get(entry.name) or {}:
+            if key in claimed:
+                message = f"{claimed[key].name} sets this option itself"
+                raise OptionError(message, where=("options", entry.name, key), hint="leave it out")
     return replace(composition, options=read)
 
 
@@ -270,7 +310,7 @@ def solvers(registry: Registry | None = None) -> Iterator[Composition]:
     }
     for map_chain in chains["map"]:
         for approximate_chain in chains["approximate"]:
-            if why_not(map_chain + approximate_chain) is None:
+            if conflict(map_chain + approximate_chain) is None:
                 yield Composition(map_chain, approximate_chain)
     for entry in registry.operations("first-order"):
         yield Composition(first_order=entry)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..declare.named import CommandDeclaration
+from .entries import label
 from .finding import Finding
-from .registry import Registry, label
+from .registry import Registry
 
 
 def conflicts(registry: Registry) -> Iterator[Finding]:

@@ -1,12 +1,18 @@
-"""Which distribution publishes what, installed or not. An absent name is answered with what to install.
+"""The packs that this project publishes, installed or not: `known_packs.txt`.
 
-The facts are data, in `known_packs.txt`.
+The list says what to install for a name that is missing. It has one more use: where the declarations of two packs
+compete and nothing else decides, the pack that is known for the operation wins. So a pack that declares a second
+default, or a method's name that is in use, changes no solver that users have.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Any)
 
 
 @lru_cache(maxsize=1)
@@ -42,3 +48,15 @@ def published_names(kind: str) -> list[str]:
 def publisher(kind: str, name: str) -> str | None:
     """Return the distribution that publishes this name of this kind, or None where nobody is known to."""
     return _published().get((kind, name))
+
+
+def publishes(distribution: str, operation: str) -> bool:
+    """Whether that distribution is known to publish an operation of that name."""
+    return publisher("operation", operation) == distribution
+
+
+def settle(entries: Sequence[T]) -> list[T]:
+    """Return the entries that remain of several that compete: those of known packs, or all if there are none."""
+    if len(entries) < 2:
+        return list(entries)
+    return [entry for entry in entries if entry.published] or list(entries)

@@ -1,18 +1,15 @@
-"""What is installed: operations, optimizers, problems and observers, each with the distribution that brought it.
+"""The catalogue: operations, optimizers, problems, observers, executors and commands, with who provides them.
 
-`discovery.py` finds it; here it is looked up. Two distributions may bring one name: both are listed as
-`distribution:NAME`, and only the bare name is an error.
+`discovery.py` builds it once. It does not change afterwards. Two distributions may declare one name: both are then
+listed as `distribution:NAME`, and only the bare name is an error.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
-
-import pluggy
 
 from ..declare.named import (
     CommandDeclaration,
@@ -21,136 +18,92 @@ from ..declare.named import (
     OptimizerDeclaration,
     ProblemDeclaration,
 )
-from ..declare.operation import Alias, Operation
-from ..errors import CompositionError, ConfigError, DeclarationError, nearest
-from .known_packs import published_names, published_operations, publisher
-
-
-class PackWarning(UserWarning):
-    """A pack was set aside, or an observer switched off."""
-
-
-@dataclass(frozen=True)
-class Registered:
-    """An operation and the distribution that brought it."""
-
-    operation: Operation
-    distribution: str
-    version: str
-
-    @property
-    def name(self) -> str:
-        return self.operation.name
-
-    @property
-    def origin(self) -> str:
-        """Its name with the distribution and version that brought it."""
-        return f"{self.name} ({self.distribution} {self.version})"
-
-    @property
-    def named(self) -> str:
-        """Its name, with the distribution and version where users may not know whose it is."""
-        return self.name if self.published else self.origin
-
-    @property
-    def published(self) -> bool:
-        """Whether that distribution is known to publish it."""
-        return self.name in published_operations().get(self.distribution, ())
-
-
-@dataclass(frozen=True)
-class Declared:
-    """An optimizer, a problem or an observer, and the distribution that brought it."""
-
-    declaration: Any
-    distribution: str
-    version: str
-
-    @property
-    def name(self) -> str:
-        name: str = self.declaration.name
-        return name
-
-    @property
-    def origin(self) -> str:
-        """The distribution and version that brought it, with its name: as plugins are called."""
-        return f"{self.distribution} {self.version} ({self.name})"
-
-
-@dataclass(frozen=True)
-class Call:
-    """A hook of a pack, or an operation, that ran, and what it gave."""
-
-    what: str
-    distribution: str
-    version: str
-    gave: str = ""
-
-
-@dataclass(frozen=True)
-class BrokenPack:
-    """A pack that was set aside: who, why, and what to do; `more` are further causes and remedies seen with it."""
-
-    distribution: str
-    version: str
-    entry_point: str
-    cause: str
-    remedy: str
-    more: tuple[tuple[str, str], ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version} ({self.entry_point}) was set aside: {self.cause}. {self.remedy}"
-
-
-Entry = Registered | Declared
-
-
-def label(entries: Iterable[Entry], entry: Entry) -> str:
-    """Its name, or `distribution:NAME` where two of the distributions have one of that name."""
-    twins = {e.distribution for e in entries if e.name == entry.name}
-    return entry.name if len(twins) <= 1 else f"{entry.distribution}:{entry.name}"
+from ..declare.operation import ROLES, Alias, Operation
+from ..errors import CompositionError, ConfigError, nearest, suggestion
+from .entries import BrokenPack, Call, Declared, Registered, label
+from .known_packs import published_names, published_operations, publisher, settle
 
 
 def _matching(entries: Iterable[Any], name: str) -> list[Any]:
-    return [e for e in entries if name in (e.name, f"{e.distribution}:{e.name}")]
+    return [entry for entry in entries if name in (entry.name, f"{entry.distribution}:{entry.name}")]
 
 
-@dataclass
+def in_chain_order(entries: Iterable[Registered]) -> tuple[Registered, ...]:
+    """Return the entries by stage, then in the order in which they stand in a chain."""
+    stages = list(ROLES)
+    key = lambda e: (stages.index(e.operation.stage), e.operation.order, e.name, e.distribution)  # noqa: E731
+    return tuple(sorted(entries, key=key))
+
+
+@dataclass(frozen=True, eq=False)
 class Registry:
-    """What is installed. `load_registry` builds one; `registry()` is the one of this process."""
+    """What is installed, as a value that does not change.
 
-    manager: pluggy.PluginManager
-    #: The distributions that take part: name -> version.
-    packs: dict[str, str] = field(default_factory=dict)
-    entries: list[Registered] = field(default_factory=list)
-    declared: list[Declared] = field(default_factory=list)
-    broken: list[BrokenPack] = field(default_factory=list)
-    #: Hooks that ran, in the order of their first calls, and how often.
-    calls: dict[Call, int] = field(default_factory=dict)
-    #: Observers that raised and were switched off since: what, and why.
-    switched_off: list[str] = field(default_factory=list)
+    Args:
+        packs: the distributions that take part, with their versions.
+        entries: the operations, in chain order.
+        declared: everything else that configurations or the command line can name.
+        broken: the packs that were set aside.
+        plugins: the objects that implement hooks, with their names. The events of a run go to them.
+        calls: the hooks that ran at discovery.
+    """
+
+    packs: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[Registered, ...] = ()
+    declared: tuple[Declared, ...] = ()
+    broken: tuple[BrokenPack, ...] = ()
+    plugins: tuple[tuple[str, Any], ...] = ()
+    calls: tuple[Call, ...] = ()
+
+    def adding(self, *declarations: Any, distribution: str, version: str) -> Registry:
+        """Return a registry that lists these declarations too, as if that distribution provided them."""
+        entries = [Registered(one, distribution, version) for one in declarations if isinstance(one, Operation)]
+        declared = [Declared(one, distribution, version) for one in declarations if not isinstance(one, Operation)]
+        return replace(
+            self,
+            packs={**self.packs, distribution: version},
+            entries=in_chain_order([*self.entries, *entries]),
+            declared=(*self.declared, *declared),
+        )
 
     def operations(self, stage: str | None = None, role: str | None = None) -> list[Registered]:
-        """The usable operations, those whose bare name is unique, in chain order."""
-        chosen = [e for e in self.entries if stage in (None, e.operation.stage) and role in (None, e.operation.role)]
-        return [e for e in chosen if self.label(e) == e.name]
+        """Return the operations that a bare name finds, in chain order, of a stage or a role where one is given."""
+        return [
+            entry
+            for entry in self._unambiguous
+            if stage in (None, entry.operation.stage) and role in (None, entry.operation.role)
+        ]
+
+    @cached_property
+    def _unambiguous(self) -> tuple[Registered, ...]:
+        return tuple(entry for entry in self.entries if self.label(entry) == entry.name)
+
+    def defaults(self, stage: str, role: str) -> list[Registered]:
+        """Return the operations of a role that complete a chain which names none; more than one is ambiguous."""
+        candidates = [e for e in self.entries if (e.operation.stage, e.operation.role) == (stage, role)]
+        return settle([entry for entry in candidates if entry.operation.default])
 
     def label(self, entry: Registered) -> str:
-        """Its name, or `distribution:NAME` where two distributions declare the same."""
+        """Return its name, or `distribution:NAME` where another distribution declares the same name."""
         return label(self.entries, entry)
 
-    def find(self, name: str) -> Registered:
-        """Return the operation called `name` (or `distribution:NAME`).
+    def find(self, name: str, settled: bool = False) -> Registered:
+        """Return the operation called `name`, or `distribution:NAME`.
+
+        Args:
+            name: the name.
+            settled: whether the pack that is known for the operation wins, if two packs declare the name.
 
         Raises:
             CompositionError: unknown (with the nearest name), ambiguous (with both distributions), known but not
                 installed (with the distribution to install), or in a pack that was set aside (with the cause).
         """
-        found: list[Registered] = _matching(self.entries, name)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            labels = sorted(f"{e.distribution}:{e.name}" for e in found)
+        entries: list[Registered] = _matching(self.entries, name)
+        entries = settle(entries) if settled else entries
+        if len(entries) == 1:
+            return entries[0]
+        if entries:
+            labels = sorted(f"{entry.distribution}:{entry.name}" for entry in entries)
             raise CompositionError(f"operation {name!r} is declared twice: write {' or '.join(labels)}")
         raise CompositionError(self._absent(name))
 
@@ -173,56 +126,61 @@ class Registry:
         return f"no operation {name!r}{nearest(name, known) or '; no operations are installed'}{aside}"
 
     def aliases(self) -> dict[str, Alias]:
-        """Other names for whole chains, as the installed operations declare them; those that are unambiguous."""
-        return {name: found[0][1] for name, found in self._aliases().items() if len(found) == 1}
+        """Return the names of whole chains that the operations declare, without those that are ambiguous."""
+        return {name: meanings[0][1] for name, meanings in self._aliases.items() if len(meanings) == 1}
 
     def alias(self, name: str) -> Alias:
         """Return the whole chain called `name`.
 
         Raises:
-            CompositionError: unknown (with the nearest), or two distributions mean different chains by it.
+            CompositionError: the name is unknown (with the nearest), or two distributions mean different chains by it.
         """
-        found = self._aliases().get(name, [])
-        if len(found) > 1:
-            chains = " or ".join(f"{alias} ({entry.distribution})" for entry, alias in found)
+        meanings = self._aliases.get(name, [])
+        if len(meanings) > 1:
+            chains = " or ".join(f"{alias} ({entry.distribution})" for entry, alias in meanings)
             raise CompositionError(f"method {name!r} is declared twice: write out {chains}")
-        if not found:
-            raise CompositionError(
-                f"no method {name!r}{nearest(name, self.aliases()) or '; no installed pack names one'}"
-            )
-        return found[0][1]
+        if not meanings:
+            hint = suggestion(name, self.aliases()) or "no installed pack names one"
+            raise CompositionError(f"no method {name!r}", hint=hint)
+        return meanings[0][1]
 
+    @cached_property
     def _aliases(self) -> dict[str, list[tuple[Registered, Alias]]]:
-        """Name -> the different chains that go by it; one from where it is known to be published goes before others."""
-        found: dict[str, list[tuple[Registered, Alias]]] = {}
-        for entry in sorted(self.operations(), key=lambda e: not e.published):
+        """The different chains that go by each name."""
+        users: dict[str, list[Registered]] = {}
+        for entry in self.entries:
             for alias in entry.operation.aliases:
-                chains = found.setdefault(alias.name, [])
-                if all(other != alias and not known.published for known, other in chains):
-                    chains.append((entry, alias))
-        return found
+                users.setdefault(alias.name, []).append(entry)
+        meanings: dict[str, list[tuple[Registered, Alias]]] = {}
+        for name, entries in users.items():
+            chains = meanings.setdefault(name, [])
+            for entry in settle(entries):
+                for alias in entry.operation.aliases:
+                    if alias.name == name and all(alias != other for _, other in chains):
+                        chains.append((entry, alias))
+        return meanings
 
     def problem_names(self) -> list[str]:
-        """The problems that a configuration can name."""
+        """Return the problems that a configuration can name."""
         return self._labels(ProblemDeclaration)
 
     def optimizers(self) -> list[Declared]:
-        """The optimizers and transforms that a configuration can name."""
+        """Return the optimizers and transforms that a configuration can name."""
         return self._of_kind(OptimizerDeclaration)
 
     def optimizer_label(self, entry: Declared) -> str:
-        """Its name, or `distribution:NAME` where two distributions declare the same."""
+        """Return its name, or `distribution:NAME` where another distribution declares the same name."""
         return label(self.optimizers(), entry)
 
     def optimizer(self, name: str) -> OptimizerDeclaration:
         """Return the optimizer called `name`, or raise `ConfigError` with the nearest."""
-        found: OptimizerDeclaration = self._declared(OptimizerDeclaration, name).declaration
-        return found
+        declaration: OptimizerDeclaration = self._declared(OptimizerDeclaration, name).declaration
+        return declaration
 
     def problem(self, name: str) -> ProblemDeclaration:
         """Return the problem called `name`, or raise `ConfigError` with the nearest."""
-        found: ProblemDeclaration = self._declared(ProblemDeclaration, name).declaration
-        return found
+        declaration: ProblemDeclaration = self._declared(ProblemDeclaration, name).declaration
+        return declaration
 
     def observer(self, name: str) -> Declared:
         """Return the observer called `name`, or raise `ConfigError` with the nearest."""
@@ -233,27 +191,28 @@ class Registry:
         return self._declared(ExecutorDeclaration, name)
 
     def commands(self) -> list[Declared]:
-        """The verbs that packs add to the command `boat`."""
+        """Return the verbs that packs add to the command `boat`."""
         return self._of_kind(CommandDeclaration)
 
     def _declared(self, kind: Any, name: str) -> Declared:
-        found: list[Declared] = _matching(self._of_kind(kind), name)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            both = " or ".join(sorted(f"{e.distribution}:{e.name}" for e in found))
+        entries: list[Declared] = _matching(self._of_kind(kind), name)
+        if len(entries) == 1:
+            return entries[0]
+        if entries:
+            both = " or ".join(sorted(f"{entry.distribution}:{entry.name}" for entry in entries))
             raise ConfigError(f"{kind.kind} {name!r} is declared twice: write {both}")
-        raise ConfigError(self.explain_absent(kind, name))
+        message, hint = self.explain_absent(kind, name)
+        raise ConfigError(message, hint=hint)
 
-    def explain_absent(self, kind: Any, name: str) -> str:
-        """Say why there is no declaration of this kind and name, and what to install where that is known."""
+    def explain_absent(self, kind: Any, name: str) -> tuple[str, str | None]:
+        """Return why there is no declaration of this kind and name, and what may help."""
         described, distribution = f"{kind.kind} {name!r}", publisher(kind.kind, name)
         for pack in self.broken:
             if pack.distribution == distribution:
-                return f"{described} is in a pack that was set aside: {pack}"
+                return f"{described} is in a pack that was set aside: {pack}", None
         if distribution and distribution not in self.packs:
-            return f"{described} is in {distribution}, which is not installed; pip install {distribution}"
-        return f"no {described}{nearest(name, [*self._labels(kind), *published_names(kind.kind)])}"
+            return f"{described} is in {distribution}, which is not installed", f"pip install {distribution}"
+        return f"no {described}", suggestion(name, [*self._labels(kind), *published_names(kind.kind)])
 
     def _of_kind(self, kind: type) -> list[Declared]:
         return [entry for entry in self.declared if isinstance(entry.declaration, kind)]
@@ -261,60 +220,3 @@ class Registry:
     def _labels(self, kind: type) -> list[str]:
         entries = self._of_kind(kind)
         return [label(entries, entry) for entry in entries]
-
-    def notify(self, hook: str, **values: Any) -> None:
-        """Call an observer hook; an observer that raises is reported once and switched off, the run goes on.
-
-        The one registered last is called first.
-        """
-        for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
-            self._count(hook, implementation.plugin)
-            try:
-                implementation.function(*(values[name] for name in implementation.argnames))
-            except Exception as error:
-                self._switch_off(implementation, hook, error)
-
-    def _count(self, hook: str, plugin: Any) -> None:
-        name = self.manager.get_name(plugin) or ""
-        distribution, _, version = name.partition(" ")
-        gave = ""
-        if name.isdigit():  # an object that a program or a command handed over
-            distribution, version, gave = type(plugin).__module__, "", type(plugin).__qualname__
-        call = Call(hook, distribution, version.partition(" ")[0], gave)
-        self.calls[call] = self.calls.get(call, 0) + 1
-
-    def _switch_off(self, implementation: Any, hook: str, error: Exception) -> None:
-        plugin = implementation.plugin
-        named = self.manager.get_name(plugin) or ""
-        whose = named if not named.isdigit() else type(plugin).__qualname__
-        said = f"observer {whose} was switched off: {type(error).__name__} in {hook}: {error}"
-        self.switched_off.append(said)
-        self.manager.unregister(plugin)
-        warnings.warn(f"{said}. The run goes on without it", PackWarning, stacklevel=3)
-
-    def observe(self, observer: Any, origin: str | None = None) -> None:
-        """Let an object with marked observer hooks take part from now on; `origin` says whose it is.
-
-        Raises:
-            DeclarationError: a hook of it is unknown or takes an argument that it is not given; it takes no part.
-        """
-        try:
-            self.manager.register(observer, name=origin)
-            self.manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self.forget(observer)
-            raise DeclarationError(f"observer {origin or type(observer).__qualname__}: {error}") from None
-
-    def forget(self, *observers: Any) -> None:
-        """Undo `observe`; observers that were switched off in between are fine."""
-        for observer in observers:
-            if self.manager.is_registered(observer):
-                self.manager.unregister(observer)
-
-
-@lru_cache(maxsize=1)
-def registry() -> Registry:
-    """Deprecated name of `discovery.installed`."""
-    from .discovery import installed
-
-    return installed()

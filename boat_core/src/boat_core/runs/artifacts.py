@@ -1,4 +1,4 @@
-"""What a run leaves in its folder beside its metrics: versions, variables, the picture."""
+"""What a run leaves in its folder beside its metrics: versions, evaluations, variables, the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 from .._util.atomic import write_atomically
 from ..errors import RunError
-from .observers.metrics import NAME, read_lines
+from .lines import read_lines
+
+METRICS = "metrics.jsonl"
 
 
 class RunWarning(UserWarning):
@@ -19,7 +21,7 @@ class RunWarning(UserWarning):
 
 
 def versions(decisions: Any) -> dict[str, Any]:
-    """Return what the numbers of a run depend on beside its configuration."""
+    """Return what else the numbers of a run depend on, beside its configuration."""
     import importlib_metadata
 
     from ..plugins.discovery import installed
@@ -36,16 +38,16 @@ def versions(decisions: Any) -> dict[str, Any]:
 
 
 def evaluation(problem: Any, upper: Any, lower: Any) -> dict[str, float]:
-    """Return what the problem says of its variables, as numbers.
+    """Return the numbers that `problem.evaluate` computes of the variables.
 
     Raises:
-        RunError: it is not a mapping of numbers.
+        RunError: they are not a mapping of numbers.
     """
-    given = problem.evaluate(upper, lower) if problem.evaluate else {}
-    if not isinstance(given, Mapping):
-        raise RunError(f"problem.evaluate: expected a dict of numbers (got {type(given).__name__})")
+    values = problem.evaluate(upper, lower) if problem.evaluate else {}
+    if not isinstance(values, Mapping):
+        raise RunError(f"problem.evaluate: expected a dict of numbers (got {type(values).__name__})")
     numbers = {}
-    for name, value in given.items():
+    for name, value in values.items():
         try:
             numbers[str(name)] = float(value.item() if hasattr(value, "item") else value)
         except (TypeError, ValueError, RuntimeError):
@@ -68,7 +70,7 @@ def write_variables(path: Path, upper: Any, lower: Any) -> None:
 
 
 def write_picture(path: Path, problem: Any, upper: Any, lower: Any) -> None:
-    """Draw the losses over the steps, and beside them the problem's own panels, which get numpy arrays."""
+    """Draw the losses over the steps, and beside them the panels of the problem, which receive numpy arrays."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -81,7 +83,7 @@ def write_picture(path: Path, problem: Any, upper: Any, lower: Any) -> None:
     FigureCanvasAgg(figure)
     upper, lower = tree_to_numpy(upper), tree_to_numpy(lower)
     first, *others = figure.subplots(1, 1 + len(problem.panels), squeeze=False)[0]
-    _draw_losses(first, read_lines(path.with_name(NAME)))
+    _draw_losses(first, read_lines(path.with_name(METRICS)))
     for axes, (title, draw) in zip(others, problem.panels.items()):
         axes.set_title(title)
         try:
@@ -104,5 +106,5 @@ def _draw_losses(axes: Any, lines: list[dict[str, Any]]) -> None:
 
 
 def warn(message: str) -> None:
-    """Warn of something that does not touch the run's numbers."""
+    """Warn of something that does not affect the numbers of the run."""
     warnings.warn(message, RunWarning, stacklevel=3)

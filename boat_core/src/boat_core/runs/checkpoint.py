@@ -1,4 +1,4 @@
-"""Checkpoints: a pytree of numpy arrays and plain values in one `.npz` file, without pickling, exact to the bit.
+"""Checkpoints: a pytree of numpy arrays and plain values in one `.npz` file, exact to the bit and without pickling.
 
 The file holds the arrays by number, the structure around them as JSON, and a digest of both.
 """
@@ -20,11 +20,18 @@ _FORMAT = 1
 _PREFIX = "step-"
 
 
+class DamagedError(RunError):
+    """A file is not a checkpoint, or not as it was written."""
+
+
 def save(path: Path, state: Any) -> None:
-    """Write a pytree of dicts (string keys), lists, tuples, None, numbers, strings and numpy arrays, or nothing.
+    """Write a pytree of dicts (string keys), lists, tuples, None, numbers, strings and numpy arrays.
+
+    After an error there is no new file, and a file that was there before is unchanged.
 
     Raises:
         TypeError: the pytree holds something else.
+        OSError: the file cannot be written.
     """
     arrays: list[np.ndarray[Any, Any]] = []
     structure = json.dumps({"format": _FORMAT, "state": _encode(state, arrays)}).encode()
@@ -37,7 +44,8 @@ def load(path: Path) -> Any:
     """Return what `save` wrote.
 
     Raises:
-        RunError: the file is not a checkpoint, or not as it was written.
+        DamagedError: the file is not a checkpoint, or not as it was written.
+        RunError: the checkpoint has a format that this version does not know.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -45,35 +53,63 @@ def load(path: Path) -> Any:
             arrays = [stored[f"array_{i}"] for i in range(len(stored.files) - 2)]
             digest = stored["digest"]
         if not np.array_equal(digest, _digest(structure, arrays)):
-            raise RunError(f"{path}: expected a checkpoint as it was written (got one whose content was changed)")
+            raise DamagedError(f"{path}: expected a checkpoint as it was written (got one whose content was changed)")
         whole = json.loads(structure)
     except FileNotFoundError:
-        raise RunError(f"{path}: expected a checkpoint (there is no such file)") from None
-    except RunError:
+        raise DamagedError(f"{path}: expected a checkpoint (there is no such file)") from None
+    except DamagedError:
         raise
-    except Exception as error:  # what numpy and zipfile raise on a foreign or damaged file is of many kinds
-        found = " ".join(str(error).split())
-        raise RunError(f"{path}: expected a checkpoint, whole and as it was written ({found})") from error
+    except Exception as error:  # numpy and zipfile raise errors of many kinds on a foreign or damaged file
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: expected a checkpoint, whole and as it was written ({reason})") from error
     if whole["format"] != _FORMAT:
         raise RunError(f"{path}: expected a checkpoint of format {_FORMAT} (got {whole['format']})")
     return _decode(whole["state"], arrays)
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Return where the checkpoint after `step` outer steps of a run lies."""
+    """Return the path of the checkpoint after `step` outer steps of a run."""
     return folder / "checkpoints" / f"{_PREFIX}{step:06d}.npz"
 
 
-def newest(folder: Path) -> Path:
-    """Return the checkpoint of a run that lies furthest on.
+def newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the one after the most steps first."""
+    steps = {path: _step_of(path) for path in (folder / "checkpoints").glob(f"{_PREFIX}*.npz")}
+    return sorted((path for path in steps if steps[path] is not None), key=lambda path: steps[path] or 0, reverse=True)
+
+
+def load_newest(folder: Path) -> tuple[Path, Any, dict[Path, DamagedError]]:
+    """Return the newest checkpoint of a run that is not damaged, what it holds, and the damaged ones that are newer.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or the newest has a format that this version does not know.
     """
-    found = [path for path in (folder / "checkpoints").glob(f"{_PREFIX}*.npz") if _step_of(path) is not None]
-    if not found:
-        raise RunError(f"{folder}: expected a checkpoint in {folder / 'checkpoints'}; run.checkpoint_every writes them")
-    return max(found, key=lambda path: _step_of(path) or 0)
+    paths, damaged = newest_first(folder), dict[Path, DamagedError]()
+    for path in paths:
+        try:
+            return path, load(path), damaged
+        except DamagedError as error:
+            damaged[path] = error
+    if not paths:
+        raise RunError(
+            f"{folder}: expected a checkpoint in {folder / 'checkpoints'}; "
+            "a run writes one when it ends, and every run.checkpoint_every steps"
+        )
+    others = f"; the {len(paths) - 1} before it are damaged too" if len(paths) > 1 else ""
+    raise RunError(f"{damaged[paths[0]]}{others}") from damaged[paths[0]]
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, so that it is no longer taken for one."""
+    path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def prune(path: Path, keep: int) -> None:
+    """Remove the checkpoints before `path`, except for the `keep` newest of them. `path` has to be on disk."""
+    step = _step_of(path) or 0
+    older = [other for other in newest_first(path.parent.parent) if (_step_of(other) or 0) < step]
+    for other in older[keep:]:
+        other.unlink(missing_ok=True)
 
 
 def _step_of(path: Path) -> int | None:
@@ -82,7 +118,7 @@ def _step_of(path: Path) -> int | None:
 
 
 def _encode(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
-    """One JSON object per node, its only key the kind of the node."""
+    """Return one JSON object per node. Its only key is the kind of the node."""
     if isinstance(value, (np.ndarray, np.generic)):
         if np.asarray(value).dtype.hasobject:
             raise TypeError(f"a checkpoint holds arrays of numbers (got dtype {value.dtype})")

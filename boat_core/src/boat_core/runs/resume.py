@@ -1,7 +1,8 @@
-"""Going on with a run: what a checkpoint holds of it, and putting a run back to where its newest one is."""
+"""Resuming a run: what a checkpoint holds of it, and how a run returns to its newest checkpoint."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -11,24 +12,28 @@ from .._util.atomic import write_text
 from ..config.schema import Config, as_yaml, read_config
 from ..errors import BoatError, RunError
 from . import checkpoint
-from .artifacts import warn
-from .observers.metrics import NAME as METRICS
-from .observers.metrics import keep_before
+from .artifacts import METRICS, warn
+from .folder import CONFIG_NAME, VERSIONS
+from .lines import append_line, read_lines, truncate_from
+from .storage import storing
 
-CONFIG_NAME = "config.yaml"
 EVALUATIONS = "evaluations.jsonl"
 
 
-def same_run(config: Config, folder: Path) -> Config:
-    """Check that a configuration is that of the run in `folder`; how long it runs and what it records may differ."""
-    there, here = read_config(folder / CONFIG_NAME).as_dict(), config.as_dict()
-    if there["problem"] != here["problem"]:
-        raise config.source.error("problem", f"the run in {folder} has {there['problem']}, and goes on with that only")
+def require_same_run(config: Config, folder: Path) -> Config:
+    """Return the configuration for the run in `folder`, if it differs only in its length and in what it records.
+
+    Raises:
+        ConfigError: another key differs; the error has its place.
+    """
+    before, now = read_config(folder / CONFIG_NAME).as_dict(), config.as_dict()
+    if before["problem"] != now["problem"]:
+        raise config.source.error("problem", f"the run in {folder} has {before['problem']}, and goes on with that only")
     for section, free in _MAY_DIFFER.items():
-        before, now = there.get(section, {}), here.get(section, {})
-        for key in sorted(before.keys() | now.keys()):
-            if key not in free and before.get(key) != now.get(key):
-                message = f"the run in {folder} has {before.get(key)!r}, and goes on with that only"
+        old, new = before.get(section, {}), now.get(section, {})
+        for key in sorted(old.keys() | new.keys()):
+            if key not in free and old.get(key) != new.get(key):
+                message = f"the run in {folder} has {old.get(key)!r}, and goes on with that only"
                 raise config.source.error(f"{section}.{key}", message)
     return dataclasses.replace(config, run=dataclasses.replace(config.run, out=str(folder)))
 
@@ -36,46 +41,105 @@ def same_run(config: Config, folder: Path) -> Config:
 _MAY_DIFFER: dict[str, tuple[str, ...]] = {
     "problem_options": (),
     "solver": (),
-    "run": ("steps", "out", "device", "checkpoint_every", "evaluate_every", "executor", "observers"),
+    "run": (
+        "steps",
+        "out",
+        "device",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "evaluate_every",
+        "executor",
+        "observers",
+    ),
 }
 
 
 def position(job: Any) -> dict[str, Any]:
-    """The state as a checkpoint holds it: the leaves, since the pytree's nodes may be of the problem's own types."""
+    """Return what a checkpoint holds: the leaves of the state, since its nodes may be of the problem's own types."""
     import optree
 
     state: Any = job.solver.state
+    is_recorded = job.metrics.recorded == job.solver.iteration
     return {
         "step": job.solver.iteration,
         "progress": job.progress,
+        "last_line": job.metrics.last_line if is_recorded else "",
         "tasks": list(state["lower"]),
-        "structure": str(optree.tree_structure(state)),
+        "structure": _structure_text(state),
+        "paths": _paths(state),
         "leaves": optree.tree_leaves(state),
     }
 
 
-def go_back(job: Any, installed: dict[str, Any]) -> None:
-    """Put the solver where the newest checkpoint is, and drop what was recorded after it."""
+def restore_run(job: Any, installed: dict[str, Any]) -> None:
+    """Return the solver to the newest checkpoint that is not damaged, and drop what was recorded after it.
+
+    Raises:
+        RunError: there is no such checkpoint, or it does not fit; nothing was changed.
+    """
+    path, stored, damaged = checkpoint.load_newest(job.folder)
+    _restore_solver(job, path, stored)
+    for error in damaged.values():
+        warn(f"{error}; it is set aside, and the run goes on from {path.name}")
+    job.resumed_from = job.saved = stored["step"]
+    job.progress = stored["progress"]
+    _compare_versions(job.folder, installed)
+    with storing(job.folder):
+        for other in damaged:
+            checkpoint.set_aside(other)
+        for leftover in (*job.folder.glob(".*.partial"), *path.parent.glob(".*.partial")):
+            with contextlib.suppress(OSError):  # what a killed process was writing
+                leftover.unlink()
+        write_text(job.folder / CONFIG_NAME, as_yaml(job.config))
+        _restore_record(job, stored.get("last_line", ""))
+
+
+def _restore_solver(job: Any, path: Path, stored: Any) -> None:
     import optree
 
-    path = checkpoint.newest(job.folder)
-    found = checkpoint.load(path)
-    tasks = found.get("tasks", ()) if isinstance(found, dict) else ()
-    structure = optree.tree_structure(job.solver.state_like(tasks))
-    if not isinstance(found, dict) or found.get("structure") != str(structure):
+    is_position = isinstance(stored, dict) and {"step", "progress", "leaves"} <= stored.keys()
+    like = job.solver.state_like(stored.get("tasks", ()) if is_position else ())
+    # The text of a structure may differ between versions of optree; the paths of its leaves do not.
+    fits = is_position and (stored.get("structure") == _structure_text(like) or stored.get("paths") == _paths(like))
+    structure = optree.tree_structure(like)
+    if not fits or len(stored["leaves"]) != structure.num_leaves:
         raise RunError(f"{path}: expected the state of this configuration's solver (got another structure)")
-    if found["step"] > job.steps:
-        raise RunError(f"{path} is after step {found['step']}, and run.steps is {job.steps}")
+    if stored["step"] > job.steps:
+        raise RunError(f"{path} is after step {stored['step']}, and run.steps is {job.steps}")
     try:
-        job.solver.restore(optree.tree_unflatten(structure, found["leaves"]))
+        job.solver.restore(optree.tree_unflatten(structure, stored["leaves"]))
     except BoatError as error:
         raise RunError(f"{path}: {error}") from error
-    job.resumed_from, job.progress = found["step"], found["progress"]
-    before = json.loads((job.folder / "versions.json").read_text("utf-8"))
+
+
+def _structure_text(state: Any) -> str:
+    """Write the structure of a state as that of nested dictionaries, which is what checkpoints have always held."""
+    import optree
+
+    return str(optree.tree_structure(state.as_dict() if hasattr(state, "as_dict") else state))
+
+
+def _paths(state: Any) -> list[str]:
+    import optree
+
+    return [repr(path) for path in optree.tree_paths(state)]
+
+
+def _compare_versions(folder: Path, installed: dict[str, Any]) -> None:
+    before = json.loads((folder / VERSIONS).read_text("utf-8"))
     changed = sorted(name for name in before.keys() | installed.keys() if before.get(name) != installed.get(name))
     if changed:
-        warn(f"{job.folder} was begun with another {', '.join(changed)}; its numbers may go on slightly differently")
-    write_text(job.folder / CONFIG_NAME, as_yaml(job.config))
-    for name in (METRICS, EVALUATIONS):
-        if (job.folder / name).exists():
-            keep_before(job.folder / name, found["step"])
+        warn(f"{folder} was begun with another {', '.join(changed)}; its numbers may go on slightly differently")
+
+
+def _restore_record(job: Any, last_line: str) -> None:
+    """Keep the lines up to the checkpoint. The line of its own step comes from the checkpoint if the file lacks it."""
+    step, metrics, evaluations = job.resumed_from, job.folder / METRICS, job.folder / EVALUATIONS
+    if metrics.exists():
+        truncate_from(metrics, step)
+    recorded = read_lines(metrics)
+    if last_line and (not recorded or recorded[-1]["iteration"] < step - 1):
+        append_line(metrics, last_line)
+    if evaluations.exists():
+        # A run that is at its end already evaluates once more.
+        truncate_from(evaluations, step - 1 if step == job.steps else step)

@@ -7,13 +7,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..bilevel.invoke import tallied
+from ..config.build import Job
 from ..config.schema import Config
+from ..plugins.entries import Call
+from ..plugins.observers import tallied
 from ..plugins.registry import Registry
 from .run import run
 
 
-def trace_run(config: Config, packs: Registry) -> list[dict[str, Any]]:
+def trace_run(config: Config, registry: Registry) -> list[dict[str, Any]]:
     """Do one outer step in a folder that is removed afterwards; return what ran, in the order of the first calls.
 
     Observers that the configuration names take no part, for they may write elsewhere.
@@ -23,6 +25,7 @@ def trace_run(config: Config, packs: Registry) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         once = replace(config.run, steps=1, out=str(Path(folder) / "run"), observers=None, checkpoint_every=0)
-        with tallied(packs.calls):
-            run(replace(config, run=once))
-    return [{**asdict(call), "times": times} for call, times in packs.calls.items()]
+        tally: dict[Call, int] = dict.fromkeys(registry.calls, 1)
+        with tallied(tally):
+            run(Job(replace(config, run=once), registry))
+    return [{**asdict(call), "times": times} for call, times in tally.items()]

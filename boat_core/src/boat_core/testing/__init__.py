@@ -52,8 +52,8 @@ _HOMES = {
     "uncompiled": "..plugins.conflicts",
     "upper_value": ".differences",
 }
-#: The files with assertions that pytest explains, and those that import them. They need pytest.
-_OF_PYTEST = (".conformance", ".optimizers", ".suite")
+#: Names of these files come with pytest, which is told to explain the assertions of the kit before they are imported.
+_OF_PYTEST = (".claims", ".conformance", ".optimizers", ".suite")
 
 __all__ = [
     "Claim",
@@ -82,7 +82,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] in _OF_PYTEST:  # before one of them is imported
+    if _HOMES[name] in _OF_PYTEST:
         import pytest
 
         pytest.register_assert_rewrite(f"{__name__}.conformance", f"{__name__}.optimizers")

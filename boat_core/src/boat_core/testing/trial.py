@@ -8,8 +8,9 @@ from typing import Any
 
 from ..errors import BoatError, OptionError
 from ..plugins.composition import Composition, compose, solvers
+from ..plugins.entries import Registered
 from ..plugins.finding import Finding
-from ..plugins.registry import Registered, Registry
+from ..plugins.registry import Registry
 
 
 class NotTried(Exception):

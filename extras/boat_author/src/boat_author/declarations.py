@@ -50,7 +50,7 @@ def _names(operation: Any, registry: Registry) -> Iterator[tuple[str, str, set[s
         yield from (("needs", name, operations) for name in need.names)
     for rule in operation.excludes:
         yield from (("excludes", name, labels) for name in (*rule.what, *rule.unless))
-    yield from (("claims", name, operations) for name in operation.claims)
+    yield from (("claims", name, labels) for name in operation.claims)
     for alias in operation.aliases:
         yield from (("aliases", name, operations) for name in alias.operations)
 
