@@ -197,7 +197,8 @@ class Reader:
                 assert not extra or extra in metadata["optional-dependencies"], where
                 self._edited[project] = True
             case ["pip", "install", *names]:
-                self.environment.install(*(self.wheels[name.replace("-", "_")] for name in names))
+                wheels = {Path(folder).name: wheel for folder, wheel in self.wheels.items()}
+                self.environment.install(*(wheels[name.replace("-", "_")] for name in names))
             case ["python", "-m", "build", project]:
                 dist = self.folder / project / "dist"
                 dist.mkdir()

@@ -11,7 +11,7 @@ import pytest
 import boat_core as boat
 from boat_core.autodiff import derivatives
 from boat_core.autodiff.evaluation import evaluating
-from boat_core.autodiff.unrolled import float_leaves
+from boat_core.autodiff.pytrees import float_leaves
 from boat_core.bilevel.lower_step import LowerStep
 from boat_core.testing import assert_close, network_problem
 from boat_ops_gm.kernels import STEPS
@@ -68,7 +68,7 @@ def test_no_gradient_of_the_optimizer_is_taken(name, monkeypatch):
     batches = problem.batches(0, None)
     settings = dict(lower_steps=3, lower_optimizer=OPTIMIZERS[name], upper_optimizer=boat.sgd(0.1), segment=1)
     solver, taken = boat.Solver(problem, **settings), []
-    pull = derivatives.pull
-    monkeypatch.setattr(derivatives, "pull", lambda *a, **k: taken.append(k) or pull(*a, **k))
+    vjp = derivatives.vjp
+    monkeypatch.setattr(derivatives, "vjp", lambda *a, **k: taken.append(k) or vjp(*a, **k))
     solver.hypergradient(*batches)
     assert taken == [{}] * 3

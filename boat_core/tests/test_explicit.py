@@ -63,7 +63,7 @@ def test_the_end_is_tied_to_what_was_given():
     assert_close(ours, [of_y["y"], of_x["b"], of_x["rate"]], 1e-14)
 
 
-def test_what_has_no_second_derivative_is_refused_where_one_is_taken():
+def test_operators_without_a_second_derivative_are_refused_if_one_is_taken():
     def objective(y, x):
         return (boat.unroll(lambda t, z, x: z * x, y, x, 3).end).sum()
 
@@ -86,7 +86,7 @@ def test_what_has_no_second_derivative_is_refused_where_one_is_taken():
         (0.1, boat.OptionError, "expected a function"),
     ],
 )
-def test_steps_that_are_none(step, error, message):
+def test_invalid_steps_are_refused(step, error, message):
     with pytest.raises(error, match=message):
         boat.unroll(step, START["y"], None, 4)
 
@@ -107,7 +107,7 @@ def test_steps_that_are_none(step, error, message):
         (lambda: boat.grad(quartic)(3, X), boat.StructureError, "floating-point arrays as argument 0"),
     ],
 )
-def test_what_does_not_fit(act, error, message):
+def test_invalid_arguments_are_refused(act, error, message):
     with pytest.raises(error, match=message):
         act()
 

@@ -69,7 +69,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_unknown_operator_is_refused_by_name(name):
+def test_an_operator_without_a_voucher_is_refused_by_name(name):
     call, message = REFUSED[name]
     with pytest.raises(SecondOrderError, match=message) as caught, evaluating(guard="error"):
         call()
@@ -85,7 +85,7 @@ def test_an_unknown_operator_is_refused_by_name(name):
             call()
 
 
-def test_errors_and_results_stay_as_they_were():
+def test_the_guard_changes_no_error_and_no_result():
     with pytest.raises(RuntimeError, match="Wrong inputs arguments"), evaluating(guard="error"):
         jt.code("nonsense")
     with pytest.raises(RuntimeError, match="Wrong inputs arguments"):
@@ -132,7 +132,7 @@ def test_vouching_for_a_class_is_for_that_class_alone():
             CutOff.apply(var())
 
 
-def test_what_a_vouched_function_calls_passes_in_its_gradient_too():
+def test_vouching_for_a_function_covers_its_gradient():
     @twice_differentiable
     class Inner(jt.Function):
         def execute(self, x):

@@ -96,7 +96,7 @@ BOAT_KERNEL(product)
     assert found == pytest.approx(boat.dot(a, b), rel=1e-12)
 
 
-def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
+def test_plain_operators_replace_an_unavailable_kernel(spied, capsys):
     make, calls = spied
     kernel, (a, b) = make(), vectors()
     with evaluating(kernels=False):
@@ -122,7 +122,7 @@ def test_where_it_cannot_be_had_plain_operators_do_it(spied, capsys):
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_what_comes_out_has_no_history(spied, allowed):
+def test_results_have_no_history(spied, allowed):
     import jittor as jt
 
     make, _ = spied
@@ -137,7 +137,7 @@ def test_what_comes_out_has_no_history(spied, allowed):
         kernel(a, b, 0.3)
 
 
-def test_what_does_not_fit_is_an_error(spied):
+def test_arguments_that_do_not_fit_are_refused(spied):
     make, _ = spied
     kernel, (a, b) = make(), vectors()
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
@@ -147,11 +147,11 @@ def test_what_does_not_fit_is_an_error(spied):
 
 
 @pytest.mark.parametrize(("like", "message"), [(("c",), "like names 'c'"), ((), "`like` or `results`")])
-def test_a_declaration_that_makes_no_sense(tmp_path, like, message):
+def test_invalid_declarations_are_refused(tmp_path, like, message):
     with pytest.raises(boat.DeclarationError, match=message):
         boat.kernel(tmp_path / "marked.cu", like=like)(marked)
 
 
-def test_an_operation_declares_kernels_and_not_their_names():
+def test_an_operation_must_declare_kernels_as_objects():
     with pytest.raises(boat.DeclarationError, match="kernels must hold Kernel values .got 'marked'"):
         boat.Operation("A", "approximate", "estimator", "s", "f", "t", apply=lambda a, b: a, kernels=("marked",))

@@ -104,7 +104,7 @@ def test_a_ridge_is_added_to_the_diagonal(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_singular_system_is_not_solved_in_silence(name):
+def test_a_singular_system_is_reported(name):
     """b has a part outside the range, so no q leaves less of it than that."""
     values = np.array([0.0, 0.3, 0.5, 0.7, 1.0, 1.5])
     matrix, b = Q @ np.diag(values) @ Q.T, RIGHT
@@ -129,7 +129,7 @@ def test_right_hand_sides_whose_squares_vanish_or_overflow(name, size):
 
 @pytest.mark.parametrize("good", range(4))
 @pytest.mark.parametrize("name", METHODS)
-def test_a_nan_in_a_product_is_said_and_carried_on(name, good):
+def test_a_nan_in_a_product_is_reported_and_returned(name, good):
     """Whichever product it is."""
     matrix, b, left = SYSTEMS["spd"], boat.Vector.of(B, "b"), iter([1.0] * good)
 
@@ -148,7 +148,7 @@ def test_a_nan_in_a_product_is_said_and_carried_on(name, good):
         ([[-1, 1, 2], [0, 0, 2], [1, 1, 1]], [0, 1, 1]),  # ω = 0
     ],
 )
-def test_bicgstab_starts_anew_where_it_breaks_down(block, b):
+def test_bicgstab_restarts_after_a_breakdown(block, b):
     matrix = np.block([[np.array(block), np.zeros((3, 3))], [np.zeros((3, 3)), np.eye(3)]])
     q, solve, _ = solved(made("bicgstab"), matrix, {"a": np.array([*b, 0.0]), "b": np.zeros(2)})
     assert_close(q, np.linalg.solve(matrix, [*b, 0, 0, 0]), 1e-9)
@@ -175,7 +175,7 @@ def test_bicgstab_starts_anew_where_it_breaks_down(block, b):
         (boat.normal_cg(preconditioner=lambda v: {k: -x for k, x in v.items()}), "spd", "breakdown", "broke"),
     ],
 )
-def test_what_a_solve_that_fails_says(solver, matrix, stopped, text):
+def test_a_failed_solve_explains_itself(solver, matrix, stopped, text):
     """And its answer is no worse than none."""
     _, solve, _ = solved(solver, SYSTEMS[matrix] if isinstance(matrix, str) else matrix)
     assert solve.stopped == stopped and solve.remedy
@@ -183,7 +183,7 @@ def test_what_a_solve_that_fails_says(solver, matrix, stopped, text):
     assert re.search(text, solve.concern)
 
 
-def test_rounding_that_a_recursion_does_not_see_is_said():
+def test_rounding_that_a_recursion_misses_is_reported():
     """Float32 and a condition of 1e7: the recursion goes down to 1e-6, the residual does not."""
     matrix = Q @ np.diag(np.logspace(0, 7, N)) @ Q.T
     _, solve, _ = solved(boat.conjugate_gradient(200), matrix, dtype="float32")

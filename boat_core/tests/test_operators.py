@@ -166,7 +166,7 @@ def test_three_derivatives_agree_with_central_differences(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_values_are_jittors(name):
+def test_values_equal_those_of_jittor(name):
     case = CASES[name]
     double = evaluate(case, arrays(case.shapes)).numpy()
     single = evaluate(case, arrays(case.shapes, "float32")).numpy()
@@ -208,14 +208,14 @@ def test_an_empty_batch_has_no_loss_and_zero_gradients(dtype):
     assert all(not slope.numpy().any() for slope in slopes + seconds)
 
 
-def test_slices_and_transposes_are_what_they_show():
+def test_slices_and_transposes_have_the_right_values():
     x, w = arrays([(6, 8), (4, 3)])
     with evaluating(native=True):
         value = x[1:5, 2:6].transpose(1, 0) @ w
     np.testing.assert_allclose(value.numpy(), x.numpy()[1:5, 2:6].T @ w.numpy(), rtol=1e-12)
 
 
-def test_nan_and_infinity_stay():
+def test_nan_and_infinity_are_kept():
     x = jt.array(np.array([[1.0, np.nan, -np.inf, np.inf]] * 3), dtype="float64")
     images = jt.array(np.array([1.0, np.nan, 3.0, 2.0, 0.0, 0.0, 4.0, 5.0, 9.0]).reshape(1, 1, 3, 3), dtype="float64")
     with evaluating(native=True):
@@ -227,7 +227,7 @@ def test_nan_and_infinity_stay():
         assert np.isnan(nn.max_pool2d(images, 2).numpy()).all()
 
 
-def test_outside_and_switched_off_everything_is_jittors_own():
+def test_outside_an_objective_and_switched_off_jittor_computes_everything():
     a, b = arrays([(3, 5), (5, 4)])
     image = arrays(IMAGE)[0]
     calls = [lambda: a @ b, lambda: a.tanh(), lambda: nn.softmax(a, dim=-1), lambda: nn.max_pool2d(image, 2)]
@@ -262,7 +262,7 @@ def test_errors_are_jittors_own(call):
     assert str(routed.value).splitlines()[:1] == str(plain.value).splitlines()[:1]
 
 
-def test_what_the_operators_do_not_serve_stays_jittors():
+def test_unsupported_dtypes_go_to_jittor():
     half, whole = jt.ones((2, 3)).float16(), jt.ones((2, 3), dtype="int32")
     spy = Spy()
     with evaluating(native=spy):
@@ -281,21 +281,21 @@ def meeting(a, b, w):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
-def test_a_pullback_is_that_of_jittor(dtype, tolerance):
+def test_a_vjp_equals_that_of_jittor(dtype, tolerance):
     inputs = arrays([(6, 4), (4,), (4, 4)], dtype)
     (unreached,) = arrays([(3,)], dtype)
     outputs = [*meeting(*inputs), inputs[0], inputs[0]]  # a target among them, and twice
     cotangents = arrays([tuple(out.shape) for out in outputs], dtype, seed=1)
     targets = [*inputs, unreached]
     truth = jt.grad(derivatives.inner(outputs, cotangents), targets, retain_graph=True)
-    found = derivatives.pull(outputs, cotangents, targets)
+    found = derivatives.vjp(outputs, cotangents, targets)
     assert not found[-1].numpy().any()
     for ours, theirs in zip(found, truth):
         assert_close(ours, theirs.numpy(), tolerance)
         assert not jt.grad(ours.sum(), inputs)[0].numpy().any(), "the results are detached"
 
 
-def test_what_a_product_is_used_for_twice_stays_right():
+def test_a_product_that_is_used_twice_has_right_derivatives():
     x, w, b = arrays([(5, 3), (3, 3), (3,)])
     with evaluating(native=True):
         product = x @ w

@@ -94,7 +94,7 @@ def test_a_change_compiles_anew(machine, changed):
     assert (first.folder == second.folder) == (changed == "source")
 
 
-def test_a_compiler_that_fails_leaves_jittor_as_it_is_and_says_so_once(machine, capsys):
+def test_a_failing_compiler_is_reported_once_and_leaves_jittor_as_it_is(machine, capsys):
     machine.compiler.with_name("g++.fails").touch()
     before = vars(machine.jittor.flags).copy()
     made = build(machine)
@@ -118,13 +118,13 @@ def test_a_compiler_that_fails_leaves_jittor_as_it_is_and_says_so_once(machine, 
     assert state(machine) == (1, 1, 0)
 
 
-def test_a_library_that_does_not_load_is_no_crash(machine, capsys):
+def test_a_library_that_does_not_load_leaves_jittors_operators(machine, capsys):
     made = build(machine)  # what the script made is no library
     assert made.operators is None
     assert capsys.readouterr().err.count("its operators did not load, Jittor's own are used") == 1
 
 
-def test_no_place_to_write_is_no_crash(machine, capsys, monkeypatch):
+def test_a_read_only_cache_leaves_jittors_operators(machine, capsys, monkeypatch):
     (machine.core / "gen").rmdir()
     machine.core.rmdir()
     machine.core.write_text("a file")
@@ -156,7 +156,7 @@ def launch(launcher, machine, folder, text, assembly="made"):
     return commands(machine)[before:], ran.exists()
 
 
-def test_the_launcher_skips_the_script_that_has_nothing_to_do(machine, tmp_path):
+def test_the_launcher_runs_the_script_only_if_the_assembly_is_to_be_reworked(machine, tmp_path):
     launcher = build(machine).launcher
     source, flags = tmp_path / "jit" / "k.cc", f"-O1 -o {tmp_path / 'jit' / 'k.so'}"
     straight, ran = launch(launcher, machine, tmp_path, "int f();")

@@ -75,7 +75,7 @@ def test_zero_grad_backward_and_step(net):
         holder.step()
 
 
-def test_a_gradient_that_is_not_finite_moves_nothing(net):
+def test_a_nonfinite_gradient_moves_nothing(net):
     start, holder = flat(boat.parameters(net)), boat.ModuleOptimizer(net, boat.adam(0.1))
     with pytest.raises(boat.NonFiniteError, match="in the gradient of '0.weight'"):
         holder.step(loss(net) * float("nan"))
@@ -156,7 +156,7 @@ class Wrong(nn.Module):
         (lambda net: boat.MetaOptimizer(net, boat.sgd(0.1)).restore({}), boat.StructureError, "expected a snapshot"),
     ],
 )
-def test_what_does_not_fit(net, act, error, message):
+def test_invalid_arguments_are_refused(net, act, error, message):
     with pytest.raises(error, match=message):
         act(net)
 

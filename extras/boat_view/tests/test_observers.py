@@ -81,6 +81,7 @@ def read(name, folder="a run"):
 def run_and_resume(observers):
     """Do five steps, then continue to seven from the checkpoint after the fourth. Return the recorded lines."""
     run(read_config("config.yaml", [f"run.observers={observers}"]))
+    Path("a run/checkpoints/step-000005.npz").unlink()
     assert run(read_config("a run/config.yaml", ["run.steps=7"]), resume="a run")["resumed_from"] == 4
     return read("metrics.jsonl"), read("evaluations.jsonl")
 

@@ -1,4 +1,4 @@
-"""Jittor arrays: getting them in with their dtype kept, out as numpy, cut from their graph, and multiplied exactly."""
+"""Jittor arrays: conversion with the dtype kept, detaching, and arithmetic that does not round to float32."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from .operators import library
 
 if TYPE_CHECKING:
     import numpy as np
+
+#: A Jittor array, or what stands in for one; Jittor has no types to check.
+Array = Any
 
 
 def is_jittor(value: Any) -> bool:
@@ -30,11 +33,12 @@ def is_array(leaf: Any) -> bool:
 def as_array(leaf: Any, where: str = "array") -> Any:
     """Return `leaf` as a Jittor array of the very same dtype.
 
-    `jt.array` alone would make float64 float32 and int64 int32. Jittor has no arrays of rank 0: shape () becomes (1,).
+    `jt.array` alone would turn float64 into float32 and int64 into int32. Jittor has no arrays of rank 0, so the shape
+    () becomes (1,).
 
     Raises:
-        StructureError: the leaf is not a numeric array or number; or it is one of a dtype that Jittor lacks.
-        RuntimeSetupError: it is float64, and Jittor was used before BOAT could make it safe for that.
+        StructureError: the leaf is not a numeric array or number, or has a dtype that Jittor lacks.
+        RuntimeSetupError: the leaf is float64, and Jittor was used before BOAT could make it safe for float64.
     """
     import numpy as np
 
@@ -47,12 +51,12 @@ def as_array(leaf: Any, where: str = "array") -> Any:
     if values.dtype.itemsize > 8:
         raise StructureError(f"{where}: Jittor has no dtype {values.dtype}; expected float64 or smaller")
     require_sound(str(values.dtype), where)
-    # A copy: Jittor may use the memory it is given, and the user's array must never change under either of us.
+    # A copy, because Jittor may use the memory of its argument, and a change of one array must not change the other.
     return jt.array(np.array(values, order="C"), dtype=str(values.dtype))
 
 
 def require_sound(dtype: str, where: str) -> None:
-    """Refuse float64 in a process in which Jittor gets it wrong, see `boat_core.runtime.float64`."""
+    """Refuse float64 in a process in which Jittor computes it wrongly, see `boat_core.runtime.float64`."""
     if dtype == "float64" and not is_sound():
         raise RuntimeSetupError(
             f"{where}: Jittor was used in float32 before BOAT was imported, and would now compute float64 wrongly. "
@@ -60,19 +64,19 @@ def require_sound(dtype: str, where: str) -> None:
         )
 
 
-def to_numpy(array: Any) -> np.ndarray:
-    """Return the values as a numpy array of its own memory."""
+def to_numpy(array: Array) -> np.ndarray:
+    """Return the values as a numpy array with memory of its own."""
     import numpy as np
 
     return np.array(array.numpy() if isinstance(array, jt.Var) else array)
 
 
-def detach(array: Any) -> Any:
+def detach(array: Array) -> Any:
     """Return the same values without their history."""
     return array.detach()
 
 
-def attached(array: Any) -> Any:
+def attached(array: Array) -> Any:
     """Return an array of which derivatives can be taken: the very same, or a copy if it was made in `jt.no_grad()`.
 
     Jittor marks what is made there, and takes every derivative with respect to it as zero, also later. Such an array
@@ -83,7 +87,7 @@ def attached(array: Any) -> Any:
 
 
 def sync(arrays: Iterable[Any]) -> None:
-    """Compute arrays now, so that errors surface here and their graph is freed."""
+    """Compute arrays now, so that errors appear here and their graph is freed."""
     jt.sync(list(arrays))
 
 
@@ -95,22 +99,22 @@ def bytes_of(arrays: Iterable[Any]) -> int:
 
 
 def graph_bytes(arrays: Iterable[Any]) -> int:
-    """Return the bytes that the graph behind computed arrays holds, its leaves not counted; 0 where nobody can tell."""
+    """Return the bytes that the graph behind computed arrays holds, without its leaves; 0 without the operators."""
     operators = library.operators()
     return int(operators.graph_bytes(list(arrays))) if operators is not None else 0
 
 
-def constant(value: float, like: Any) -> Any:
+def constant(value: float, like: Array) -> Any:
     """Return a number as an array of shape (1,) in the dtype of `like`.
 
-    A Python number in an expression is rounded to float32 by Jittor, also beside float64 arrays (relative error 1e-8).
+    Jittor rounds a Python number in an expression to float32, even beside float64 arrays (a relative error of 1e-8).
     """
     import numpy as np
 
     return jt.array(np.array([value], dtype=str(like.dtype)), dtype=str(like.dtype))
 
 
-def scaled(factor: Any, array: Any) -> Any:
+def scaled(factor: Any, array: Array) -> Any:
     """Return factor · array without rounding the factor to float32. The factor is a number or an array."""
     if isinstance(factor, (int, float)):
         if factor == 1:
@@ -125,26 +129,27 @@ def scalar(value: Any) -> float:
     return float(to_numpy(value).reshape(-1)[0])
 
 
-def zeros_like(array: Any) -> Any:
+def zeros_like(array: Array) -> Any:
     """Return zeros of the same shape and dtype."""
     return jt.zeros(array.shape, dtype=str(array.dtype))
 
 
-def safe_sqrt(array: Any) -> Any:
+def safe_sqrt(array: Array) -> Any:
     """Square root of a non-negative array whose derivatives at 0 are 0 instead of infinite.
 
-    The derivative of √ at 0 times the zero that usually follows is NaN; every optimizer and norm here meets that case.
+    Otherwise the infinite derivative of √ at 0, times the zero that usually follows, is NaN. Every optimizer and norm
+    meets that case.
     """
     positive = array > constant(0.0, array)
     inside = jt.ternary(positive, array, jt.ones_like(array))
     return jt.ternary(positive, jt.sqrt(inside), jt.zeros_like(array))
 
 
-def select(condition: Any, yes: Any, no: Any, like: Any) -> Any:
+def select(condition: Any, yes: Array, no: Array, like: Array) -> Any:
     """Return `yes` where the condition holds, else `no`; numbers become arrays in the dtype of `like`.
 
-    What is not chosen gets the cotangent 0, so it must have finite derivatives all the same. A condition that is known
-    as a bool chooses the whole.
+    The other branch gets the cotangent 0, so its derivatives must be finite as well. If the condition is a bool, one
+    branch is returned as it is.
     """
     if isinstance(condition, bool):
         return yes if condition else no
@@ -152,39 +157,43 @@ def select(condition: Any, yes: Any, no: Any, like: Any) -> Any:
     return jt.ternary(condition, yes, no)
 
 
-def sign(array: Any) -> Any:
-    """Return -1, 0 or 1 for each entry, NaN for NaN; the derivative is taken as 0 everywhere."""
-    # A comparison loses NaN in kernels compiled with fast-math; a quotient keeps it.
+def sign(array: Array) -> Any:
+    """Return -1, 0 or 1 for each entry, and NaN for NaN. The derivative is 0 everywhere."""
+    # In kernels compiled with fast-math a comparison loses NaN, and a quotient keeps it.
     fixed = detach(array)
     return jt.round(fixed / jt.maximum(fixed.abs(), constant(1e-30, fixed)))
 
 
-def mapped(function: str, array: Any) -> Any:
-    """Apply one of the functions by which an unconstrained array becomes a hyperparameter in its range."""
+def mapped(function: str, array: Array) -> Any:
+    """Map an unconstrained array to a hyperparameter in its range, by the function of that name."""
     return {"identity": lambda a: a, "exp": jt.exp, "sigmoid": jt.sigmoid, "softplus": jt.nn.softplus}[function](array)
 
 
-def float_kind(array: Any) -> bool:
-    """Whether the array can be differentiated."""
+def float_kind(array: Array) -> bool:
+    """Whether the array has a floating-point dtype, so that it can be differentiated."""
     return str(array.dtype).startswith("float") or str(array.dtype) == "bfloat16"
 
 
-def clamped(array: Any, low: Any, high: Any) -> Any:
-    """Return the array with every entry inside [low, high]: numbers, arrays, or None for no bound.
+def clamped(array: Array, low: Any, high: Any) -> Any:
+    """Return the array with every entry clamped to [low, high].
 
-    A NaN stays one, and an infinity becomes one: a bound would pass for a number that was computed.
+    A NaN stays NaN, and an infinity becomes NaN: in place of a bound it would look like a result.
+
+    Args:
+        array: the array.
+        low, high: the bounds, each a number, an array, or None for no bound.
     """
     known = sign(array)
     if low is not None:
         array = jt.maximum(array, low if is_jittor(low) else constant(low, array))
     if high is not None:
         array = jt.minimum(array, high if is_jittor(high) else constant(high, array))
-    # Times 1 or NaN, made so that fast-math can neither leave it out nor round by it.
+    # A factor of 1 or NaN, written so that fast-math can neither drop it nor round by it.
     return array * jt.round(known.abs() * constant(0.25, known) + constant(1.0, known))
 
 
-def all_finite(array: Any) -> bool:
-    """Whether no entry is NaN or infinite (asked of numpy: Jittor's kernels are compiled with fast-math)."""
+def all_finite(array: Array) -> bool:
+    """Whether no entry is NaN or infinite. Numpy tests it, since Jittor's kernels are compiled with fast-math."""
     import numpy as np
 
     return bool(np.isfinite(to_numpy(array)).all())

@@ -1,4 +1,4 @@
-"""Jittor, imported at the first use of one of its names: declaring and composing operations needs none of it."""
+"""Imports Jittor at the first use of one of its names, so that declaring and composing operations needs no Jittor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays with a derivative of our own: values that were computed in any way, tied to the arrays they depend on."""
+"""Gives arrays a derivative of BOAT's own, however their values were computed."""
 
 from __future__ import annotations
 
@@ -7,37 +7,42 @@ from functools import cache
 from typing import Any
 
 from . import arrays
+from .arrays import Array
 from .evaluation import evaluating
 
 
-def tied(
-    name: str, values: Sequence[Any], inputs: Sequence[Any], pullback: Callable[[list[Any]], Sequence[Any]]
-) -> list[Any]:
-    """Return arrays with these values whose derivative with respect to `inputs` is what `pullback` says.
+def attach_vjp(
+    name: str, values: Sequence[Array], inputs: Sequence[Array], pullback: Callable[[list[Array]], Sequence[Array]]
+) -> list[Array]:
+    """Return arrays with these values, whose derivative with respect to `inputs` is computed by `pullback`.
 
     Args:
-        name: what the second-order guard calls it: the derivative of what `pullback` returns is lost to Jittor.
-        values: floating-point arrays; their history is cut.
+        name: the name under which the second-order guard refuses a second derivative. Jittor loses that derivative,
+            because it cannot differentiate what `pullback` returns.
+        values: floating-point arrays. Their history is dropped.
         inputs: floating-point arrays.
-        pullback: from one cotangent for each value, detached, to one for each input. It is called while Jittor takes a
-            derivative, once; what it raises reaches whoever asked for that.
+        pullback: maps one detached cotangent for each value to one for each input. Jittor calls it once, while it
+            takes a derivative. An error in it reaches the caller who asked for that derivative.
     """
     function = _function_class(name)()
     function.values, function.pullback = [arrays.detach(value) for value in values], pullback
-    found: list[Any] = function(*inputs)
-    return found
+    attached: list[Array] = function(*inputs)
+    return attached
 
 
 @cache
 def _function_class(name: str) -> Any:
-    """A `jt.Function` by that name, one for all calls: a class is a reference cycle, and would hold its values."""
+    """Return a `jt.Function` class of that name, the same one for all calls.
+
+    A class is a reference cycle: one class for each call would keep its values in memory.
+    """
     import jittor
 
-    def execute(self: Any, *_: Any) -> list[Any]:
+    def execute(self: Any, *_: Any) -> list[Array]:
         return [arrays.detach(value) for value in self.values]
 
-    def grad(self: Any, *given: Any) -> list[Any]:
-        cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(given, self.values)]
+    def grad(self: Any, *gradients: Any) -> list[Array]:
+        cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(gradients, self.values)]
         # Cotangents are constants, whatever surrounds the derivative that is being taken: kernels may compute them.
         with evaluating(guard="off", differentiated=False):
             return [arrays.detach(cotangent) for cotangent in self.pullback(cotangents)]

@@ -1,4 +1,4 @@
-"""Gradients and products with second derivatives, all by reverse mode, counted as they are taken.
+"""Takes gradients and products with second derivatives by reverse mode, and counts them.
 
 gradient            ∇_v s
 vector-Jacobian     pᵀ ∂out/∂v = ∇_v ⟨out, p⟩
@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
+from .arrays import Array
 from .backend import jt
 from .operators import library
 
 
 @dataclass
 class Counter:
-    """Derivatives taken: `gradients` of an objective, `hvps` products with second derivatives."""
+    """The number of derivatives taken.
+
+    Attributes:
+        gradients: gradients of an objective.
+        hvps: products with second derivatives.
+    """
 
     gradients: int = 0
     hvps: int = 0
@@ -29,7 +34,7 @@ _counters: list[Counter] = []
 
 @contextmanager
 def counting() -> Iterator[Counter]:
-    """Count the derivatives taken inside, as `boat_core.Cost` counts them."""
+    """Count the derivatives that are taken inside the block, as `boat_core.Cost` counts them."""
     counter = Counter()
     _counters.append(counter)
     try:
@@ -38,19 +43,26 @@ def counting() -> Iterator[Counter]:
         _counters.remove(counter)
 
 
-def gradient(value: Any, wrt: Sequence[Any]) -> list[Any]:
-    """Return ∇ value with respect to each array; zeros where it does not depend on one. `value` holds one number."""
+def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
+    """Return ∇ value with respect to each array, zeros if it does not depend on one. `value` must hold one number."""
     for counter in _counters:
         counter.gradients += 1
     return jt.grad(value, list(wrt), retain_graph=True)
 
 
-def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], second_order: bool = True) -> list[Any]:
-    """Return Σ ⟨outputs, cotangents⟩ differentiated with respect to each array, detached.
+def vjp(
+    outputs: Sequence[Array], cotangents: Sequence[Array], wrt: Sequence[Array], second_order: bool = True
+) -> list[Array]:
+    """Return the derivative of Σ ⟨outputs, cotangents⟩ with respect to each array, detached.
 
-    Where the outputs are gradients themselves this is one product with second derivatives. Cotangents are constants,
-    also where they were computed from the very arrays that are differentiated (the Hessian times y itself, say).
-    `second_order` says whether the outputs hold gradients, for those who count.
+    If the outputs are gradients, this is one product with second derivatives.
+
+    Args:
+        outputs: arrays with their graph.
+        cotangents: one array for each output. They count as constants, even if they were computed from `wrt` (as in
+            the Hessian times y itself).
+        wrt: the arrays with respect to which the derivative is taken.
+        second_order: whether the outputs hold gradients, so that the product counts as one with second derivatives.
     """
     if second_order:
         for counter in _counters:
@@ -62,7 +74,7 @@ def pull(outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], 
     return [array.detach() for array in jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)]
 
 
-def inner(a: Sequence[Any], b: Sequence[Any]) -> Any:
+def inner(a: Sequence[Array], b: Sequence[Array]) -> Array:
     """Return ⟨a, b⟩ summed over all arrays, as an array that holds one number."""
     total = (a[0] * b[0]).sum()
     for left, right in zip(a[1:], b[1:]):

@@ -1,9 +1,11 @@
-"""The one door to an objective: the only place that switches how functions of the user and of packs are evaluated.
+"""The one door to an objective: the only place that switches how functions of users and packs are evaluated.
 
     with evaluating(native=True, guard="error", differentiated=True):
         value = function(x, y, batch)
 
-A test reads the sources and holds everybody else to this. Programs will be recorded at this door and nowhere else.
+Whatever calls an objective, a step, a rule or a condition enters this block. A place that forgets one of the switches
+returns wrong derivatives without an error, so no place sets them by hand: a test reads the sources and checks that
+    nobody else switches. Programs will be recorded at this door and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from ..errors import OptionError, nearest
+from ..errors import OptionError, suggestion
 from . import guard as second_order
 from . import routing
 from .backend import jt
@@ -51,9 +53,12 @@ class evaluating:
         derivatives: bool = True,
     ) -> None:
         if guard is not None and guard not in second_order.MODES:
-            words = ", ".join(second_order.MODES)
-            hint = nearest(str(guard), second_order.MODES)
-            raise OptionError(f"second_order_guard: expected one of {words} (got {guard!r}){hint}")
+            raise OptionError(
+                where="second_order_guard",
+                expected=f"one of {', '.join(second_order.MODES)}",
+                got=repr(guard),
+                hint=suggestion(str(guard), second_order.MODES),
+            )
         self._changes = native, guard, differentiated, kernels
         self._derivatives = derivatives
 

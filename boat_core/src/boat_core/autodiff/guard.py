@@ -1,21 +1,21 @@
-"""No second derivative through an operator that Jittor does not differentiate twice.
+"""Refuses second derivatives through operators that Jittor does not differentiate twice.
 
-The gradient of a `jt.code` operator is one more opaque operator, that of a `jt.Function` sees inputs cut off from
-their history, and what a second derivative would pass back through either is lost without an error: through
-`nn.max_pool2d` it is 60 % off. Numbers cannot tell (in float32 central differences of a *right* ReLU network are as far
-off), so the guard is structural: inside `guarding` each such operator must be among those vouched for with
+The gradient of a `jt.code` operator is another opaque operator. The gradient of a `jt.Function` sees inputs without
+their history. A second derivative through either loses terms without an error: through `nn.max_pool2d` it is 60 % off.
+Comparing numbers cannot detect this, because in float32 the central differences of a *right* ReLU network are as far
+off. The guard therefore looks at the structure: while it is on, each such operator must be vouched for with
 `twice_differentiable`.
 
-Of Jittor's own hardly any is, see `VERIFIED`. `jt.linalg` and, on a CPU, `jt.cumsum` are `jt.numpy_code`, and a second
-derivative through that does not even return: the process ends (segmentation fault). `safe_clip` is guarded too: a
-kernel of Jittor's, but its derivative is a straight-through estimate. What is built of ordinary operators is right,
-among it `nn.AdaptiveMaxPool2d`, sorting, interpolation, convolutions, LSTM and GRU. So is pooling in an objective: it
-goes to an operator of our own (`boat_core.autodiff.operators`) and never comes here.
+Hardly any of Jittor's own operators is, see `VERIFIED`. `jt.linalg` and, on a CPU, `jt.cumsum` use `jt.numpy_code`, and
+a second derivative through that ends the process with a segmentation fault. `safe_clip` is guarded as well: Jittor
+differentiates it by a straight-through estimate. Everything built of ordinary operators is right, among it
+`nn.AdaptiveMaxPool2d`, sorting, interpolation, convolutions, LSTM and GRU. Pooling in an objective is right too: it
+goes to an operator of BOAT (`boat_core.autodiff.operators`) and never reaches the guard.
 
-Operators that carry no derivative pass: all their outputs are integers, booleans or cut from the graph, or (for
-`jt.code` and `jt.numpy_code`, which have no other way in) all their inputs are.
+Operators that carry no derivative pass: those whose outputs are all integers, booleans or constants, and (for `jt.code`
+and `jt.numpy_code`) those whose inputs are.
 
-Outside the block nothing changes: the wrappers act by a context variable.
+While the guard is off nothing changes. The wrappers stay in Jittor and read a context variable at each call.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .backend import jt
 from .switches import MODE
 
 MODES = ("off", "warn", "error")
-# Of Jittor's own, each tried in test_guard.py. (`unique` uses what its jt.code returns as indices only.)
+# Jittor's operators that are right, each tried in test_guard.py. (`unique` uses the result of jt.code only as indices.)
 VERIFIED = ("jittor.misc.unique",)
 
 _LOST = "Jittor does not differentiate its gradient in full, so a second derivative would silently be wrong"
@@ -47,7 +47,7 @@ _POOL = (
     "reshaped array, for average pooling leave ceil_mode off"
 )
 _MATRIX = "use matmul and elementwise operators, or numpy outside the objective if the matrix is constant"
-# What to use instead, by the start of the operator's name; test_guard.py shows that it is right.
+# What to use instead, by the start of the operator's name. test_guard.py shows that each replacement is right.
 _INSTEAD = {
     "jittor.pool.Pool.": _POOL.format(2),
     "jittor.pool.Pool3d.": _POOL.format(3),
@@ -62,15 +62,16 @@ _DEFAULT = (
 
 T = TypeVar("T")
 _classes: WeakSet[type] = WeakSet()
-_bodies: dict[int, CodeType] = {}  # by identity: code objects of unlike functions can be equal
+# The keys are identities, because the code objects of different functions can be equal.
+_bodies: dict[int, CodeType] = {}
 
 
 def twice_differentiable(operator: T) -> T:
-    """Vouch for a `jt.Function` subclass, or for a function that calls one or `jt.code`; returns it unchanged.
+    """Vouch for a `jt.Function` subclass, or for a function that calls one or `jt.code`. Return it unchanged.
 
-    For a function all that it calls is vouched for; for a class it is that class alone, not its subclasses. A Function
-    is right only if its `grad` is made of differentiable operators *and* uses its inputs as they were outside: what
-    `execute` is given is cut off, so that `self.x = x` there loses a term. Give them to `__init__`:
+    Vouching for a function covers everything that it calls. Vouching for a class covers that class, not its subclasses.
+    A Function is right only if its `grad` is made of differentiable operators *and* uses the inputs with their history.
+    The arguments of `execute` have none, so `self.x = x` there loses a term. Pass the inputs to `__init__` as well:
 
         @twice_differentiable
         class Cube(jt.Function):
@@ -83,7 +84,7 @@ def twice_differentiable(operator: T) -> T:
     `boat_core.testing.assert_twice_differentiable` is the test that earns the decorator.
 
     Raises:
-        OptionError: it is neither.
+        OptionError: `operator` is neither.
     """
     if isinstance(operator, type):
         if not issubclass(operator, jt.Function):
@@ -93,7 +94,7 @@ def twice_differentiable(operator: T) -> T:
             )
         _classes.add(operator)
         return operator
-    # What wraps a function is shared by all that the same decorator wraps: only the innermost body is meant.
+    # All functions with the same decorator share the body of its wrapper, so only the innermost body identifies one.
     body = inspect.unwrap(operator) if callable(operator) else operator
     body = getattr(body, "__func__", body)
     if not isinstance(body, FunctionType):
@@ -127,7 +128,13 @@ def install(unguarded: Callable[[Callable[..., Any]], Callable[..., Any]]) -> No
 
 
 def _guarded(operator: Callable[..., Any], name: str = "", why: str = _LOST) -> Callable[..., Any]:
-    """Guard an operator known by its own name, or else by that of the Python function that calls it."""
+    """Guard an operator.
+
+    Args:
+        operator: the function of Jittor that makes it.
+        name: its name in messages; by default that of the Python function that calls it, as for `jt.code`.
+        why: what goes wrong.
+    """
 
     @wraps(operator)
     def guarded(*args: Any, **keywords: Any) -> Any:
@@ -150,7 +157,7 @@ def _guarded_function(
     def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
         if MODE.get().guard == "off":
             return call(self, *args, **keywords)
-        # What runs inside is no matter: Jittor differentiates the Function as one operator.
+        # Jittor differentiates the Function as one operator, so the operators inside it do not matter.
         result = call_unguarded(self, *args, **keywords)
         kind = type(self)
         caller = sys._getframe(1)
@@ -196,7 +203,7 @@ def _report(name: str, why: str, caller: FrameType) -> None:
     )
     if MODE.get().guard == "error":
         raise SecondOrderError(message)
-    level = 3  # the caller; then outwards to the user's own line
+    level = 3  # the caller of the operator; the loop goes outwards to the line of the user
     for frame in _frames(caller):
         if not str(frame.f_globals.get("__name__")).startswith(("jittor", "boat_core.autodiff.")):
             break

@@ -1,4 +1,4 @@
-"""A pack's kernels: functions over all leaves at once, compiled for the CPU and the GPU, with plain operators beside.
+"""Kernels of packs: functions of all leaves at once, compiled for the CPU and the GPU.
 
     @kernel(Path(__file__).with_name("krylov.cu"), like=("q", "r"), results=1)
     def residual_step(q, r, p, Ap, alpha):
@@ -6,10 +6,10 @@
         q, r = q + alpha * p, r - alpha * Ap
         return q, r, dot(r, r)
 
-The decorated function says what the kernel computes, and computes it wherever the kernel cannot be had: without a
-compiler, with mixed dtypes, or where a solver is told `kernels="plain"`. The source holds a kernel of the function's
-name, written with `boat_kernel.h`. What goes in are `Vector`s of one space and then numbers; what comes out are vectors
-like those named in `like`, and then `results` floats.
+The decorated function says what the kernel computes, with plain operators. It is called if the kernel is not
+available: without a compiler, with mixed dtypes, or if a solver has `kernels="plain"`. The source file holds a kernel
+of the function's name, written with `boat_kernel.h`. The arguments are `Vector`s of one space, followed by numbers. The
+results are vectors like those named in `like`, followed by `results` floats.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class Kernel:
-    """One kernel; see the module. Call it like the function that it was made from, with positional arguments.
+    """One kernel, see the module. Call it like the function that it was made from, with positional arguments.
 
-    What it returns is detached. It has no derivative: where one will be taken (in an objective, in the direction of a
-    base map) a call is an error, and `reference` is what to call.
+    The results are detached. A kernel has no derivative: a call is an error wherever one will be taken (in an
+    objective, in the direction of a base map). Call `reference` there.
     """
 
     def __init__(self, reference: Callable[..., Any], source: Path, like: tuple[str, ...], results: int = 0) -> None:
         self.reference, self.source, self.results = reference, source, results
         self.name = reference.__name__
-        #: The distribution and version that brought it, for messages.
+        #: The distribution and version that provides the kernel, for messages.
         self.origin = ""
         self.summary = (inspect.getdoc(reference) or "").split("\n")[0]
         parameters = inspect.signature(reference).parameters
@@ -59,17 +59,17 @@ class Kernel:
                 f"kernel {self.name}: it has no derivative, and what is computed here will be differentiated; "
                 f"call {self.name}.reference"
             )
-        if MODE.get().kernels and (found := self._run(arguments)) is not None:
-            return found
+        if MODE.get().kernels and (results := self._run(arguments)) is not None:
+            return results
         return tuple(value.detach() if hasattr(value, "detach") else value for value in self.reference(*arguments))
 
     def prepare(self) -> None:
-        """Begin to compile its source, if that is not done, without waiting for it."""
+        """Start to compile the source, if that is not done, without waiting for it."""
         _ = self._library
 
     @property
     def available(self) -> bool:
-        """Whether it can be used here; compiles it if need be."""
+        """Whether the kernel can be used here. Compiles it if that is not done."""
         return bool(self._library and self._library.function(self.name))
 
     @cached_property
@@ -96,26 +96,27 @@ class Kernel:
             counts = ", ".join(str(len(vector.leaves)) for vector in vectors)
             raise StructureError(f"kernel {self.name}: expected vectors of one space (got {counts} leaves)")
         inputs = [leaf for vector in vectors for leaf in vector.leaves]
-        found = operators.call(address, self.name, inputs, leaves, self._like, self.results, numbers)
-        if not found:
+        outputs = operators.call(address, self.name, inputs, leaves, self._like, self.results, numbers)
+        if not outputs:
             return None
         made = [
-            vectors[like].like(found[place * leaves : (place + 1) * leaves]) for place, like in enumerate(self._like)
+            vectors[like].like(outputs[place * leaves : (place + 1) * leaves]) for place, like in enumerate(self._like)
         ]
-        results = to_numpy(found[-1]).tolist() if self.results else []
+        results = to_numpy(outputs[-1]).tolist() if self.results else []
         return (*made, *results)
 
 
 def kernel(source: Path, like: tuple[str, ...], results: int = 0) -> Callable[[Callable[..., Any]], Kernel]:
-    """Make a kernel of the function below, see the module.
+    """Make a kernel of the decorated function, see the module.
 
     Args:
-        source: the `.cu` file that holds it; g++ compiles it for the CPU, nvcc for the GPU.
-        like: names of the parameters that the vectors it returns are like; none where it returns numbers alone.
-        results: how many floats it returns after them.
+        source: the `.cu` file that holds the kernel. g++ compiles it for the CPU, nvcc for the GPU.
+        like: for each vector that the kernel returns, the name of a parameter of the same space. It is empty if the
+            kernel returns only numbers.
+        results: how many floats the kernel returns after the vectors.
 
     Raises:
-        DeclarationError: `like` names no parameter, or the function has no docstring.
+        DeclarationError: `like` names something that is no parameter, or the function has no docstring.
     """
     return lambda reference: Kernel(reference, source, like, results)
 

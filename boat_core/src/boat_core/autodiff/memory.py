@@ -1,15 +1,15 @@
-"""What lies in memory between the way forward through the lower steps and the way back.
+"""Decides what stays in memory between the lower steps and their pullback.
 
-A pullback needs every iterate, and the graph of one step's gradient at a time. More graphs kept from the way forward
-are less work: what they hold need not be computed again. Fewer iterates kept are less memory: those between are
-computed again from the last one kept.
+The pullback needs every iterate, and the graph of one step's gradient at a time. Keeping more graphs from the way
+forward saves work, because they need not be computed again. Keeping fewer iterates saves memory: an iterate that was
+dropped is computed again from the last one kept before it.
 
-    segment     graphs kept                        iterates kept
-    K           of the last K steps, none for 1    all
-    all         of all steps                       all
-    sqrt        none                               every √T-th, and one stretch between two of them
-    auto        of as many of the last steps as fit into the memory allowed beside all iterates; `sqrt` where not even
-                those do. What one graph takes is measured at the first step.
+    segment     kept graphs                          kept iterates
+    K           those of the last K steps; 1: none   all
+    all         those of all steps                   all
+    sqrt        none                                 every √T-th, and one stretch between two of them
+    auto        as many of the last steps as fit into the allowed memory beside all iterates. If not even the iterates
+                fit, the same as `sqrt`. The size of one graph is measured at the first step.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 from ..errors import OptionError
 
-WORDS = ("auto", "all", "sqrt")
-#: Beside a process that has compiled its kernels this is little; it keeps whole trajectories of small problems.
+MODES = ("auto", "all", "sqrt")
+#: Small beside a process that has compiled its kernels, and enough to keep whole trajectories of small problems.
 DEFAULT_ALLOWED = "40 MiB"
 
 _UNITS = {"b": 1} | {
@@ -33,37 +33,52 @@ _UNITS = {"b": 1} | {
 
 @dataclass(frozen=True)
 class Held:
-    """Of the last `graphs` steps the graph is kept; of the iterates every `every`-th, counted in `iterates`."""
+    """What is kept.
+
+    Args:
+        graphs: how many of the last steps keep their graph.
+        iterates: the number of iterates in memory.
+        every: the distance between two kept iterates; 1 means that all are kept.
+    """
 
     graphs: int
     iterates: int
     every: int = 1
 
     def bytes(self, iterate: int, graph: int) -> int:
-        """What all of it takes, given the bytes of one of each: a graph is there while it is pulled back."""
+        """Return the bytes of everything that is kept.
+
+        Args:
+            iterate: the bytes of one iterate.
+            graph: the bytes of one graph. At least one exists while its step is pulled back.
+        """
         return self.iterates * iterate + max(1, self.graphs) * graph
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How the pullback may use memory: `segment` as above, and the bytes that `auto` may fill.
+    """How the pullback may use memory.
+
+    Args:
+        segment: what to keep, see the module.
+        allowed: the memory that `auto` may fill, in bytes or as a text such as "40 MiB".
 
     Raises:
-        OptionError: neither a positive integer nor one of the words; or no size.
+        OptionError: `segment` is neither a positive integer nor one of the modes, or `allowed` is not a size.
     """
 
     segment: int | str = "auto"
     allowed: int | str = DEFAULT_ALLOWED
 
     def __post_init__(self) -> None:
-        given = self.segment
-        if given not in WORDS and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
-            expected = f"an integer >= 1 or one of {', '.join(WORDS)}"
-            raise OptionError(where="segment", expected=expected, got=repr(given))
+        segment = self.segment
+        if segment not in MODES and (not isinstance(segment, int) or isinstance(segment, bool) or segment < 1):
+            expected = f"an integer >= 1 or one of {', '.join(MODES)}"
+            raise OptionError(where="segment", expected=expected, got=repr(segment))
         read_bytes(self.allowed)
 
     def plan(self, steps: int, iterate: int, graph: int) -> Held:
-        """Decide for `steps` lower steps, given the bytes of one iterate and of one step's graph."""
+        """Decide what to keep of `steps` lower steps, from the bytes of one iterate and of one step's graph."""
         if self.segment == "sqrt":
             return _checkpoints(steps)
         if self.segment != "auto":
@@ -85,7 +100,7 @@ def read_bytes(size: int | str) -> int:
     """Read a number of bytes, or a text such as "256 MB" or "1.5 GiB".
 
     Raises:
-        OptionError: it is neither.
+        OptionError: `size` is neither.
     """
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size

@@ -1,4 +1,4 @@
-"""Jittor Modules as pure functions: (module, parameters, inputs) -> outputs, the module left untouched.
+"""Calls Jittor Modules as pure functions: (module, parameters, inputs) -> outputs. The module stays unchanged.
 
 net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
 weights = boat.parameters(net)
@@ -26,9 +26,9 @@ def _slots(parts: Iterable[tuple[str, Any]]) -> Iterator[_Slot]:
 
 
 def parameters(module: Any) -> dict[str, Any]:
-    """Return the trainable parameters as {dotted name: array}, copied; a shared parameter appears once.
+    """Return copies of the trainable parameters as {dotted name: array}. A shared parameter appears once.
 
-    Statistics such as BatchNorm's running mean are no parameters: Jittor marks them as not to be differentiated.
+    Statistics such as the running mean of BatchNorm are not among them: Jittor marks them as constants.
     """
     parts = module.named_modules()
     return {name: arrays.detach(value) for name, value in _own(parts, _slots(parts)).values()}
@@ -36,23 +36,23 @@ def parameters(module: Any) -> dict[str, Any]:
 
 def _own(parts: Iterable[tuple[str, Any]], slots: Iterable[_Slot]) -> dict[int, tuple[str, Any]]:
     """The trainable parameters as {identity: (first name, array)}."""
-    # Jittor's eval() marks every array as not to be differentiated, and notes which were.
+    # Jittor's eval() marks every array as a constant, and notes which ones were not constants before.
     noted: dict[int, bool] = {}
     for _, part in parts:
         noted |= vars(part).get("backup_grad_state", {})
-    found: dict[int, tuple[str, Any]] = {}
+    own: dict[int, tuple[str, Any]] = {}
     for holder, key, name in slots:
         value = holder[key]
         if not value.is_stop_grad() or noted.get(id(value)):
-            found.setdefault(id(value), (name, value))
-    return found
+            own.setdefault(id(value), (name, value))
+    return own
 
 
 def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: Any) -> Any:
-    """Call the module with these parameters in place of its own; afterwards it is as before, statistics included.
+    """Call the module with these parameters in place of its own. Afterwards it is as before, including statistics.
 
     Raises:
-        StructureError: a parameter is missing, unknown, or of another shape.
+        StructureError: a parameter is missing, unknown, or has another shape.
     """
     parts = module.named_modules()
     slots = list(_slots(parts))
@@ -62,7 +62,7 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
     try:
         for holder, key, _ in slots:
             value = holder[key]
-            # What is not replaced is copied: a BatchNorm writes into its statistics in place.
+            # Other arrays are replaced by copies, because a BatchNorm writes into its statistics in place.
             holder[key] = replacements.get(id(value), None) if id(value) in replacements else arrays.detach(value)
         return module(*inputs, **keywords)
     finally:
@@ -72,7 +72,7 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
 
 
 def load(module: Any, parameters: Mapping[str, Any]) -> None:
-    """Write parameters into the module. Raises `StructureError` as `call` does, before anything is written."""
+    """Write parameters into the module. Raises `StructureError` like `call`, before anything is written."""
     parts = module.named_modules()
     slots = list(_slots(parts))
     replacements = _replacements(_own(parts, slots), parameters)
@@ -83,7 +83,7 @@ def load(module: Any, parameters: Mapping[str, Any]) -> None:
 
 
 class Places:
-    """Where a module holds its trainable parameters, by name; a shared one is held in several places."""
+    """The places where a module holds its trainable parameters, by name. A shared parameter has several places."""
 
     def __init__(self, module: Any) -> None:
         parts = module.named_modules()
@@ -98,19 +98,19 @@ class Places:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The very arrays that the module holds."""
+        """The arrays that the module holds, not copies."""
         return {name: slots[0][0][slots[0][1]] for name, slots in self._slots.items()}
 
     def put(self, parameters: Mapping[str, Any]) -> None:
-        """Have the module hold these very arrays, graph and all."""
+        """Make the module hold these very arrays, with their graph."""
         for name, slots in self._slots.items():
             for holder, key in slots:
                 holder[key] = parameters[name]
 
     def write(self, parameters: Mapping[str, Any]) -> None:
         """Write these values into the arrays that the module holds."""
-        for name, held in self.parameters.items():
-            held.update(arrays.detach(parameters[name]))
+        for name, array in self.parameters.items():
+            array.update(arrays.detach(parameters[name]))
 
 
 def _replacements(own: dict[int, tuple[str, Any]], parameters: Mapping[str, Any]) -> dict[int, Any]:

@@ -1,13 +1,15 @@
-"""While an objective is evaluated, operators that Jittor computes or differentiates imprecisely go another way.
+"""Replaces operators that Jittor computes or differentiates imprecisely, while an objective is evaluated.
 
-- The usual spellings of matrix products, convolutions, pooling, cross-entropy and activations go to operators that
-  differentiate to every order, see `boat_core.autodiff.operators`; `native=False` leaves them with Jittor.
-- Float64 arrays beside a Python number: Jittor rounds it to float32, and `0.1 * x` with x of shape (1,) is float32
-  altogether. It becomes an array of float64 first.
-- `mean` of float64: its gradient takes 1/n rounded to float32 (relative error 3e-8). It becomes a sum times an exact
-  1/n.
+- Matrix products, convolutions, pooling, cross-entropy and activations, as users write them, go to operators that can
+  be differentiated to every order (`boat_core.autodiff.operators`). `native=False` leaves them with Jittor.
+- A Python number beside a float64 array becomes a float64 array first. Jittor would round the number to float32, and
+  would return `0.1 * x` in float32 if x has the shape (1,).
+- `mean` of a float64 array becomes a sum times an exact 1/n. Jittor's gradient would round 1/n to float32 (a relative
+  error of 3e-8).
 
-Outside an objective nothing changes: the wrappers act by a context variable.
+Outside an objective nothing changes. The wrappers stay in Jittor for the life of the process and read a context
+variable at each call: objectives call Jittor's functions by their names, so a replacement has to be found under those
+    names.
 """
 
 from __future__ import annotations
@@ -21,27 +23,36 @@ from typing import Any
 
 from .arrays import constant
 from .backend import jt
-from .operators.overrides import SPELLINGS
+from .operators.overrides import OVERRIDES
 from .switches import MODE
 
 
 @cache
 def install() -> None:
-    """Put the wrappers in, once; what was imported from Jittor before that escapes them."""
+    """Put the wrappers into Jittor, once.
+
+    A function that was imported from Jittor before (`from jittor.nn import relu`) escapes them, so the import hook
+    calls this at once.
+    """
     import jittor
 
-    for path, replacement in SPELLINGS.items():
+    for path, replacement in OVERRIDES.items():
         _replace(path, _native(attrgetter(path)(jittor), replacement))
     for name in ("add", "sub", "mul", "truediv"):
         for method in (f"__{name}__", f"__r{name}__"):
             setattr(jittor.Var, method, _exact_number(getattr(jittor.Var, method)))
-    jittor.Var.__pow__ = _exact_number(jittor.Var.__pow__, kinds=(float,))  # x**2 has a kernel of its own
+    # Integers stay as they are: x**2 has a kernel of its own, which is exact.
+    jittor.Var.__pow__ = _exact_number(jittor.Var.__pow__, kinds=(float,))
     jittor.mean = _exact_mean(jittor.mean)
     jittor.Var.mean = _exact_mean(jittor.Var.mean)
 
 
 def _replace(path: str, routed: Callable[..., Any]) -> None:
-    """Put `routed` wherever Jittor holds what it wraps: under other names, and in modules made of a function."""
+    """Put `routed` wherever Jittor holds the function that it wraps.
+
+    Jittor knows some functions by several names, and makes modules such as `nn.ReLU` of a function, which then sits in
+    the closure of `execute`.
+    """
     import jittor
 
     original = routed.__wrapped__  # type: ignore[attr-defined]

@@ -1,42 +1,44 @@
-"""Unrolling a step, and pulling a cotangent back through it.
+"""Unrolls an iteration and pulls cotangents back through its steps.
 
-    z_{t+1}   = A_t(z_t, x, d_t),   d_t = d(t, z_t, x)    x is in A where it holds hyperparameters of the step
+    z_{t+1}   = A_t(z_t, x, d_t),   d_t = d(t, z_t, x)    A sees x only if x holds hyperparameters
 
     (a, c, b) = pᵀ ∂A_t/∂(z, x, d)                        A's adjoint, by a kernel or by differentiating A
     p_t       = a + bᵀ ∂d_t/∂z      dx_t = c + bᵀ ∂d_t/∂x one product with the derivative of d's graph
 
-The graph of d is the only one there is: built again step by step, used and dropped, or kept from the way forward for
-some of the last steps. What lies in memory besides are the iterates, all of them, or some, from which those between are
-computed again (`boat_core.autodiff.memory` has the choice). Kernels do not depend on T.
+Only d has a graph. The pullback builds it again for one step at a time, uses it and drops it. The graphs of some of the
+last steps may be kept from the way forward instead. The iterates stay in memory, either all of them, or some, from
+which the others are computed again (`boat_core.autodiff.memory` chooses). Kernels do not depend on T.
 
-z and x are pytrees; leaves of z that are not floating-point arrays (a step count, say) take no part in derivatives.
+z and x are pytrees. Leaves of z that are not floating-point arrays (a step count, say) take no part in derivatives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
-
-import optree
+from typing import Protocol
 
 from . import arrays, derivatives
+from .arrays import Array
 from .memory import Memory
+from .pytrees import Tree, detach_and_sync, detach_tree, float_leaves, sync_tree
 
 
 class Step(Protocol):
-    """One step, in two parts; all of it pure."""
+    """One step in two parts, both pure functions."""
 
-    def direction(self, t: int, z: Any, x: Any) -> list[Any]:
-        """d_t, as arrays whose graph leads to the leaves of z and x."""
+    def direction(self, t: int, z: Tree, x: Tree) -> list[Array]:
+        """Return d_t as arrays whose graph leads to the leaves of z and x."""
 
-    def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
-        """z_{t+1}, detached."""
+    def advance(self, t: int, z: Tree, x: Tree, d: list[Array]) -> Tree:
+        """Return z_{t+1}, detached."""
 
     def adjoint(
-        self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]
-    ) -> tuple[list[Any], list[Any] | None, list[Any]]:
-        """The cotangents of z's floating-point leaves, of x's (None where A does not see x) and of d, from that of
-        z_{t+1}; all constants."""
+        self, t: int, z: Tree, x: Tree, d: list[Array], p: list[Array]
+    ) -> tuple[list[Array], list[Array] | None, list[Array]]:
+        """Return the cotangents of the floating-point leaves of z, of those of x, and of d, from that of z_{t+1}.
+
+        All are constants. The cotangents of x are None if A does not see x.
+        """
 
 
 class Recorder(Protocol):
@@ -52,61 +54,39 @@ class Recorder(Protocol):
         """Step t is pulled back; `rebuilt` says that its graph was not kept from the way forward."""
 
 
-def differentiable(leaf: Any) -> bool:
-    return arrays.is_array(leaf) and arrays.float_kind(leaf)
-
-
-def float_leaves(tree: Any) -> list[Any]:
-    """Return the leaves of a pytree that take part in derivatives."""
-    return [leaf for leaf in optree.tree_leaves(tree) if differentiable(leaf)]
-
-
-def cut(tree: Any) -> Any:
-    """Return the same values without their history."""
-    return optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_array(leaf) else leaf, tree)
-
-
-def detached(tree: Any) -> Any:
-    """Return the same values without their history, computed."""
-    return _synced(cut(tree))
-
-
-def _synced(tree: Any) -> Any:
-    arrays.sync([leaf for leaf in optree.tree_leaves(tree) if arrays.is_array(leaf)])
-    return tree
-
-
 class Unrolled:
-    """The iterates of `step` from `start` under parameters `x`, and their pullback.
+    """The iterates of `step` from `start` under `parameters`, and their pullback.
 
     Args:
-        step: how z moves.
+        step: the step that moves z.
         start: the pytree z_0.
         parameters: the pytree x.
-        steps: T >= 1.
-        memory: what may be held.
+        steps: the number of steps, T >= 1.
+        memory: what may stay in memory between the way forward and the pullback.
         recorder: is told what is computed again and what is pulled back.
 
     Attributes:
-        held: what is.
-        iterate_bytes, graph_bytes: what one of each takes.
+        held: what stays in memory.
+        iterate_bytes: the bytes that one iterate takes.
+        graph_bytes: the bytes that the graph of one step takes.
     """
 
     def __init__(
-        self, step: Step, start: Any, parameters: Any, steps: int, memory: Memory, recorder: Recorder | None = None
+        self, step: Step, start: Tree, parameters: Tree, steps: int, memory: Memory, recorder: Recorder | None = None
     ) -> None:
         self.step, self.steps, self._recorder = step, steps, recorder
-        self.parameters = detached(parameters)
-        z = detached(start)
+        self.parameters = detach_and_sync(parameters)
+        z = detach_and_sync(start)
         self._kept = {0: z}
-        self._graphs: dict[int, tuple[Any, list[Any]]] = {}
-        self._block: dict[int, Any] = {}
+        self._graphs: dict[int, tuple[Tree, list[Array]]] = {}
+        self._block: dict[int, Tree] = {}
         self.iterate_bytes = arrays.bytes_of(float_leaves(z))
         for t in range(steps):
-            # Of its own: a derivative looks through all that hangs on x, and some of it may be kept.
-            x = cut(self.parameters)
+            # Each step gets its own copy of x. A derivative visits everything that depends on x, and with one x for
+            # all steps it would visit the graphs of the other steps that are kept.
+            x = detach_tree(self.parameters)
             d = step.direction(t, z, x)
-            z = _synced(step.advance(t, z, x, d))
+            z = sync_tree(step.advance(t, z, x, d))
             if t == 0:
                 self.graph_bytes = arrays.graph_bytes(d)
                 self.held = memory.plan(steps, self.iterate_bytes, self.graph_bytes)
@@ -115,8 +95,8 @@ class Unrolled:
             if (t + 1) % self.held.every == 0 or t + 1 == steps:
                 self._kept[t + 1] = z
 
-    def iterate(self, t: int) -> Any:
-        """z_t; where it was not kept, from the last one before it that was."""
+    def iterate(self, t: int) -> Tree:
+        """Return z_t. If it was not kept, it is computed again from the last kept iterate before it."""
         if t in self._kept:
             return self._kept[t]
         if t not in self._block:
@@ -129,36 +109,38 @@ class Unrolled:
                     self._recorder.recompute(s + 1)
         return self._block[t]
 
-    def end_from(self, start: Any, parameters: Any, steps: int) -> Any:
-        """z_steps from another start under other parameters: nothing is kept, and nothing of this is changed."""
+    def end_from(self, start: Tree, parameters: Tree, steps: int) -> Tree:
+        """Return z_steps from another start under other parameters. Keep nothing, change nothing here."""
         if self._recorder is not None:
             self._recorder.rerun()
-        z, x = detached(start), detached(parameters)
+        z, x = detach_and_sync(start), detach_and_sync(parameters)
         for t in range(steps):
             z = self._next(t, z, x)
         return z
 
-    def _next(self, t: int, z: Any, x: Any) -> Any:
-        return _synced(self.step.advance(t, z, x, self.step.direction(t, z, x)))
+    def _next(self, t: int, z: Tree, x: Tree) -> Tree:
+        return sync_tree(self.step.advance(t, z, x, self.step.direction(t, z, x)))
 
     def pullback(
         self,
-        cotangent: Sequence[Any],
+        cotangent: Sequence[Array],
         *,
         first: int = 0,
         last: int | None = None,
         frozen: bool = False,
-        watch: Callable[[int, Sequence[Any], Sequence[Any]], None] | None = None,
-    ) -> tuple[list[Any], list[Any]]:
+        watch: Callable[[int, Sequence[Array], Sequence[Array]], None] | None = None,
+    ) -> tuple[list[Array], list[Array]]:
         """Pull `cotangent` back from iterate `last` (default T) to iterate `first`.
 
         Args:
-            cotangent: one array per floating-point leaf of z, or of its leading leaves; the rest is zero.
-            frozen: take d as a constant: no derivative of it, so no second derivative of the objective.
-            watch: called after each step with t, the cotangent of z_t and the sum of dx so far.
+            cotangent: one array for each floating-point leaf of z, or for the first of them; the others are zero.
+            first: the index of the iterate at which the pullback ends.
+            last: the index of the iterate that `cotangent` belongs to; None means T.
+            frozen: whether d counts as a constant. Then no second derivative of the objective is taken.
+            watch: is called after each step with t, the cotangent of z_t and the sum of dx so far.
 
         Returns:
-            The cotangents of z_first and of x, each a list with one array per floating-point leaf.
+            The cotangents of z_first and of x, each a list with one array for each floating-point leaf.
         """
         last = self.steps if last is None else last
         end = float_leaves(self.iterate(last))
@@ -173,10 +155,13 @@ class Unrolled:
             if of_x is not None:
                 dx = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
             if frozen:
+                # A's part of the pullback stays: it is linear in the optimizer's step and needs no graph of d.
                 p = [arrays.detach(leaf) for leaf in p]
             else:
                 inputs, size = [*float_leaves(z), *float_leaves(x)], len(p)
-                pulled = derivatives.pull([*d, *inputs], [*of_d, *p, *dx], inputs)
+                # The identities `inputs` carry a and c along, so that one product gives a + bᵀ∂d/∂z and dx + bᵀ∂d/∂x
+                # without further additions.
+                pulled = derivatives.vjp([*d, *inputs], [*of_d, *p, *dx], inputs)
                 p, dx = pulled[:size], pulled[size:]
             arrays.sync(p + dx)
             if watch is not None:

@@ -15,6 +15,7 @@ import optree
 
 from ..errors import StructureError
 from . import arrays, derivatives
+from .pytrees import nonfinite_leaf, path_text
 
 
 class Vector:
@@ -31,7 +32,7 @@ class Vector:
         """Read a pytree of numpy or Jittor arrays, dtypes kept, copied.
 
         Raises:
-            StructureError: there is no leaf, or one that is not a floating-point array; `where` names the tree.
+            StructureError: there is no leaf, or a leaf is not a floating-point array. `where` names the tree.
         """
         paths, leaves, structure = optree.tree_flatten_with_path(tree)
         if not leaves:
@@ -54,7 +55,7 @@ class Vector:
 
     @property
     def paths(self) -> list[str]:
-        """A readable name for each leaf, such as `['weights'][0]`."""
+        """The path of each leaf, such as `['weights'][0]`."""
         return [path_text(path) for path in optree.treespec_paths(self.structure)]
 
     def like(self, leaves: Sequence[Any]) -> Vector:
@@ -62,12 +63,12 @@ class Vector:
         return Vector(leaves, self.structure)
 
     def like_tree(self, tree: Any) -> Vector:
-        """Return a vector of this structure with the leaves of a tree known to have it."""
+        """Return a vector of this structure with the leaves of a tree, which must have this structure."""
         return self.like(self.structure.flatten_up_to(tree))
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The number of entries."""
         return sum(leaf.numel() for leaf in self.leaves)
 
     def like_flat(self, values: Any) -> Vector:
@@ -83,11 +84,11 @@ class Vector:
         return self.like([function(*leaves) for leaves in zip(self.leaves, *(o.leaves for o in others))])
 
     def joined(self, other: Vector) -> Vector:
-        """The point (self, other) of the product of both spaces."""
+        """Return the point (self, other) of the product of both spaces."""
         return Vector(self.leaves + other.leaves, None)
 
     def split(self, first: Vector, second: Vector) -> tuple[Vector, Vector]:
-        """Take a joined point apart, into the spaces of these two."""
+        """Split a joined point into its parts in the spaces of `first` and `second`."""
         size = len(first.leaves)
         return first.like(self.leaves[:size]), second.like(self.leaves[size:])
 
@@ -95,7 +96,7 @@ class Vector:
         """Read a pytree that must have this vector's structure, shapes and dtypes.
 
         Raises:
-            StructureError: naming the leaf that differs, what was expected and what was found.
+            StructureError: the pytree differs. The message names the leaf.
         """
         structure = optree.tree_structure(tree)
         if structure != self.structure:
@@ -105,7 +106,7 @@ class Vector:
         return other
 
     def check_like(self, expected: Vector, where: str) -> None:
-        """Raise `StructureError` where structure, shape or dtype is not that of `expected`."""
+        """Raise `StructureError` if the structure, a shape or a dtype differs from `expected`."""
         if self.structure != expected.structure:
             raise StructureError(f"{where}: expected the structure {expected.structure} (got {self.structure})")
         for path, want, have in zip(self.paths, expected.leaves, self.leaves):
@@ -116,11 +117,11 @@ class Vector:
                 )
 
     def detach(self) -> Vector:
-        """The same values without their history."""
+        """Return the same values without their history."""
         return self.map(arrays.detach)
 
     def sync(self) -> Vector:
-        """Compute now; return self."""
+        """Compute the arrays now; return self."""
         arrays.sync(self.leaves)
         return self
 
@@ -149,11 +150,6 @@ class Vector:
         return f"Vector({', '.join(f'{p}: {list(a.shape)} {a.dtype}' for p, a in zip(self.paths, self.leaves))})"
 
 
-def path_text(path: Sequence[Any]) -> str:
-    """Write a pytree path as one would index it."""
-    return "".join(f"[{key!r}]" for key in path)
-
-
 def dot(a: Vector, b: Vector) -> float:
     """⟨a, b⟩ over all leaves, computed now."""
     return arrays.scalar(derivatives.inner(a.leaves, b.leaves))
@@ -178,29 +174,27 @@ def gradients(value: Any, x: Vector, y: Vector) -> tuple[Vector, Vector]:
 def first_nonfinite(vector: Vector) -> str | None:
     """Return the path of the first leaf that holds a NaN or an infinity, or None.
 
-    One number per vector comes to the host; only where that one is not finite is each leaf looked at.
+    One number per vector comes to the host. Only if it is not finite are the leaves tested one by one.
     """
     total = vector.leaves[0].sum()
     for leaf in vector.leaves[1:]:
         total = total + leaf.sum()
     if math.isfinite(arrays.scalar(total)):
         return None
-    for path, leaf in zip(vector.paths, vector.leaves):
-        if not arrays.all_finite(leaf):
-            return path or "."
-    return None
+    place = nonfinite_leaf(vector.tree)
+    return None if place is None else place or "."
 
 
 def tree_to_numpy(tree: Any) -> Any:
-    """Copy a pytree with its arrays as numpy arrays; numbers and None stay as they are."""
+    """Return a copy of a pytree with its arrays as numpy arrays. Numbers and None stay as they are."""
     return optree.tree_map(lambda leaf: arrays.to_numpy(leaf) if arrays.is_array(leaf) else leaf, tree)
 
 
 def tree_from_numpy(tree: Any, like: Any, where: str) -> Any:
-    """Read what `tree_to_numpy` wrote, with arrays as Jittor arrays.
+    """Read a result of `tree_to_numpy`, with arrays as Jittor arrays.
 
     Raises:
-        StructureError: it differs from `like` in structure, or in the shape, dtype or kind of a leaf.
+        StructureError: `tree` differs from `like` in its structure, or in the shape, dtype or kind of a leaf.
     """
     structure = optree.tree_structure(like)
     if optree.tree_structure(tree) != structure:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..autodiff.unrolled import detached
+from ..autodiff.pytrees import detach_and_sync
 from .aggregate import aggregated
 from .invoke import apply_operation, expect, expect_hypergradient, expect_like
 from .outer_step import Outcome, OuterStep
@@ -34,7 +34,7 @@ class AdjointStep(OuterStep):
         step = expect(base, apply_operation(base, iteration, self.composition.options[base.name]), MapStep)
         expect_like(base, step.direction, self.start, "direction")
         descend = self.descent()
-        y, state = descend(self.start, step.direction).sync(), detached(step.state)
+        y, state = descend(self.start, step.direction).sync(), detach_and_sync(step.state)
         h: Hypergradient = step.hypergradient
         report, concerns = expect_hypergradient(base, h, self.x, self.start)
         direction = h.x.detach().sync()

@@ -89,7 +89,7 @@ def relative_errors(
     x, y = x.detach(), y.detach()
     gx, gy = gradients(objective(x, y, 0), x, y)
     slope = dot(gx, vx) + dot(gy, vy)
-    product = derivatives.pull(gx.leaves + gy.leaves, vx.leaves + vy.leaves, x.leaves + y.leaves)
+    product = derivatives.vjp(gx.leaves + gy.leaves, vx.leaves + vy.leaves, x.leaves + y.leaves)
     hx, hy = x.like(product[: len(x.leaves)]), y.like(product[len(x.leaves) :])
     size = math.hypot(norm(hx), norm(hy))
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.kernels import FusedStep
-from ..autodiff.unrolled import cut, float_leaves
+from ..autodiff.pytrees import detach_tree, float_leaves
 from ..autodiff.vectors import Vector
 from ..optimizers import RULES
 from ..optimizers.base import Optimizer, apply_updates
@@ -61,7 +61,7 @@ class LowerStep:
 
     def advance(self, t: int, z: Any, x: Any, d: list[Any]) -> Any:
         if self.fused is None:
-            return cut(self._moved(z, x, d))
+            return detach_tree(self._moved(z, x, d))
         y, g = self.y.like_tree(z[0]), self.y.like(d)
         y, state = self.fused.advance(self.optimizer.options, y, g, self._vectors(z[1]))
         return y.tree, {name: value.tree if isinstance(value, Vector) else value for name, value in state.items()}
@@ -76,11 +76,11 @@ class LowerStep:
         self, t: int, z: Any, x: Any, d: list[Any], p: list[Any]
     ) -> tuple[list[Any], list[Any] | None, list[Any]]:
         if self.fused is None:
-            fresh_z, fresh_x, fresh_d = cut(z), cut(x), [arrays.detach(leaf) for leaf in d]
+            fresh_z, fresh_x, fresh_d = detach_tree(z), detach_tree(x), [arrays.detach(leaf) for leaf in d]
             of_z, of_x = float_leaves(fresh_z), float_leaves(fresh_x) if self.from_x else []
             with evaluating(differentiated=True):
                 moved = float_leaves(self._moved(fresh_z, fresh_x, fresh_d))
-            pulled = derivatives.pull(moved, p, [*of_z, *of_x, *fresh_d], second_order=False)
+            pulled = derivatives.vjp(moved, p, [*of_z, *of_x, *fresh_d], second_order=False)
             ends = len(of_z), len(of_z) + len(of_x)
             return pulled[: ends[0]], pulled[ends[0] : ends[1]] if self.from_x else None, pulled[ends[1] :]
         size = len(self.y.leaves)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..autodiff.unrolled import detached
+from ..autodiff.pytrees import detach_and_sync
 from .invoke import apply_operation, expect, expect_like, expect_report
 from .outer_step import Outcome, OuterStep
 from .recorder import Recorder
@@ -27,7 +27,7 @@ class MethodStep(OuterStep):
         expect_like(method, step.y, self.start, "y")
         y, direction = step.y.detach().sync(), step.direction.detach().sync()
         reports, concerns = expect_report(method, step.report, step.concerns)
-        return Outcome(direction, y, descend.state, detached(step.state), reports=reports, concerns=concerns)
+        return Outcome(direction, y, descend.state, detach_and_sync(step.state), reports=reports, concerns=concerns)
 
     def _locate(self, place: str) -> str:
         (method,) = self.composition.operations

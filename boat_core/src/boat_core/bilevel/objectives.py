@@ -11,7 +11,8 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
-from ..autodiff.vectors import Vector, dot, gradient, gradients, path_text
+from ..autodiff.pytrees import as_arrays, nonfinite_leaf, one_number
+from ..autodiff.vectors import Vector, dot, gradient, gradients
 from ..errors import ObjectiveError, StructureError
 from .problem import PerStep, Problem, Projection
 from .user_code import runs_user_code
@@ -75,7 +76,7 @@ class Bilevel:
         x, y = x.detach(), y.detach()
         with evaluating(guard=self.guard):
             g = gradient(self.lower(x, y, t), y)
-        pulled = derivatives.pull(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
+        pulled = derivatives.vjp(g.leaves, (2.0 * g).leaves, x.leaves + y.leaves)
         return dot(g, g), *Vector(pulled, None).split(x, y)
 
     def descend(self, x: Vector, y: Vector, rate: float, steps: int | None = None, ridge: float = 0.0) -> Vector:
@@ -96,15 +97,7 @@ class Bilevel:
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
     with evaluating(native=native, differentiated=True):
         value = function(x.tree, y.tree, batch)
-    if not arrays.is_jittor(value):
-        raise ObjectiveError(f"{role}: expected a Jittor array with one number (got {type(value).__name__})")
-    if value.numel() != 1:
-        raise ObjectiveError(
-            f"{role}: expected one number (got an array of shape {list(value.shape)}); is a .mean() or .sum() missing?"
-        )
-    if not arrays.float_kind(value):
-        raise ObjectiveError(f"{role}: expected a floating-point number (got dtype {value.dtype})")
-    return value
+    return one_number(value, role)
 
 
 @runs_user_code
@@ -132,10 +125,7 @@ def prepare_batch(batch: Any, where: str, steps: int) -> Any:
             raise StructureError(f"{where}: PerStep holds {len(batch.batches)} batches for {steps} lower steps")
         return PerStep([prepare_batch(b, f"{where}.batches[{t}]", steps) for t, b in enumerate(batch.batches)])
 
-    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
-        return arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf
-
-    return optree.tree_map_with_path(convert, batch)
+    return as_arrays(batch, where)
 
 
 def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:
@@ -159,8 +149,6 @@ def nonfinite_input(bilevel: Bilevel, x: Vector, y: Vector) -> str | None:
     if isinstance(bilevel.lower_batch, PerStep):
         inputs["lower_batch"] = list(bilevel.lower_batch.batches)
     for name, tree in inputs.items():
-        paths, leaves, _ = optree.tree_flatten_with_path(tree)
-        for path, leaf in zip(paths, leaves):
-            if arrays.is_jittor(leaf) and arrays.float_kind(leaf) and not arrays.all_finite(leaf):
-                return name + path_text(path)
+        if (place := nonfinite_leaf(tree)) is not None:
+            return name + place
     return None

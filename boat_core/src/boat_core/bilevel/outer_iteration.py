@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..autodiff.unrolled import detached
+from ..autodiff.pytrees import detach_and_sync
 from ..autodiff.vectors import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
 from ..errors import NonFiniteError, OperationError, OptionError, StructureError
 from ..optimizers.base import Optimizer
@@ -267,7 +267,7 @@ class OuterIteration:
         lasts = self.start_rule == "warm" or self._carries
         known = state.lower if lasts and ALONE not in proposal.lower else {}
         lower = {task: one for task, one in known.items() if task != ALONE} | dict(proposal.lower)
-        return SolverState(state.iteration + 1, x.tree, detached(upper_state), lower, start, start_state)
+        return SolverState(state.iteration + 1, x.tree, detach_and_sync(upper_state), lower, start, start_state)
 
     def _moved_start(self, state: SolverState, cotangent: Vector | None) -> tuple[Any, Any]:
         if self.start_optimizer is None:
@@ -277,7 +277,7 @@ class OuterIteration:
         moved = self.y0.like_tree(state.start) + self.y0.like_tree(updates)
         start = project(moved, self.problem.project_lower, "project_lower").detach().sync()
         self._check_finite(start, "the start of y is not finite after its update")
-        return start.tree, detached(start_state)
+        return start.tree, detach_and_sync(start_state)
 
     def _check_finite(self, vector: Vector, message: str) -> None:
         if self.settings.on_nonfinite == "error" and (path := first_nonfinite(vector)):

@@ -22,7 +22,7 @@ import optree
 from ..autodiff import arrays
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import Held
-from ..autodiff.unrolled import float_leaves
+from ..autodiff.pytrees import float_leaves
 from ..autodiff.vectors import Vector, first_nonfinite
 from ..errors import DoubtfulError, NonFiniteError, OperationError
 from ..optimizers.base import Optimizer

@@ -82,17 +82,17 @@ class Point:
 
     def hessian_product(self, v: Vector) -> Vector:
         """∇²_yy ψ · v, in the space of y."""
-        pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.y.leaves)
+        pulled = derivatives.vjp(self._lower[1].leaves, v.leaves, self.y.leaves)
         return self._seen(self.y.like(pulled), "∇²_yy ψ · v")
 
     def mixed_product(self, v: Vector) -> Vector:
         """∇²_xy ψ · v, in the space of x."""
-        pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves)
+        pulled = derivatives.vjp(self._lower[1].leaves, v.leaves, self.x.leaves)
         return self._seen(self.x.like(pulled), "∇²_xy ψ · v")
 
     def products(self, v: Vector) -> tuple[Vector, Vector]:
         """(∇²_xy ψ · v, ∇²_yy ψ · v) in one pass."""
-        pulled = derivatives.pull(self._lower[1].leaves, v.leaves, self.x.leaves + self.y.leaves)
+        pulled = derivatives.vjp(self._lower[1].leaves, v.leaves, self.x.leaves + self.y.leaves)
         mixed, hessian = Vector(pulled, None).split(self.x, self.y)
         return self._seen(mixed, "∇²_xy ψ · v"), self._seen(hessian, "∇²_yy ψ · v")
 

@@ -9,26 +9,30 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
-from ..autodiff.unrolled import detached, differentiable
-from ..errors import ObjectiveError, StructureError
+from ..autodiff.pytrees import as_arrays, detach_and_sync, differentiable, one_number
+from ..errors import StructureError
 
 
 def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard: str = "error") -> Callable[..., Any]:
     """Return the function whose value is ∇ `function` with respect to one of its arguments.
 
-    The gradient can be differentiated again; where it will not be, `value_and_grad` is what to take.
+    The gradient can be differentiated again. If it will not be, use `value_and_grad`.
 
     Args:
-        function: of pytrees of arrays, to an array that holds one number. It is evaluated as objectives are: see
+        function: maps pytrees of arrays to an array that holds one number. It is evaluated like an objective, see
             `docs/operators.md`.
-        argument: the place of that argument.
-        second_order_guard: what an operator leads to whose second derivative Jittor gets wrong: "error", "warn", "off".
+        argument: the place of the argument.
+        second_order_guard: the reaction to an operator that Jittor does not differentiate twice: "error", "warn" or
+            "off".
 
     Returns:
-        A function of the same arguments: a pytree like that argument, zeros where the value does not depend on a leaf.
+        A function of the same arguments. It returns a pytree like the argument, with zeros for a leaf on which the
+        value does not depend.
 
-    Raises:
-        ObjectiveError, StructureError, SecondOrderError: when it is called.
+    Calls raise:
+        ObjectiveError: the function does not return one number.
+        StructureError: the argument is missing, or not a pytree of floating-point arrays.
+        SecondOrderError: the function calls a kernel, or an operator that the guard refuses.
     """
 
     def gradient(*arguments: Any, **keywords: Any) -> Any:
@@ -38,27 +42,28 @@ def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard:
 
 
 def value_and_grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., tuple[Any, Any]]:
-    """Return the function that gives the value of `function` and its gradient, computed and without their history.
+    """Return the function that returns the value of `function` and its gradient, computed and without their history.
 
-    Nothing of it is differentiated again, so that functions may be in it that have no second derivative, such as those
-    that `custom_root`, `unroll` and `es_grad` make. Arguments and errors as for `grad`.
+    The results are not differentiated again. So `function` may contain functions without a second derivative, such as
+    those that `custom_root`, `unroll` and `es_grad` make. Arguments and errors are those of `grad`.
     """
 
     def both(*arguments: Any, **keywords: Any) -> tuple[Any, Any]:
-        found: tuple[Any, Any] = detached(_value_and_gradient(function, argument, "off", arguments, keywords))
-        return found
+        results: tuple[Any, Any] = detach_and_sync(_value_and_gradient(function, argument, "off", arguments, keywords))
+        return results
 
     return both
 
 
 def stop_gradient(tree: Any) -> Any:
-    """Return the pytree with its arrays computed and without their history; what is no array stays as it is.
+    """Return the pytree with its arrays computed and without their history. Other leaves stay as they are.
 
-    A loop that steps an optimizer by hand does so with parameters and state, or the graph of all steps stays in memory:
+    A loop that steps an optimizer by hand needs this for parameters and state. Otherwise the graph of all steps stays
+    in memory:
 
         y, state = boat.stop_gradient((boat.apply_updates(y, updates), state))
     """
-    return detached(tree)
+    return detach_and_sync(tree)
 
 
 def _value_and_gradient(
@@ -67,7 +72,7 @@ def _value_and_gradient(
     name = getattr(function, "__qualname__", repr(function))
     if argument >= len(arguments):
         raise StructureError(f"grad of {name}: expected an argument {argument} (got {len(arguments)} arguments)")
-    tree = optree.tree_map(lambda leaf: arrays.as_array(leaf) if arrays.is_array(leaf) else leaf, arguments[argument])
+    tree = as_arrays(arguments[argument], f"grad of {name}: argument {argument}")
     leaves, structure = optree.tree_flatten(tree)
     if not leaves or not all(map(differentiable, leaves)):
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
@@ -75,7 +80,5 @@ def _value_and_gradient(
         leaves = [arrays.attached(leaf) for leaf in leaves]
         tree = optree.tree_unflatten(structure, leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
-        if not arrays.is_jittor(value) or value.numel() != 1:
-            shape = f"shape {list(value.shape)}" if arrays.is_jittor(value) else type(value).__name__
-            raise ObjectiveError(f"{name}: expected an array that holds one number (got {shape})")
+        one_number(value, name)
         return value, optree.tree_unflatten(structure, derivatives.gradient(value, leaves))

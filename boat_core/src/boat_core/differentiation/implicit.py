@@ -1,9 +1,9 @@
-"""Through what a solution satisfies: derivatives of y(θ) where r(y, θ) = 0, whatever found y.
+"""Differentiates a solution through the condition that it satisfies: r(y(θ), θ) = 0, however y was found.
 
     ∂_y r · dy + ∂_θ r · dθ = 0        (∂_y r)ᵀ u = v        cotangent of θ = -uᵀ ∂_θ r        v the cotangent of y
 
-One linear solve and one product, by reverse mode. With r = ∇_y f this differentiates a minimiser, with the conditions
-of Karush, Kuhn and Tucker a constrained one, with r = y - T(y) a fixed point.
+This takes one linear solve and one product, both by reverse mode. With r = ∇_y f it differentiates a minimiser, with
+the conditions of Karush, Kuhn and Tucker a constrained minimiser, and with r = y - T(y) a fixed point.
 Source: Griewank and Walther, Evaluating Derivatives, SIAM 2008, chapter 15; as decorators: Blondel et al.,
 NeurIPS 2022, arXiv 2105.15183.
 """
@@ -22,11 +22,11 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.custom_vjp import tied
+from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.guard import MODES
-from ..autodiff.unrolled import differentiable
-from ..autodiff.vectors import Vector, first_nonfinite, norm, path_text
+from ..autodiff.pytrees import as_arrays, differentiable, path_text
+from ..autodiff.vectors import Vector, first_nonfinite, norm
 from ..declare.options import option, read_options
 from ..errors import DoubtfulError, DoubtfulWarning, NonFiniteError, OperationError, OptionError, StructureError
 from .linear.base import LinearSolve, LinearSolver
@@ -44,12 +44,12 @@ class Options:
 
 @dataclass
 class ImplicitReport:
-    """What one call found.
+    """The report of one call.
 
     Attributes:
         optimality: ‖r(y, θ)‖ at the solution.
-        bound: what it may be without a doubt.
-        linear: the linear solve of the derivative taken last; None before one is.
+        bound: the largest `optimality` that raises no doubt.
+        linear: the linear solve of the last derivative; None before the first one.
     """
 
     optimality: float
@@ -67,7 +67,7 @@ def custom_root(
     tolerance: float = 1e-3,
     second_order_guard: str = "error",
 ) -> Callable[[Callable[..., Any]], Implicit]:
-    """Decorate `solver(start, *args, **keywords) -> y`, which may work in any way, to be differentiable.
+    """Make a solver differentiable, however it works: decorate `solver(start, *args, **keywords) -> y`.
 
         @boat.custom_root(boat.grad(lambda y, x, data: loss(y, x, data)))
         def fit(start, x, data): ...
@@ -75,35 +75,35 @@ def custom_root(
         y = fit(start, x, data)
         jt.grad(validation(y), x)
 
-    The derivative is the implicit one, with respect to every floating-point Jittor array in the arguments, pytrees all
-    of them; None, strings, numbers and numpy arrays are constants, and `start` has no derivative. `fit.report` says
-    what the last call found, see `ImplicitReport`.
+    The derivative is the implicit one. It exists with respect to every floating-point Jittor array in the arguments,
+    all of which may be pytrees. None, strings, numbers and numpy arrays are constants, and `start` has no derivative.
+    `fit.report` is the report of the last call, see `ImplicitReport`.
 
     Args:
-        optimality: r, `(y, *args, **keywords) -> pytree like y`, zero at the solution. It may take gradients
-            (`boat.grad`), and is evaluated as objectives are.
-        solve: how (∂_y r)ᵀ u = v is solved, `gmres()` by default; `conjugate_gradient()` where r is the gradient of
-            something strictly convex. A preconditioner there is one for the transpose.
-        aux: the solver returns `(y, aux)`, and so does the decorated one; aux has no derivative.
-        numpy: the solver is given numpy arrays, copies. Else it is given Jittor arrays, copies without a history. It
-            may change those of `start`, no others. It returns a pytree of floating-point numpy or Jittor arrays either
-            way, whose dtypes are kept; one of shape () becomes one of shape (1,).
-        strict: what would be a `DoubtfulWarning` is a `DoubtfulError`.
-        tolerance: the solution is doubtful where ‖r‖ > tolerance · (1 + ‖y‖).
-        second_order_guard: what an operator leads to that Jittor does not differentiate twice: "error", "warn" or
-            "off" (right where r takes no gradients).
+        optimality: r, a function `(y, *args, **keywords) -> pytree like y` that is zero at the solution. It may take
+            gradients (`boat.grad`), and is evaluated like an objective.
+        solve: the linear solver for (∂_y r)ᵀ u = v, by default `gmres()`. Use `conjugate_gradient()` if r is the
+            gradient of something strictly convex. A preconditioner must be one for the transpose.
+        aux: whether the solver returns `(y, aux)`. The decorated solver then does too. aux has no derivative.
+        numpy: whether the solver receives numpy arrays instead of Jittor arrays. Both are copies without a history. The
+            solver may change the arrays of `start`, but no others. In both cases it returns a pytree of floating-point
+            numpy or Jittor arrays. Their dtypes are kept, and the shape () becomes (1,).
+        strict: whether doubts raise `DoubtfulError` instead of a `DoubtfulWarning`.
+        tolerance: the solution is doubtful if ‖r‖ > tolerance · (1 + ‖y‖).
+        second_order_guard: the reaction to an operator that Jittor does not differentiate twice: "error", "warn" or
+            "off". "off" is right if r takes no gradients.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value is out of range.
 
     Calls raise:
-        NonFiniteError: y or r holds a NaN or an infinity; names the leaf.
-        StructureError: y is no such pytree, or r not like it; names the leaf.
-        OperationError: the solver changed an argument that it was given.
-        DoubtfulError: under `strict`.
+        NonFiniteError: y or r holds a NaN or an infinity. The message names the leaf.
+        StructureError: y is not such a pytree, or r is not like y. The message names the leaf.
+        OperationError: the solver changed one of its arguments.
+        DoubtfulError: the solution is doubtful, under `strict`.
 
-    Derivatives raise NonFiniteError and DoubtfulError, of the linear solve. They have no derivative of their own: the
-    second-order guard refuses the solver by name.
+    Taking a derivative raises NonFiniteError and DoubtfulError about the linear solve. That derivative cannot be
+    differentiated again: the second-order guard refuses the solver by its name.
     """
     values = {
         "aux": aux,
@@ -126,12 +126,14 @@ def custom_fixed_point(
     tolerance: float = 1e-3,
     second_order_guard: str = "error",
 ) -> Callable[[Callable[..., Any]], Implicit]:
-    """The same for y = T(y, *args, **keywords): r = y - T(y), so that the matrix is (I - ∂_y T)ᵀ.
+    """Make a solver of the fixed point y = T(y, *args, **keywords) differentiable: r = y - T(y).
 
-    See `custom_root`. `neumann()` iterates u ← v + ∂_yTᵀ u where T is a contraction.
+    The matrix of the linear solve is (I - ∂_y T)ᵀ. If T is a contraction, `neumann()` iterates u ← v + ∂_yTᵀ u. All
+    else is as for `custom_root`.
 
     Args:
-        mapping: T, `(y, *args, **keywords) -> pytree like y`.
+        mapping: T, a function `(y, *args, **keywords) -> pytree like y`.
+        solve, aux, numpy, strict, tolerance, second_order_guard: as for `custom_root`.
     """
     values = {
         "aux": aux,
@@ -161,10 +163,10 @@ def _decorator(
 
 
 class Implicit:
-    """A solver whose solution is differentiable; see `custom_root`.
+    """A solver whose solution is differentiable, see `custom_root`.
 
     Attributes:
-        report: what the last call found, None before one.
+        report: the report of the last call; None before the first one.
     """
 
     def __init__(
@@ -183,7 +185,8 @@ class Implicit:
 
     def __call__(self, start: Any, /, *args: Any, **keywords: Any) -> Any:
         given = _Arguments(self._solver, (args, keywords))
-        with evaluating():  # the solver and the check need theirs, whoever asks
+        # The solver and the check take derivatives of their own, even if the caller is within `jt.no_grad()`.
+        with evaluating():
             y, aux = self._solved(start, given)
             self._check(y, given)
         report = self.report
@@ -196,33 +199,32 @@ class Implicit:
         module = getattr(self._solver, "__module__", None) or __name__
         values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
         if given.inputs:
-            values = tied(f"{module}.{self._name}", values, given.inputs, pullback)
+            values = attach_vjp(f"{module}.{self._name}", values, given.inputs, pullback)
         tree = y.like(values).tree
         return (tree, aux) if self._options.aux else tree
 
     def _solved(self, start: Any, given: _Arguments) -> tuple[Vector, Any]:
         numpy = self._options.numpy
-        handed, own = given.copied(numpy), _copied(_as_arrays(start, f"{self._name}: start"), numpy)
+        handed, own = given.copied(numpy), _copied(as_arrays(start, f"{self._name}: start"), numpy)
         with evaluating(guard="off", differentiated=False):
             found = self._solver(own, *handed[0], **handed[1])
         if changed := given.changed(handed):
             raise OperationError(
-                f"{self._name} changed its argument {changed}, a copy of yours: expected it to leave its arguments as"
-                " they are, start apart; the derivative is that at yours"
+                f"{self._name} changed its argument {changed}: expected it to change none of its arguments but"
+                " start; the derivative is taken at the arguments of the caller"
             )
         aux: Any = None
         if self._options.aux:
             if not isinstance(found, (tuple, list)) or len(found) != 2:
-                raise StructureError(f"{self._name}: expected (y, aux), aux=True says (got {type(found).__name__})")
+                raise StructureError(f"{self._name}: expected (y, aux), since aux=True (got {type(found).__name__})")
             found, aux = found
         y = Vector.of(found, f"{self._name}: the solution").sync()
         if leaf := first_nonfinite(y):
             raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, leaf {leaf}")
-        cut = optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
-        return y, cut
+        return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
 
     def _residual(self, y: Vector, arguments: Any) -> Vector:
-        """r(y, θ), with its graph."""
+        """Return r(y, θ) with its graph."""
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
         with evaluating(native=True, guard=self._options.second_order_guard, differentiated=True):
             found = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
@@ -231,13 +233,13 @@ class Implicit:
     def _check(self, y: Vector, given: _Arguments) -> None:
         r = self._residual(y.detach(), given.detached()[0]).detach()
         if leaf := first_nonfinite(r):
-            raise NonFiniteError(f"{self._name}: NaN or infinity in what is zero at the solution, leaf {leaf}")
+            raise NonFiniteError(f"{self._name}: the optimality condition contains NaN or infinity, leaf {leaf}")
         tolerance = self._options.tolerance
         self.report = ImplicitReport(norm(r), tolerance * (1 + norm(y)))
         if self.report.optimality > self.report.bound:
             what = "‖mapping(y) - y‖" if self._fixed_point else "‖optimality(y)‖"
             self._doubt(
-                f"the solution may be none, and its derivative wrong: {what} = {self.report.optimality:.3g} >"
+                f"the solution may be wrong, and its derivative too: {what} = {self.report.optimality:.3g} >"
                 f" {self.report.bound:.3g} = {tolerance:g} · (1 + ‖y‖); let the solver go on for longer, or raise the"
                 " tolerance"
             )
@@ -248,20 +250,21 @@ class Implicit:
         r = self._residual(y, arguments)
 
         def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
-            return y.like(derivatives.pull(r.leaves, u.leaves, y.leaves))
+            return y.like(derivatives.vjp(r.leaves, u.leaves, y.leaves))
 
         # (∂_y r)ᵀ u = v
         u, solve = self._linear(transposed, v, _Forward(r, y) if self._linear.transpose else None)
         if solve.stopped == "not finite":
             raise NonFiniteError(
-                f"{self._name}: NaN or infinity in its derivative: in the cotangent of the solution, or in products"
-                f" with the derivative of what is zero there ({solve.method}, iteration {solve.iterations})"
+                f"{self._name}: its derivative contains NaN or infinity, from the cotangent of the solution or from"
+                f" products with the derivative of the optimality condition ({solve.method}, iteration"
+                f" {solve.iterations})"
             )
         if solve.concern:
             remedy = f"; {solve.remedy}" if solve.remedy else ""
             self._doubt(f"its derivative may be wrong: {solve.method}: {solve.concern}{remedy}")
         # cotangent of θ = -uᵀ ∂_θ r
-        return [-leaf for leaf in derivatives.pull(r.leaves, u.leaves, inputs)], solve
+        return [-leaf for leaf in derivatives.vjp(r.leaves, u.leaves, inputs)], solve
 
     def _doubt(self, text: str) -> None:
         message = f"{self._name}: {text}"
@@ -271,42 +274,42 @@ class Implicit:
 
 
 class _Forward:
-    """w ↦ ∂_y r · w, by reverse mode alone: (∂_y r)ᵀu is linear in u, and its derivative by u, transposed, is ∂_y r."""
+    """w ↦ ∂_y r · w by reverse mode alone: (∂_y r)ᵀu is linear in u, and the pullback of that map is w ↦ ∂_y r · w."""
 
     def __init__(self, r: Vector, y: Vector) -> None:
-        self._u = r.detach()  # any point will do
+        self._u = r.detach()  # the map is linear, so any point will do
         self._pulled = y.like(derivatives.gradient(derivatives.inner(r.leaves, self._u.leaves), y.leaves))
 
     def __call__(self, w: Vector) -> Vector:
-        return self._u.like(derivatives.pull(self._pulled.leaves, w.leaves, self._u.leaves))
+        return self._u.like(derivatives.vjp(self._pulled.leaves, w.leaves, self._u.leaves))
 
 
 class _Arguments:
-    """What the solver is called with besides its start: `(args, keywords)`."""
+    """The arguments of the solver besides its start: `(args, keywords)`."""
 
     def __init__(self, solver: Callable[..., Any], tree: Any) -> None:
         self._names = _names(solver)
         paths, leaves, self._structure = optree.tree_flatten_with_path(tree)
         self._places = [self._place(path) for path in paths]
         given = [arrays.as_array(a, p) if arrays.is_array(a) else a for a, p in zip(leaves, self._places)]
-        # A numpy array has become a Jittor array that nobody else holds: no derivative will be asked for.
+        # A numpy array becomes a Jittor array that nobody else holds, so nobody can ask for a derivative by it.
         self._varying = [i for i, leaf in enumerate(leaves) if arrays.is_jittor(leaf) and differentiable(leaf)]
-        #: The arrays that there is a derivative for, with their history.
+        #: The arrays that have a derivative, with their history.
         self.inputs = [given[i] for i in self._varying]
-        # As they are now: until a derivative is taken they may have been updated in place.
+        # Their values now: the caller may update them in place before a derivative is taken.
         self._leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in given]
 
     def detached(self) -> tuple[Any, list[Any]]:
-        """The same without their history, and those of them that there is a derivative for."""
+        """Return the arguments without their history, and the list of those that have a derivative."""
         leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in self._leaves]
         return self._structure.unflatten(leaves), [leaves[i] for i in self._varying]
 
     def copied(self, numpy: bool) -> Any:
-        """The same with memory of their own."""
+        """Return copies of the arguments, with memory of their own."""
         return _copied(self._structure.unflatten(self._leaves), numpy)
 
     def changed(self, handed: Any) -> str | None:
-        """The first of them that is not as it was."""
+        """Return the place of the first argument that was changed, or None."""
         leaves, structure = optree.tree_flatten(handed)
         if structure != self._structure:
             return "containers"
@@ -323,7 +326,7 @@ class _Arguments:
 
 
 def _names(solver: Callable[..., Any]) -> list[str]:
-    """Names of its positional parameters after the start."""
+    """Return the names of the positional parameters after the start."""
     try:
         parameters = list(inspect.signature(solver).parameters.values())
     except (TypeError, ValueError):  # written in C
@@ -340,14 +343,8 @@ def _equal(mine: Any, theirs: Any) -> bool:
     return mine.dtype == theirs.dtype and np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
 
 
-def _as_arrays(tree: Any, where: str) -> Any:
-    return optree.tree_map_with_path(
-        lambda path, leaf: arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf, tree
-    )
-
-
 def _copied(tree: Any, numpy: bool) -> Any:
-    """Copies as numpy or Jittor arrays. (What Jittor detaches shares its memory with what it was.)"""
+    """Return copies as numpy or Jittor arrays. (A detached Jittor array shares its memory with the original.)"""
 
     def copy(leaf: Any) -> Any:
         if not arrays.is_array(leaf):
@@ -359,10 +356,10 @@ def _copied(tree: Any, numpy: bool) -> Any:
 
 
 def _like(y: Vector, tree: Any, what: str) -> Vector:
-    """Read a pytree that must be like y, with its graph.
+    """Return a pytree, which must be like y, as a vector with its graph.
 
     Raises:
-        StructureError: naming the leaf that is missing, unexpected or different.
+        StructureError: a leaf is missing, unexpected or different. The message names it.
     """
     paths, leaves, structure = optree.tree_flatten_with_path(tree)
     names = [path_text(path) for path in paths]
@@ -381,7 +378,7 @@ def _like(y: Vector, tree: Any, what: str) -> Vector:
 
 
 def _users_level() -> int:
-    """How far outwards, counted from the caller, the first line is that is neither BOAT's nor Jittor's."""
+    """Return the stack level, counted from the caller, of the first line that belongs neither to BOAT nor to Jittor."""
     folders = tuple(str(Path(str(sys.modules[name].__file__)).parent) for name in ("boat_core", "jittor"))
     level, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(folders):

@@ -1,4 +1,4 @@
-"""A module whose parameters are the solution of a problem of their own, and differentiable as that.
+"""A module whose parameters solve a problem, and are differentiable as its solution.
 
     class Ridge(boat.ImplicitModule, nn.Module):
         def __init__(self): self.linear = nn.Linear(64, 10)
@@ -25,18 +25,18 @@ from .linear.base import LinearSolver
 
 
 class ImplicitModule:
-    """Inherit it before Jittor's `nn.Module`, and write `solve` and one of `objective` and `optimality`.
+    """A base class beside Jittor's `nn.Module`: write `solve`, and either `objective` or `optimality`.
 
-    `adapt(meta, *batch)` runs `solve`, and leaves parameters that are tied to the Jittor arrays in the pytree `meta`
-    (and in `batch`): Jittor's `grad` of what the module makes of them is the implicit derivative, see
-    `boat_core.custom_root`. It starts where the parameters are, at the last solution if there was one. `release()` puts
-    the module's own arrays back, with the values of the solution and without a history; so does the next `adapt`, so
-    that nothing is held but one solution with what is needed for its derivative.
+    List it before `nn.Module`. `adapt(meta, *batch)` runs `solve` from the current parameters, which are the last
+    solution if there was one. Afterwards the parameters depend on the Jittor arrays in the pytree `meta` (and in
+    `batch`): Jittor's `grad` of whatever the module computes is the implicit derivative, see `boat_core.custom_root`.
+    `release()` puts the module's own arrays back, with the values of the solution and without a history. The next
+    `adapt` does so too, so that only one solution stays in memory, with what its derivative needs.
 
     Attributes:
-        linear_solver: for the derivative, `gmres()` by default; set it on the class or on the module.
+        linear_solver: the linear solver of the derivative, by default `gmres()`. Set it on the class or on the module.
         tolerance, strict, second_order_guard: as for `custom_root`.
-        report: what the last `adapt` found, None before one.
+        report: the report of the last `adapt`; None before the first one.
     """
 
     linear_solver: LinearSolver | None = None
@@ -44,37 +44,37 @@ class ImplicitModule:
     strict: bool = False
     second_order_guard: str = "error"
     report: ImplicitReport | None = None
-    #: Where what is zero at the solution is not ∇ `objective`: a method `(meta, *batch) -> {dotted name: array}`.
+    #: A method `(meta, *batch) -> {dotted name: array}` that is zero at the solution, if that is not ∇ `objective`.
     optimality: Any = None
     _own: tuple[Places, dict[str, Any]] | None = None
 
     def objective(self, meta: Any, *batch: Any) -> Any:
-        """What the parameters minimise, an array that holds one number."""
+        """Return what the parameters minimise, as an array that holds one number."""
         raise DeclarationError(f"{type(self).__qualname__}: expected a method `objective` or `optimality`")
 
     def solve(self, meta: Any, *batch: Any) -> None:
-        """Move the module's parameters in place to the solution for `meta`, copies of which it is given."""
+        """Move the module's parameters in place to the solution for `meta`. The arguments are copies."""
         raise DeclarationError(f"{type(self).__qualname__}: expected a method `solve`")
 
     def adapt(self, meta: Any, *batch: Any) -> None:
-        """Solve, and tie the parameters to `meta`.
+        """Solve, and make the parameters depend on `meta`.
 
         Raises:
-            DeclarationError: a method is missing, or `nn.Module` among the bases.
-            NonFiniteError, StructureError, OperationError, DoubtfulError: as a solver under `custom_root` does.
+            DeclarationError: a method is missing, or `nn.Module` is not among the bases.
+            NonFiniteError, StructureError, OperationError, DoubtfulError: as for a solver under `custom_root`.
         """
         if not hasattr(self, "named_modules"):
             raise DeclarationError(f"{type(self).__qualname__}: expected jittor.nn.Module among its bases")
         self.release()
         places, solver = Places(self), self._implicit()
-        tied = solver(parameters(self), meta, *batch)
+        solution = solver(parameters(self), meta, *batch)
         self.report = solver.report
-        places.write(tied)  # what `solve` left there may have a history
+        places.write(solution)  # the arrays that `solve` left there may have a history
         self._own = places, places.parameters
-        places.put(tied)
+        places.put(solution)
 
     def release(self) -> None:
-        """Put the module's own arrays back; they hold the solution, without a history."""
+        """Put the module's own arrays back. They hold the values of the solution, without a history."""
         if self._own is not None:
             places, own = self._own
             places.put(own)
@@ -104,7 +104,7 @@ class ImplicitModule:
 
 
 class _Method:
-    """A method of a module as something that `call` can call."""
+    """A method of a module in the form that `boat_core.call` takes."""
 
     def __init__(self, module: Any, method: Callable[..., Any]) -> None:
         self._method, self.named_modules = method, module.named_modules

@@ -1,4 +1,4 @@
-"""Gradients from function values alone: that of f smoothed by a Gaussian.
+"""Estimates gradients from function values alone: the gradient of f smoothed by a Gaussian.
 
     f_σ(x) = E f(x + σu),   u ~ N(0, I)        ∇f_σ(x) = E f(x + σu) u / σ
 
@@ -7,9 +7,9 @@
     antithetic   Σ (f(x + σu_i) - f(x - σu_i)) u_i / 2nσ
     baseline     Σ (f(x + σu_i) - b_i) u_i / nσ,   b_i the mean of the other n - 1 values
 
-All are unbiased for ∇f_σ, which differs from ∇f by O(σ²) where f is smooth, and exists where ∇f does not. The noise of
-the naive one grows as f(x)/σ, and the others take f(x) out. On a linear f of d variables the antithetic one's relative
-standard error is √((d + 1)/n).
+All are unbiased for ∇f_σ. It differs from ∇f by O(σ²) if f is smooth, and exists even if ∇f does not. The noise of the
+naive estimate grows as f(x)/σ; the others remove f(x). If f is linear in d variables, the relative standard error of
+the antithetic estimate is √((d + 1)/n).
 
 Sources: Nesterov and Spokoiny, Found. Comput. Math. 17, 2017 (the first three); Salimans et al. 2017, arXiv 1703.03864;
 the mean of the other samples: Kool, van Hoof and Welling, ICLR 2019 workshop on structured prediction.
@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 import optree
 
 from ..autodiff import arrays
-from ..autodiff.custom_vjp import tied
+from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
-from ..autodiff.vectors import Vector, path_text
+from ..autodiff.pytrees import path_text
+from ..autodiff.vectors import Vector
 from ..declare.options import option, read_options
 from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
 
@@ -40,7 +41,7 @@ METHODS = ("antithetic", "forward", "naive", "baseline")
 
 @dataclass(frozen=True)
 class Smoothing:
-    """The options of an estimate."""
+    """Options of an estimate."""
 
     method: str = option("antithetic", choices=METHODS, doc="which estimate, see the module")
     samples: int = option(20, ge=1, doc="n, directions")
@@ -53,7 +54,7 @@ class Smoothing:
 
 @dataclass(frozen=True)
 class Decoration(Smoothing):
-    """The options of `es_grad`."""
+    """Options of `es_grad`."""
 
     seed: int = option(0, ge=0, doc="seed of the directions")
     argnums: int | tuple = option(0, ge=0, doc="places of the arguments that are differentiated")
@@ -82,22 +83,23 @@ def smoothed_gradient(
     """Estimate ∇f_σ(x) from values of f.
 
     Args:
-        value: f.
-        x: where.
+        value: the function f.
+        x: the point.
         method: "antithetic", "forward", "naive" or "baseline", see the module.
-        samples: n >= 1 directions, 2 at least for "baseline".
+        samples: the number n of directions, at least 1, and at least 2 for "baseline".
         sigma: σ > 0.
         rng: draws each direction as `rng.standard_normal(x.size)`, in the order of the leaves.
-        centre: f(x), for "forward", where it is known.
+        centre: f(x) if it is known; "forward" uses it.
 
     Returns:
-        The estimate, in the space of x, and a report: method, samples, evaluations (of f), sigma, and standard_error,
-        from the spread of the samples, relative to ‖∇f_σ‖ (as the samples estimate it, without bias: the estimate's own
-        norm holds the noise). That is None where it cannot be told: from one sample, or where noise hides the gradient.
+        The estimate, in the space of x, and a report: method, samples, evaluations (of f), sigma and standard_error.
+        The standard error comes from the spread of the samples and is relative to ‖∇f_σ‖. That norm is estimated
+        without bias, since the norm of the estimate includes noise. The standard error is None if one sample cannot
+        show it, or if noise hides the gradient.
 
     Raises:
-        OptionError: a number out of its range, or a σ too small to change x in its dtype.
-        NonFiniteError: f is not finite somewhere; names the sample.
+        OptionError: a number is out of range, or σ is too small to change x in its dtype.
+        NonFiniteError: f is not finite at a sample. The message names the sample.
     """
     import numpy as np
 
@@ -110,7 +112,7 @@ def smoothed_gradient(
         evaluations += centre is None
         at_x = _finite(value(x) if centre is None else centre, "x")
     weights, squares = np.empty(n), np.empty(n)  # a_i and ‖u_i‖² of the estimate Σ a_i u_i / nσ
-    total, plain = np.zeros(d), np.zeros(d)  # Σ a_i u_i and Σ u_i: no direction is kept
+    total, plain = np.zeros(d), np.zeros(d)  # Σ a_i u_i and Σ u_i, so that no direction is kept
     for i in range(n):
         u = rng.standard_normal(d)
         step, place = o.sigma * x.like_flat(u), f"sample {i} of {n}"
@@ -135,10 +137,10 @@ def _finite(number: float, place: str) -> float:
 
 
 def _standard_error(weights: np.ndarray, squares: np.ndarray, length: float) -> float | None:
-    """√(s²/(‖g‖² - s²)) of the mean g of the samples a_i u_i, ‖g‖² = `length`, where s² is the variance of that mean.
+    """Return √(s²/(‖g‖² - s²)), where g is the mean of the samples a_i u_i, ‖g‖² = `length`, and s² is its variance.
 
-    E ‖g‖² = ‖∇f_σ‖² + s², so that the second factor is ‖∇f_σ‖² without bias. (Baselines correlate samples by O(1/n²),
-    which is left out.)
+    Since E ‖g‖² = ‖∇f_σ‖² + s², the denominator estimates ‖∇f_σ‖² without bias. (Baselines correlate the samples by
+    O(1/n²), which is neglected.)
     """
     if len(weights) == 1:
         return None
@@ -171,7 +173,7 @@ def es_grad(
     argnums: int | tuple[int, ...] = 0,
     numpy: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a function that cannot be differentiated the gradient of its smoothing: a decorator.
+    """Decorate a function that cannot be differentiated: its gradient becomes that of its smoothing.
 
         @boat.es_grad(samples=100, sigma=0.1)
         def score(weights, data):
@@ -179,29 +181,30 @@ def es_grad(
 
     Args:
         method, samples, sigma: as in `smoothed_gradient`.
-        seed: of the directions. The k-th call of the decorated function draws from `default_rng([seed, k])`, k = 0, 1,
-            …: always others, and the same ones in every run. A number of calls that differs shifts what follows.
+        seed: the seed of the directions. Call k = 0, 1, … of the decorated function draws from
+            `default_rng([seed, k])`: new directions in every call, and the same ones in every run. An additional call
+            shifts the directions of all later ones.
         argnums: the place of the argument that is differentiated, or a tuple of places.
-        numpy: hand the function numpy arrays instead of Jittor's (scalars as arrays of shape (1,)).
+        numpy: whether the function receives numpy arrays instead of Jittor's (scalars as arrays of shape (1,)).
 
     Returns:
-        A decorator. The decorated function takes pytrees of arrays, and anything in the other arguments; it returns an
-        array of shape (1,), in the widest dtype of the leaves that are differentiated: the floating-point arrays in the
-        chosen arguments. Its value is the function's own, its derivative with respect to those leaves the estimate,
-        made when a derivative is asked for (the function is then called 2n times, by default). All else that the
-        function sees is constant, what it closes over too. `report` is that of the last estimate, None before.
+        A decorator. In the chosen arguments the decorated function takes pytrees of arrays, whose floating-point arrays
+        are differentiated; in the others it takes anything. It returns an array of shape (1,) in the widest dtype of
+        the differentiated arrays. Its value is that of the function. Its derivative is the estimate, which is made
+        when a derivative is taken (by default the function is then called 2n times). Everything else that the function
+        uses is constant, including its closure. `report` is the report of the last estimate, None before the first one.
 
-    Second derivatives are lost, so the second-order guard refuses it: it can stand in F, or in f for first-order
-    methods. The function is evaluated as objectives are, see `docs/operators.md`.
+    Second derivatives are lost, so the second-order guard refuses the function. It can be used in F, and in f for
+    first-order methods. It is evaluated like an objective, see `docs/operators.md`; kernels are allowed in it.
 
     Raises:
-        OptionError: here, or (a σ that is lost to rounding) while a derivative is taken.
-        StructureError: in a call: a chosen argument is missing, or there is no floating-point array in any.
-        ObjectiveError: in a call: the function returns no single number, or changes an array that it is given.
-        NonFiniteError: while a derivative is taken.
+        OptionError: an option is out of range; while a derivative is taken: σ is lost to rounding.
+        StructureError: in a call: a chosen argument is missing, or no chosen argument holds a floating-point array.
+        ObjectiveError: in a call: the function does not return one number, or changes one of its arguments.
+        NonFiniteError: while a derivative is taken: f is not finite at a sample.
     """
-    given = {"method": method, "samples": samples, "sigma": sigma, "seed": seed, "argnums": argnums, "numpy": numpy}
-    o = read_options(Decoration, given, "es_grad")
+    values = {"method": method, "samples": samples, "sigma": sigma, "seed": seed, "argnums": argnums, "numpy": numpy}
+    o = read_options(Decoration, values, "es_grad")
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
@@ -213,19 +216,19 @@ def es_grad(
             import numpy as np
 
             call = _Call(function, f"es_grad of {name}", o, arguments, keywords)
-            found = call.value(call.x, checked=True)
+            value = call.value(call.x, checked=True)
             seed, calls = [o.seed, calls], calls + 1
 
             def pullback(cotangents: list[Any]) -> Any:
                 rng = np.random.default_rng(seed)
                 estimate, report = smoothed_gradient(
-                    call.value, call.x, method=o.method, samples=o.samples, sigma=o.sigma, rng=rng, centre=found
+                    call.value, call.x, method=o.method, samples=o.samples, sigma=o.sigma, rng=rng, centre=value
                 )
                 decorated.report = report  # type: ignore[attr-defined]
                 return (arrays.scalar(cotangents[0]) * estimate).leaves
 
             dtype = np.result_type(*(str(leaf.dtype) for leaf in call.x.leaves))
-            (result,) = tied(name, [arrays.as_array(np.array([found], dtype))], call.inputs, pullback)
+            (result,) = attach_vjp(name, [arrays.as_array(np.array([value], dtype))], call.inputs, pullback)
             return result
 
         decorated.report = None  # type: ignore[attr-defined]
@@ -235,11 +238,11 @@ def es_grad(
 
 
 class _Call:
-    """A function with the arguments of one call, as they were then, to be evaluated wherever the chosen leaves are.
+    """A function and the arguments of one call, with the values that they had then.
 
     Attributes:
-        inputs: the chosen leaves, with their history.
-        x: their values.
+        inputs: the leaves that are differentiated, with their history.
+        x: the values of these leaves.
     """
 
     def __init__(
@@ -249,8 +252,8 @@ class _Call:
         for place in o.places:
             if place >= len(arguments):
                 raise StructureError(f"{name}: expected an argument {place} (got {len(arguments)} by place)")
-        given: Any = (arguments, dict(keywords))
-        self.paths, leaves, self.structure = optree.tree_flatten_with_path(given)
+        everything: Any = (arguments, dict(keywords))
+        self.paths, leaves, self.structure = optree.tree_flatten_with_path(everything)
         self.chosen = [
             path[0] == 0 and path[1] in o.places and arrays.is_array(leaf) and arrays.float_kind(leaf)
             for path, leaf in zip(self.paths, leaves)
@@ -258,7 +261,7 @@ class _Call:
         if not any(self.chosen):
             places = ", ".join(map(str, o.places))
             raise StructureError(f"{name}: expected a floating-point array in argument {places} (got none)")
-        # As None they are no leaves of this tree: its paths are places and paths of arguments.
+        # The other leaves become None, which is no leaf, so that the paths in x begin with the place of an argument.
         alone, _ = self.structure.unflatten(leaf if mine else None for leaf, mine in zip(leaves, self.chosen))
         self.x = Vector.of(alone, name)
         mine = (leaf for leaf, chosen in zip(leaves, self.chosen) if chosen)
@@ -266,7 +269,7 @@ class _Call:
         self.leaves = [_copy(leaf) for leaf in leaves]
 
     def value(self, x: Vector, checked: bool = False) -> float:
-        """The function at x, computed now; `checked`: for whether it changes what it is given."""
+        """Return the function at x, computed now. `checked` also tests that it changes none of its arguments."""
         import numpy as np
 
         moved = iter(x.leaves)
@@ -277,24 +280,24 @@ class _Call:
         arguments, keywords = self.structure.unflatten(leaves)
         # No derivative passes through what is computed here.
         with evaluating(native=True, guard="off", differentiated=False):
-            found = self._number(self.function(*arguments, **keywords))
-        for path, leaf, held in zip(self.paths, leaves, before):
-            if held is not None and not np.array_equal(arrays.to_numpy(leaf), held, equal_nan=held.dtype.kind == "f"):
+            value = self._number(self.function(*arguments, **keywords))
+        for path, leaf, old in zip(self.paths, leaves, before):
+            if old is not None and not np.array_equal(arrays.to_numpy(leaf), old, equal_nan=old.dtype.kind == "f"):
                 place = f"{path[1]}{path_text(path[2:])}"
-                raise ObjectiveError(f"{self.name}: it changed its argument {place}; it must leave its inputs alone")
-        return found
+                raise ObjectiveError(f"{self.name}: it changed its argument {place}; it must not change its arguments")
+        return value
 
-    def _number(self, found: Any) -> float:
-        if arrays.is_array(found) or isinstance(found, (int, float)):
-            values = arrays.to_numpy(found)
+    def _number(self, value: Any) -> float:
+        if arrays.is_array(value) or isinstance(value, (int, float)):
+            values = arrays.to_numpy(value)
             if values.size == 1 and values.dtype.kind in "biuf":
                 return float(values.reshape(-1)[0])
-        what = f"an array of shape {list(found.shape)}" if arrays.is_array(found) else type(found).__name__
+        what = f"an array of shape {list(value.shape)}" if arrays.is_array(value) else type(value).__name__
         raise ObjectiveError(f"{self.name}: expected one number (got {what})")
 
 
 def _copy(leaf: Any) -> Any:
-    """The same values, of their own; what is no array, as it is."""
+    """Return a copy of an array, and any other leaf as it is."""
     import numpy as np
 
     if arrays.is_jittor(leaf):

@@ -1,4 +1,4 @@
-"""Optimizers as objects that hold a Jittor Module, for those who think in `zero_grad` and `step`.
+"""Optimizers as objects that hold a Jittor Module, with `zero_grad` and `step`.
 
     optimizer = boat.ModuleOptimizer(net, boat.adam(1e-3))
     optimizer.step(loss(net(x), target))                       # in place
@@ -8,7 +8,7 @@
             inner.step(loss(net(x), target))
         jt.grad(loss(net(x_val), t_val), [rate, *start])       # through all steps
 
-Both are thin: what moves is `Optimizer.update`.
+Both are thin: `Optimizer.update` computes each step.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import optree
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.modules import Places
-from ..autodiff.unrolled import cut, detached
+from ..autodiff.pytrees import detach_and_sync, detach_tree, one_number
 from ..autodiff.vectors import tree_from_numpy, tree_to_numpy
-from ..errors import NonFiniteError, ObjectiveError, OptionError, StructureError
+from ..errors import NonFiniteError, OptionError, StructureError
 from .base import Optimizer, apply_updates
 
 
 class ModuleOptimizer:
-    """Moves a module's trainable parameters in place.
+    """Moves the trainable parameters of a module in place.
 
     Args:
         module: a Jittor Module.
@@ -42,26 +42,34 @@ class ModuleOptimizer:
         self._gradient: dict[str, Any] | None = None
 
     def zero_grad(self) -> None:
-        """Forget the gradients collected since the last step."""
+        """Drop the gradients collected since the last step."""
         self._gradient = None
 
     def backward(self, loss: Any) -> None:
-        """Add the gradient of `loss`, an array that holds one number or a function that returns one."""
-        held = self._places.parameters
+        """Add the gradient of `loss` to those collected.
+
+        Args:
+            loss: an array that holds one number, or a function that returns one. A kernel inside the function is an
+                error, since a kernel has no derivative. In an array nobody can see how it was computed.
+        """
+        parameters = self._places.parameters
         with evaluating():
             value = _value(loss)
-            gradient = dict(zip(held, map(arrays.detach, derivatives.gradient(value, list(held.values())))))
+            gradient = dict(zip(parameters, map(arrays.detach, derivatives.gradient(value, list(parameters.values())))))
         if self._gradient is not None:
             gradient = {name: self._gradient[name] + one for name, one in gradient.items()}
         arrays.sync(gradient.values())
         self._gradient = gradient
 
     def step(self, loss: Any = None) -> None:
-        """Move the parameters along the gradients collected, that of `loss` with them, and forget those.
+        """Move the parameters along the collected gradients, and drop those.
+
+        Args:
+            loss: as for `backward`, which is called first; None for the gradients collected so far.
 
         Raises:
             OptionError: there is no gradient.
-            NonFiniteError: one is not finite; names the parameter, and nothing has moved.
+            NonFiniteError: a gradient is not finite. The message names the parameter, and nothing has moved.
         """
         if loss is not None:
             self.backward(loss)
@@ -70,12 +78,12 @@ class ModuleOptimizer:
         for name, one in self._gradient.items():
             if not arrays.all_finite(one):
                 raise NonFiniteError(f"step: NaN or infinity in the gradient of {name!r}")
-        held = self._places.parameters
+        parameters = self._places.parameters
         # In the caller's `jt.no_grad()` writing would mark the parameters as not trainable.
         with evaluating():
-            updates, state = self._optimizer.update(self._gradient, self._state, held)
-            self._places.write(detached(apply_updates(held, updates)))
-        self._state, self._gradient = detached(state), None
+            updates, state = self._optimizer.update(self._gradient, self._state, parameters)
+            self._places.write(detach_and_sync(apply_updates(parameters, updates)))
+        self._state, self._gradient = detach_and_sync(state), None
 
     @property
     def state(self) -> Any:
@@ -83,28 +91,30 @@ class ModuleOptimizer:
         return tree_to_numpy(self._state)
 
     def restore(self, state: Any) -> None:
-        """Go back to a `state`. Raises `StructureError` where it is not that of such an optimizer and module."""
+        """Go back to a `state`. Raises `StructureError` if it belongs to another optimizer or module."""
         self._state = tree_from_numpy(state, self._state, "state")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What `MetaOptimizer.extract` returns: the module's arrays and the optimizer's state, graph and all."""
+    """What `MetaOptimizer.extract` returns: the arrays of the module and the optimizer's state, with their graph."""
 
     parameters: Mapping[str, Any]
     state: Any
 
 
 class MetaOptimizer:
-    """Moves a module's parameters and keeps the graph: what is computed after a step can be differentiated through it.
+    """Moves the parameters of a module and keeps the graph, so that derivatives go back through the steps.
 
-    Inside its `with` block operators are routed and guarded as in objectives, since the gradients that `step` takes are
-    differentiated again. Leaving it cuts the graph (`stop_gradient`), so that nothing of it stays in memory.
+    Inside its `with` block everything is evaluated like an objective: operators are routed and guarded, and a kernel is
+    an error, since the gradients that `step` takes are differentiated again. Leaving the block drops the graph
+    (`stop_gradient`), so that nothing of it stays in memory.
 
     Args:
         module: a Jittor Module.
-        optimizer: its hyperparameters may be arrays.
-        second_order_guard: what an operator leads to that Jittor does not differentiate twice: "error", "warn", "off".
+        optimizer: the optimizer. Its hyperparameters may be arrays.
+        second_order_guard: the reaction to an operator that Jittor does not differentiate twice: "error", "warn" or
+            "off".
     """
 
     def __init__(self, module: Any, optimizer: Optimizer, *, second_order_guard: str = "error") -> None:
@@ -128,27 +138,30 @@ class MetaOptimizer:
             self.stop_gradient()
 
     def step(self, loss: Any) -> None:
-        """Take one step on `loss`, an array that holds one number or a function that returns one.
+        """Take one step.
+
+        Args:
+            loss: an array that holds one number, or a function that returns one.
 
         Raises:
-            OptionError: outside the `with` block nobody has seen what the loss was computed with.
+            OptionError: there is no `with` block, so the loss was computed without the guard.
         """
         if self._block is None:
             raise OptionError("MetaOptimizer.step: expected a with block around the loss and its steps")
-        held = self._places.parameters
-        gradient = dict(zip(held, derivatives.gradient(_value(loss), list(held.values()))))
-        updates, self._state = self._optimizer.update(gradient, self._state, held)
-        self._places.put(apply_updates(held, updates))
+        parameters = self._places.parameters
+        gradient = dict(zip(parameters, derivatives.gradient(_value(loss), list(parameters.values()))))
+        updates, self._state = self._optimizer.update(gradient, self._state, parameters)
+        self._places.put(apply_updates(parameters, updates))
 
     def extract(self) -> Snapshot:
-        """The module's parameters and the optimizer's state as they are: the very arrays, to come back to."""
+        """Return the parameters of the module and the optimizer's state: the very arrays, for `restore`."""
         return Snapshot(self._places.parameters, self._state)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to what `extract` returned; derivatives still lead to its arrays.
+        """Go back to a result of `extract`. Derivatives still lead to its arrays.
 
         Raises:
-            StructureError: it is not of this module.
+            StructureError: `snapshot` belongs to another module or optimizer.
         """
         here = self._places.parameters
         if not isinstance(snapshot, Snapshot) or snapshot.parameters.keys() != here.keys():
@@ -159,9 +172,9 @@ class MetaOptimizer:
         self._state = snapshot.state
 
     def stop_gradient(self) -> None:
-        """Keep the values, cut the graph: later derivatives end here."""
-        self._places.put(cut(self._places.parameters))
-        self._state = cut(self._state)
+        """Keep the values and drop the graph. Later derivatives end here."""
+        self._places.put(detach_tree(self._places.parameters))
+        self._state = detach_tree(self._state)
 
 
 def _expect(optimizer: Any) -> Optimizer:
@@ -174,7 +187,4 @@ def _value(loss: Any) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
         with evaluating(native=True, differentiated=True):
             loss = loss()
-    if not arrays.is_jittor(loss) or loss.numel() != 1 or not arrays.float_kind(loss):
-        found = f"shape {list(loss.shape)}, {loss.dtype}" if arrays.is_jittor(loss) else type(loss).__name__
-        raise ObjectiveError(f"loss: expected a floating-point array that holds one number (got {found})")
-    return loss
+    return one_number(loss, "loss")

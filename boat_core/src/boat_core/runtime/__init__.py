@@ -1,8 +1,8 @@
 """Everything that must happen before and around `import jittor`.
 
-Jittor decides at import, from the environment: which compilers it uses, whether it downloads oneDNN, whether
-it believes in CUDA. This room sets those variables first. It imports nothing but the standard library, and
-its parts load on first use, because `import boat_core` passes through here.
+At import Jittor reads the environment to decide which compilers it uses, whether it downloads oneDNN and whether it
+uses CUDA. This room sets those variables first. It imports only the standard library, and its parts load on first use,
+because `import boat_core` passes through here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Jittor's first compilation: about 150 files, done in a child process so that the user sees how far it is.
+"""Compiles Jittor's core, about 150 files, in a child process, so that the user sees the progress.
 
-Whether it has been done is told by a stamp of ours, written when a child came through: it holds the settings
-that Jittor's build depends on. Without the right stamp the child runs; on a warm cache that takes a second or
-two, once.
+A stamp records that it is done. It is written when a child has succeeded, and holds the settings that Jittor's build
+depends on. Without a matching stamp the child runs; with a warm cache that takes a second or two, once.
 """
 
 from __future__ import annotations
@@ -32,9 +31,8 @@ _SETTINGS = (
     "ASCEND_TOOLKIT_HOME", "JITTOR_HOME",
 )  # fmt: skip
 
-# Jittor says nothing while log_silent is set, its progress included, and some of its complaints become fatal
-# when it is not; so the child keeps the setting and opens the one mouth. Nothing else than Jittor decides
-# what is compiled.
+# While log_silent is set, Jittor prints nothing, not even its progress. Without it, some of its warnings become fatal.
+# So the child keeps the setting and switches it off only for the progress. Jittor alone decides what is compiled.
 _CHILD = """
 import sys
 sys.path[:] = sys.argv[1:]
@@ -91,7 +89,12 @@ _REMEDIES = (
 
 
 def ensure_compiled(command: Sequence[str] | None = None, out: TextIO | None = None) -> None:
-    """Compile Jittor's core in a child, unless the stamp says it is there. `command` replaces the child's."""
+    """Compile Jittor's core in a child process, unless the stamp says that it is compiled.
+
+    Args:
+        command: replaces the command of the child.
+        out: where the progress goes, by default stderr.
+    """
     if os.environ.get(_INSIDE) or not sys.executable:
         return
     check_build_tools()
@@ -114,7 +117,7 @@ def ensure_compiled(command: Sequence[str] | None = None, out: TextIO | None = N
 
 
 def compiled_cache(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The cache folder with a core built under these settings; None if there is none, or no telling."""
+    """Return the cache folder with a core built under these settings; None if there is none or it is unknown."""
     try:
         stamp = json.loads(_stamp(environ).read_text(encoding="utf8"))
         cache = Path(stamp["cache"])
@@ -125,7 +128,7 @@ def compiled_cache(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """All that Jittor's build depends on, as far as it may change in one place."""
+    """Return what Jittor's build depends on and may change in one folder."""
     settings = {name: environ[name] for name in _SETTINGS if name in environ}
     for what, path in (("compiler", compiler_path()), ("jittor", package_folder("jittor"))):
         if path is not None:
@@ -134,7 +137,7 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stamp(environ: Mapping[str, str]) -> Path:
-    """One stamp for each place that Jittor builds in: it names its folders by these."""
+    """Return the path of the stamp: one for each folder that Jittor builds in, which it names by the same parts."""
     machine = os.uname() if hasattr(os, "uname") else ()
     place = [sys.version, str(package_folder("jittor")), environ.get("cache_name", ""), *machine]
     place += [str(compiler_path()), environ.get("nvcc_path", "")]
@@ -148,7 +151,7 @@ def _write_stamp(cache: str) -> None:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         replace_file(stamp, lambda fresh: fresh.write_text(text, encoding="utf8"))
     except OSError:
-        return  # a cache that can only be read: the child runs again next time
+        return  # the cache is read-only, so the child runs again next time
 
 
 def _run(command: Sequence[str], shown: Display) -> tuple[int, list[str]]:

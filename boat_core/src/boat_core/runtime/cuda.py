@@ -1,6 +1,6 @@
-"""CUDA: is there a driver that answers, where is the real toolkit, and the header that CUDA 13 breaks.
+"""Asks the CUDA driver, finds the toolkit, and rewrites the header that CUDA 13 breaks.
 
-Without a working driver Jittor aborts the whole process, so the driver is asked first, through ctypes.
+Without a working driver Jittor aborts the process, so the driver is asked first, through ctypes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DEBIAN_LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 
 @dataclass(frozen=True)
 class Driver:
-    """What the NVIDIA driver says: the newest CUDA it runs, its devices, or the problem with it."""
+    """The answer of the NVIDIA driver: the newest CUDA that it runs, its devices, or a problem."""
 
     version: str | None = None
     devices: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ def ask_driver() -> Driver:
 
 
 def find_toolkit(user_nvcc: str | None = None) -> Toolkit | None:
-    """The toolkit that Jittor can link against: an nvcc whose parent holds the libraries, not a wrapper."""
+    """Return the toolkit that Jittor can link against: an nvcc whose parent folder holds the libraries, no wrapper."""
     if user_nvcc:
         found = shutil.which(user_nvcc)
         return Toolkit(Path(found), nvcc_version(found)) if found else None
@@ -96,7 +96,7 @@ def nvcc_version(nvcc: str) -> str | None:
 
 
 def rewrite_header(text: str) -> str:
-    """Jittor's helper_cuda.h with the reads of removed `cudaDeviceProp` fields turned into attribute queries.
+    """Return Jittor's helper_cuda.h with the reads of removed `cudaDeviceProp` fields replaced by attribute queries.
 
     Which device a properties variable describes is taken from the `cudaGetDeviceProperties(&variable,
     device)` that comes before the read.
@@ -123,7 +123,7 @@ def header_folder(toolkit: Toolkit) -> Path:
 
 
 def write_header(toolkit: Toolkit, jittor: Path) -> None:
-    """Put the rewritten copy where `cc_flags` points, made from the header installed on this machine."""
+    """Write the rewritten header to the folder that `cc_flags` names."""
     original = jittor / "extern" / "cuda" / "inc" / "helper_cuda.h"
     try:
         text = rewrite_header(original.read_text(encoding="utf8"))

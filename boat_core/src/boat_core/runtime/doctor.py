@@ -1,6 +1,6 @@
-"""`boat doctor`: the machine as BOAT sees it, what was decided, and what to do.
+"""The facts for `boat doctor`: the machine, the decisions, and what to do.
 
-Imports no Jittor, compiles nothing, changes nothing.
+It does not import Jittor, compiles nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def facts() -> dict[str, Any]:
 
 
 def built_core() -> Path | None:
-    """Where Jittor's core lies that would be used now, None where it is yet to be compiled."""
+    """Return the folder of the compiled core that Jittor would use now; None if it is not compiled."""
     return compiled_cache(_decide()[1])
 
 
 def _decide() -> tuple[Decisions | None, Mapping[str, str], list[dict[str, str]]]:
-    """What was decided in this process, else what would be; the environment that makes; and what is amiss."""
+    """Return the decisions of this process, or those it would make, the resulting environment, and the findings."""
     if jittor_is_loaded() and decisions() is None:
         what = "Jittor was imported before BOAT could prepare it"
         return None, os.environ, [_finding("warning", what, "import boat_core before jittor")]

@@ -1,4 +1,4 @@
-"""The one error of this room: this machine, as it is, cannot run Jittor the way it was asked to."""
+"""The error of this room."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from ..errors import BoatError
 
 
 class RuntimeSetupError(BoatError, RuntimeError):
-    """Says what was expected, what was found, and what to do about it."""
+    """This machine cannot run Jittor as asked. The message says what was expected, what is there, and what to do."""

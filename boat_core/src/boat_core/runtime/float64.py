@@ -1,9 +1,10 @@
-"""Float64 beside float32 in one process: one of Jittor's kernels has to be made for the wider type first.
+"""Makes float64 safe beside float32 in one process: one of Jittor's kernels must be compiled for float64 first.
 
-A scalar that two kernels read (the 1 with which every gradient begins, any constant used twice) is written out by a
-kernel of its own, whose key in Jittor 1.3.11 lacks the dtype. The first one made then serves every dtype: made for
-float32 it writes half of each float64 scalar, and products and gradients are wrong without any error. Made for float64
-it copies 8 bytes, which is right for every dtype, as Jittor's allocator rounds blocks up to 512.
+A scalar that two kernels read (the 1 with which every gradient begins, or any constant used twice) is written by a
+kernel of its own. In Jittor 1.3.11 the key of that kernel lacks the dtype, so the first one that is compiled serves
+every dtype. If it was compiled for float32, it writes half of each float64 scalar, and products and gradients are wrong
+without an error. If it was compiled for float64, it copies 8 bytes. That is right for every dtype, because Jittor's
+allocator rounds blocks up to 512 bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ _sound: dict[str, bool] = {}
 
 
 def prime(device: str) -> None:
-    """Make that kernel for float64 on this device, and see whether it is right: it is not if Jittor made it before."""
+    """Compile that kernel for float64 on this device, and test it. It is wrong if Jittor compiled it before."""
     import jittor
     import numpy
 

@@ -1,7 +1,7 @@
-"""Which kernels Jittor compiled, and how long that took, told from the files alone.
+"""Counts the kernels that Jittor compiles, and the time that takes, by looking at its files.
 
-For a kernel X Jittor writes X.cc, has X.so built from it, and at last X.so.key. Several are built at once, so
-the time spent is the union of the intervals from X.cc to X.so, not their sum.
+For a kernel X Jittor writes X.cc, builds X.so from it, and writes X.so.key last. It builds several kernels at once, so
+the time is the union of the intervals from X.cc to X.so, not their sum.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ _RECENT_NS = 50_000_000  # the clock of a file system ticks in milliseconds: a c
 
 
 class KernelWatch:
-    """Counts the kernels finished since it was made. `folder` is Jittor's `jit` folder, by default that of
-    the Jittor in use, asked for at the first poll."""
+    """Counts the kernels that were finished since this object was made.
+
+    Args:
+        folder: Jittor's `jit` folder. By default it is that of the Jittor in use, looked up at the first poll.
+    """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self._folder = Path(folder) if folder is not None else None
@@ -26,7 +29,7 @@ class KernelWatch:
         self._finished: dict[str, tuple[int, int]] = {}
 
     def poll(self) -> list[str]:
-        """The names of the kernels finished since the last poll. Looks at the folder only if it changed."""
+        """Return the names of the kernels finished since the last poll. Read the folder only if it changed."""
         folder = self._find_folder()
         if folder is None:
             return []
@@ -50,7 +53,7 @@ class KernelWatch:
 
     @property
     def seconds(self) -> float:
-        """Time during which at least one kernel was being compiled."""
+        """The time during which at least one kernel was being compiled."""
         total, reached = 0, 0
         for begin, end in sorted(self._finished.values()):
             total += max(0, end - max(begin, reached))
@@ -84,7 +87,7 @@ class KernelWatch:
                 self._unfinished = True
                 continue
             source = _changed(files.get(f"{name}.cc") or files.get(f"{name}.cu"))
-            # a process that loads a finished kernel writes its source anew
+            # A process that loads a finished kernel writes its source again.
             begin = built if source is None else min(max(source, self._start), built)
             self._finished[name] = (begin, built)
             fresh.append(name)
@@ -94,7 +97,7 @@ class KernelWatch:
 def readable_name(filename: str) -> str:
     """`__opkey0_broadcast_to__Tx_…__opkey1_binary__…__OP_add__…_hash_12ab_op` → `broadcast_to+add`.
 
-    Jittor cuts long names off and writes three underscores there: shown as an ellipsis.
+    Jittor cuts off long names and writes three underscores there. They are shown as an ellipsis.
     """
     body, _, _ = filename.partition("_hash_")
     parts = re.split(r"__opkey\d+_", body)

@@ -1,4 +1,4 @@
-"""Where things are here: Jittor and its caches, the C++ compiler, Python's headers. Reads, never writes."""
+"""Finds Jittor and its caches, the C++ compiler and Python's headers on this machine. Reads, never writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .variables import user_value
 
 
 def jittor_home() -> Path:
-    """The folder that holds Jittor's `.cache/jittor`: JITTOR_HOME, else its config.json's, else the home."""
+    """Return the folder that holds `.cache/jittor`: JITTOR_HOME, else that of Jittor's config.json, else the home."""
     config = Path.home() / ".cache" / "jittor" / "config.json"
     default = str(Path.home())
     try:
@@ -36,12 +36,12 @@ def cache_root() -> Path:
 
 
 def boat_folder() -> Path:
-    """Our corner of Jittor's cache: what we generate for it lies beside what it generates."""
+    """Return the folder in Jittor's cache for files that BOAT generates."""
     return cache_root() / "boat"
 
 
 def package_folder(name: str) -> Path | None:
-    """Where a top-level package lies, without importing it."""
+    """Return the folder of a top-level package without importing it."""
     spec = PathFinder.find_spec(name)
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
@@ -54,19 +54,19 @@ def version_of(distribution: str) -> str | None:
 
 
 def interpreter() -> str:
-    """The running interpreter by one name, however it was started (`python`, `python3`, a script's first line)."""
+    """Return the path of the running interpreter, the same however it was started (`python`, `python3`, a script)."""
     usual = os.path.join(sys.prefix, "bin", "python3")
     return usual if os.path.realpath(usual) == os.path.realpath(sys.executable) else sys.executable
 
 
 def compiler_path() -> str | None:
-    """The C++ compiler that Jittor will take."""
+    """Return the C++ compiler that Jittor will use."""
     name = os.environ.get("cc_path") or ("clang++" if platform.system() == "Darwin" else "g++")
     return shutil.which(name)
 
 
 def python_headers() -> Path | None:
-    """The folder of Python.h, None when the headers are not installed."""
+    """Return the folder of Python.h; None if the headers are not installed."""
     for key in ("include", "platinclude"):
         folder = Path(sysconfig.get_path(key))
         if (folder / "Python.h").is_file():
@@ -75,11 +75,10 @@ def python_headers() -> Path | None:
 
 
 def python_config() -> Path | None:
-    """The python-config script of the interpreter behind a virtual environment, if Jittor would find none by
-    itself.
+    """Return the python-config script of the interpreter behind a virtual environment, if Jittor finds none by itself.
 
-    Only then: Jittor's own choice and another one mean other flags, and a rebuild at each change between the
-    two.
+    If Jittor finds one, its choice stays: another script gives other flags, and each change between the two would
+    rebuild Jittor.
     """
     name = f"python3.{sys.version_info.minor}-config"
     beside = Path(sys.executable).parent
@@ -96,7 +95,7 @@ def python_config() -> Path | None:
 
 
 def check_build_tools() -> None:
-    """Raise now, with the remedy, what Jittor would say late and darkly."""
+    """Raise a clear error with the remedy now, where Jittor would fail later with an obscure one."""
     if compiler_path() is None:
         wanted = os.environ.get("cc_path") or "g++"
         raise RuntimeSetupError(

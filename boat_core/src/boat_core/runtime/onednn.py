@@ -1,8 +1,7 @@
-"""oneDNN without a download: links from Jittor's cache to the files of two wheels.
+"""Provides oneDNN without a download, by links from Jittor's cache to the files of two wheels.
 
-Jittor wants oneDNN 2.2 in a folder of this name with `include` and `lib` in it, and downloads it when the
-folder is not there. PyPI has that very version as wheels, which put their files under the environment's own
-`include` and `lib`.
+Jittor needs oneDNN 2.2 in a certain folder of its cache, with `include` and `lib` in it, and downloads it if the folder
+is missing. PyPI has the same version as wheels, which put their files under `include` and `lib` of the environment.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def served_by_wheels() -> bool:
 
 
 def folder() -> Path:
-    """The folder that Jittor looks into on this platform."""
+    """Return the folder in which Jittor looks for oneDNN on this platform."""
     system, machine = platform.system(), platform.machine()
     if system == "Linux":
         suffix = "_aarch64" if machine == "aarch64" else ""
@@ -50,18 +49,18 @@ def folder() -> Path:
 
 
 def works(place: Path) -> bool:
-    """Whether headers and library are really there, behind links or not."""
+    """Whether the headers and the library are there, as links or as files."""
     libraries = [place / "lib" / _LIBRARY, place / "lib" / "libmkldnn.dylib", place / "bin" / "dnnl.dll"]
     return (place / "include" / _HEADER).is_file() and any(library.is_file() for library in libraries)
 
 
 def can_link(place: Path) -> bool:
-    """Whether links or nothing stand where our links would go: a real folder is not ours to replace."""
+    """Whether BOAT's links would replace only links or nothing. A real folder belongs to the user."""
     return all(part.is_symlink() or not part.exists() for part in (place / "include", place / "lib"))
 
 
 def find_source() -> Source | None:
-    """The wheels' folders: from their metadata, else where this environment puts data files."""
+    """Return the folders of the wheels, from their metadata, or else those where this environment puts data files."""
     if not served_by_wheels():
         return None
     data = Path(sysconfig.get_path("data"))
@@ -71,7 +70,7 @@ def find_source() -> Source | None:
 
 
 def link(source: Source) -> None:
-    """Make the two links, anew if need be; a rename puts each in place, as several processes may do so."""
+    """Make the two links, or replace them. A rename puts each in place, since several processes may do this at once."""
     place = folder()
     if place.is_symlink() and not place.exists():
         place.unlink(missing_ok=True)
@@ -88,7 +87,7 @@ def _folder_of(requirement: str, filename: str) -> Path | None:
     for file in files:
         if file.name == filename:
             found = _containing(Path(os.path.abspath(str(file.locate()))).parent, filename)
-            # the same header lies once more, deeper down; the top one is what `#include <dnnl.hpp>` means
+            # There is a second copy of the header deeper down. `#include <dnnl.hpp>` means the one at the top.
             if found is not None and found.name != "dnnl":
                 return found
     return None

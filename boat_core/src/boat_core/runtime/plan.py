@@ -1,4 +1,4 @@
-"""The plan: what BOAT would set for Jittor on this machine, and why. Looks at everything, changes nothing."""
+"""Plans what BOAT sets for Jittor on this machine, and why. It reads the machine and changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice: what it is about, what was chosen, why, and by whom (`boat`, `user` or `machine`)."""
+    """One choice.
+
+    Args:
+        what: the subject of the choice.
+        choice: the value that was chosen.
+        reason: why it was chosen.
+        set_by: who chose it: `boat`, `user` or `machine`.
+    """
 
     what: str
     choice: str
@@ -26,7 +33,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decisions:
-    """All choices of one process; `device` is `cpu` or `cuda`. JSON-ready through `dataclasses.asdict`."""
+    """All choices of one process. `device` is `cpu` or `cuda`. `dataclasses.asdict` makes it ready for JSON."""
 
     device: str
     decisions: tuple[Decision, ...]
@@ -34,7 +41,7 @@ class Decisions:
 
 @dataclass
 class Plan:
-    """The decisions, and what carrying them out takes: variables, links, a header, lines to show."""
+    """The decisions, and what is needed to carry them out: variables, links, a header, and lines to show."""
 
     device: str = "cpu"
     decisions: list[Decision] = field(default_factory=list)
@@ -60,7 +67,7 @@ class Plan:
 
 
 def make_plan(device: str = "auto") -> Plan:
-    """Decide for `device`; RuntimeSetupError where `cuda` is asked for and cannot be had."""
+    """Decide for `device`. Raises RuntimeSetupError if `cuda` is asked for and not usable."""
     if device not in DEVICES:
         raise RuntimeSetupError(f"device: expected one of {', '.join(DEVICES)} (got {device!r}).")
     plan = Plan()
@@ -102,7 +109,7 @@ def _decide_device(plan: Plan, device: str) -> None:
 
 
 def _look_for_cuda() -> tuple[cuda.Toolkit | None, str]:
-    """The toolkit to use, or None and the reason."""
+    """Return the toolkit to use, or None and the reason."""
     users_nvcc = user_value("nvcc_path")
     if users_nvcc == "":
         return None, "nvcc_path is set to nothing in the environment"
@@ -136,7 +143,7 @@ def _use_cuda(plan: Plan, toolkit: cuda.Toolkit) -> None:
         plan.variables["cc_flags"] = flags
         kept = ", before the flags set in the environment" if users_flags else ""
         plan.note("cc_flags", flags, f"a helper_cuda.h that CUDA {toolkit.major} accepts{kept}", "boat")
-        # other flags than the CPU's in one cache would rebuild Jittor at every change of device
+        # Different flags for the CPU and for CUDA in one cache would rebuild Jittor at each change of the device.
         cache = f"cuda{toolkit.major}"
     plan.set("cache_name", cache, "one cache, whatever git branch the environment lies in")
 

@@ -1,4 +1,4 @@
-"""`prepare()`: carry out the plan before Jittor is imported, once in a process."""
+"""Carries out the plan before Jittor is imported, once in a process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _decided: Decisions | None = None
 
 
 def decisions() -> Decisions | None:
-    """What was decided in this process; None before `prepare()`."""
+    """Return the decisions of this process; None before `prepare()`."""
     return _decided
 
 
 def prepare(device: str = "auto") -> Decisions:
     """Decide and set Jittor's environment, link oneDNN, and compile Jittor's core if that has not been done.
 
-    Calling it again changes nothing, except that a later `cpu` moves a process that has CUDA to the CPU.
+    A second call changes nothing, except that `cpu` moves a process that has CUDA to the CPU.
     """
     global _decided
     if jittor_is_loaded():
@@ -41,7 +41,7 @@ def prepare(device: str = "auto") -> Decisions:
 
 
 def select_device(beside: Iterable[toolchain.StartBuild] = ()) -> None:
-    """Import Jittor, let it compute where it was decided, and give Ctrl-C back to Python.
+    """Import Jittor, select the device that was decided, and give Ctrl-C back to Python.
 
     Args:
         beside: starts of builds that run beside that of the header of Jittor's kernels.
@@ -51,11 +51,11 @@ def select_device(beside: Iterable[toolchain.StartBuild] = ()) -> None:
 
     if device == "cuda" and not jittor.has_cuda:
         raise RuntimeSetupError(
-            "CUDA was decided on, and Jittor came up without it. `boat doctor` shows driver and toolkit; "
+            "The device is CUDA, but Jittor was imported without it. `boat doctor` shows driver and toolkit; "
             "device: cpu goes on without."
         )
     jittor.flags.use_cuda = int(device == "cuda")
-    # Kernels are compiled by a command that holds this path; another spelling of it would compile them all again.
+    # This path is part of the command that compiles a kernel, and another spelling would compile all kernels again.
     jittor.flags.python_path = toolchain.launcher(beside)
     make_interruptible()
     float64.prime(device)

@@ -1,4 +1,4 @@
-"""How far the first compilation is: Jittor's progress lines read, and shown to the user on stderr."""
+"""Reads Jittor's progress lines during the first compilation, and shows them on stderr."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PROGRESS = re.compile(r"Compiling (\S+?)\((\d+)/(\d+)\) used: *([\d.]+)s eta: *
 
 
 class Progress(NamedTuple):
-    """One line of Jittor's: `done` of `total` files of `what`, and the seconds it expects to need still."""
+    """One progress line of Jittor: `done` of `total` files of `what`, and the seconds that are probably left."""
 
     what: str
     done: int
@@ -19,16 +19,16 @@ class Progress(NamedTuple):
 
 
 def parse_progress(line: str) -> Progress | None:
-    found = _PROGRESS.search(line)
-    if found is None:
+    match = _PROGRESS.search(line)
+    if match is None:
         return None
-    what, done, total, _used, left = found.groups()
+    what, done, total, _used, left = match.groups()
     short = re.sub(r"^gen_ops_|_*hash\w*$", "", what)
     return Progress(short if len(short) <= 24 else short[:23] + "…", int(done), int(total), float(left))
 
 
 class Display:
-    """The progress on stderr: one line that rewrites itself on a terminal, else a line every tenth."""
+    """Shows the progress: one line that rewrites itself on a terminal, otherwise a line for each tenth."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -38,7 +38,7 @@ class Display:
         self._tenth: tuple[str, int] | None = None
 
     def tick(self) -> None:
-        # a warm cache is through within this time, and then nothing need be said
+        # With a warm cache all is done within this time, and then no line is needed.
         if not self._said and time.monotonic() - self._start > 4:
             self.say("Jittor: first compilation, takes a minute or two, once")
 

@@ -1,7 +1,7 @@
-"""Environment variables: what the user set, and what BOAT set on top of it.
+"""Environment variables: those of the user, and those that BOAT set over them.
 
-What BOAT sets is inherited by child processes, where it would look like the user's. So a record of it
-travels along: for each name, the value before and the value given.
+Child processes inherit what BOAT sets and would take it for the user's choice. So BOAT also sets a variable that
+records, for each name, the value before and the value that BOAT set.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _RECORD = "BOAT_RUNTIME_ENV"
 
 
 def user_value(name: str) -> str | None:
-    """What the user set `name` to; None where it was not set, or only BOAT set it."""
+    """Return the user's value of `name`; None if only BOAT set it, or nobody."""
     current = os.environ.get(name)
     before, ours = _record().get(name, (None, None))
     return before if ours is not None and current == ours else current
 
 
 def apply(wanted: Mapping[str, str]) -> None:
-    """Set these variables, and put back what an earlier call set and this one does not."""
+    """Set these variables, and restore those that an earlier call set and this one does not."""
     record = _record()
     users = {name: user_value(name) for name in {*record, *wanted}}
     for name, value in users.items():
@@ -39,4 +39,4 @@ def _record() -> dict[str, tuple[str | None, str]]:
         stored = json.loads(os.environ.get(_RECORD, "{}"))
         return {str(name): (before, str(ours)) for name, (before, ours) in stored.items()}
     except (ValueError, TypeError, AttributeError):
-        return {}  # somebody else's text under our name: then nothing is known to be ours
+        return {}  # another program uses the name: then no variable counts as set by BOAT

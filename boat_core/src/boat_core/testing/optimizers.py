@@ -8,7 +8,7 @@ import numpy as np
 import optree
 
 from ..autodiff import arrays, derivatives
-from ..autodiff.unrolled import float_leaves
+from ..autodiff.pytrees import float_leaves
 from ..differentiation.explicit import unroll
 from ..optimizers.base import Optimizer, apply_updates
 from .differences import central_differences

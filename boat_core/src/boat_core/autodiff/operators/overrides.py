@@ -1,8 +1,8 @@
-"""The usual spellings and what they become inside an objective: `@`, `nn.Linear`, `nn.Pool`, `nn.cross_entropy_loss` …
+"""What Jittor's functions become inside an objective: `@`, `nn.Linear`, `nn.Pool`, `nn.cross_entropy_loss` …
 
-Each function here has the signature of Jittor's, after the library's operators. It returns NotImplemented for what the
-operators do not serve (another dtype, mixed precision, shapes that do not fit), and Jittor's own is called: errors are
-Jittor's own too.
+Each function here takes the library of operators, followed by the arguments of Jittor's function. It returns
+NotImplemented for cases that the operators do not cover (another dtype, mixed precision, shapes that do not fit). Then
+Jittor's own function is called, so that errors are Jittor's own too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _INTEGERS = ("int32", "int64", "int16", "int8", "uint8")
 
 
 def _served(ops: Any, *arrays: Any) -> bool:
-    """Whether all are float32, or all float64, and Jittor is not to choose another precision."""
+    """Whether all are float32 or all float64, and Jittor is not set to choose another precision."""
     for array in arrays:
         if not isinstance(array, jt.Var):
             return False
@@ -197,7 +197,7 @@ def pool_layer(ops: Any, layer: Any, x: Any) -> Any:
 
 
 #: (where Jittor has it, as a path from `jittor`) → what takes its place.
-SPELLINGS: dict[str, Callable[..., Any]] = {
+OVERRIDES: dict[str, Callable[..., Any]] = {
     "nn.matmul": matmul,
     "nn.matmul_transpose": matmul_transpose,
     "Var.__add__": add,

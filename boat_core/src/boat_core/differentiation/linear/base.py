@@ -1,4 +1,4 @@
-"""What a linear solver is, and what it says of a solve."""
+"""The interface of linear solvers, the report of a solve, and what the solvers have in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Product = Callable[[Vector], Vector]
 #: v ↦ M⁻¹ v with M ≈ A, from a pytree to one of the same structure, shapes and dtypes.
 Preconditioner = Callable[[Any], Any]
 
-#: Growth of a Neumann series from which on it counts: half of float32's digits are left to rounding.
+#: A Neumann series diverges if a term grows by more than this factor. Rounding may grow it by half of float32's digits.
 GROWTH = 1 + 1e-4
 
 _WHY = {
@@ -31,10 +31,10 @@ _WHY = {
 }
 _REMEDY = {
     "max_iterations": "more iterations, a preconditioner or a ridge helps",
-    "curvature": "gmres(), bicgstab() or normal_cg() needs no positive definite matrix, a ridge makes one",
-    "breakdown": "gmres() or normal_cg() goes on where this method cannot, a ridge makes a singular matrix regular",
+    "curvature": "gmres(), bicgstab() or normal_cg() needs no positive definite matrix, a ridge makes it definite",
+    "breakdown": "gmres() or normal_cg() can solve this system, a ridge makes a singular matrix regular",
     "stalled": "float64, a larger tolerance, a longer restart, a preconditioner or a ridge helps",
-    "singular": "what it is asked for is not unique; a ridge makes it so",
+    "singular": "the solution is not unique; a ridge makes it unique",
     "inconsistent": "there is no solution; a ridge makes one",
     "diverged": "a smaller step_size or a ridge helps, gmres() needs neither",
     "terms": "a smaller step_size or a ridge helps, gmres() needs neither",
@@ -46,15 +46,16 @@ class LinearSolve:
     """How a solve ended.
 
     Args:
-        method: the solver's name.
-        iterations: those that were made.
-        residual: ‖b - (A + δI) q‖/‖b‖ of the q that was returned, computed from it, unless a solver was told not to.
-        stopped: "tolerance"; "terms" (a Neumann series of so many, as asked for); or what went wrong:
-            "max_iterations", "curvature" (zero or negative, where the matrix must be positive definite), "breakdown"
-            (the method cannot go on), "stalled" (rounding, or restarts that no longer help), "singular",
-            "inconsistent" (no solution; q has the smallest residual), "diverged", "not finite" (so is q then).
-        curvature: the smallest ⟨p, Ap⟩/⟨p, p⟩ that conjugate gradient saw.
-        growth: the largest factor from one term of a Neumann series to the next.
+        method: the name of the solver.
+        iterations: the number of iterations.
+        residual: ‖b - (A + δI) q‖/‖b‖ for the returned q. It is computed from q, unless the solver has `check=False`.
+        stopped: why the solve ended: "tolerance", "terms" (a Neumann series with a fixed number of terms), or a
+            problem: "max_iterations", "curvature" (zero or negative, although the method needs a positive definite
+            matrix), "breakdown" (the method cannot go on), "stalled" (because of rounding, or restarts that no longer
+            help), "singular", "inconsistent" (there is no solution; q has the smallest residual), "diverged", "not
+            finite" (then q is not finite either).
+        curvature: the smallest ⟨p, Ap⟩/⟨p, p⟩ that conjugate gradient met.
+        growth: the largest factor between consecutive terms of a Neumann series.
     """
 
     method: str
@@ -66,7 +67,7 @@ class LinearSolve:
 
     @property
     def concern(self) -> str:
-        """What makes q doubtful, in one sentence with the figures; empty where nothing does."""
+        """What makes q doubtful, in one sentence with the figures. It is empty if nothing does."""
         if self.stopped == "tolerance" or (self.stopped == "terms" and (self.growth or 0) <= GROWTH):
             return ""
         why = _WHY.get(self.stopped, "did not converge").format(curvature=self.curvature, growth=self.growth)
@@ -74,7 +75,7 @@ class LinearSolve:
 
     @property
     def remedy(self) -> str:
-        """What helps; empty where nothing needs to, or nothing is known."""
+        """What helps. It is empty if no help is needed or known."""
         return _REMEDY.get(self.stopped, "") if self.concern else ""
 
 
@@ -83,10 +84,10 @@ class LinearSolver:
     """A method with its options: `q, solve = solver(product, b)`. The factories make them.
 
     Args:
-        name: of the method.
-        options: the values that were given.
-        run: `(product, b, transposed) -> (q, LinearSolve)`.
-        transpose: whether it needs products with Aᵀ.
+        name: the name of the method.
+        options: the values of its options.
+        run: the method, a function `(product, b, transposed) -> (q, LinearSolve)`.
+        transpose: whether the method needs products with Aᵀ.
     """
 
     name: str
@@ -98,23 +99,23 @@ class LinearSolver:
         """Solve (A + δI) q = b.
 
         Args:
-            product: v ↦ A v.
-            b: the right-hand side; b = 0 gives q = 0 without a product.
-            transposed: v ↦ Aᵀ v, where the method needs it.
+            product: the map v ↦ A v.
+            b: the right-hand side. If b = 0, then q = 0 and no product is taken.
+            transposed: the map v ↦ Aᵀ v, if the method needs it.
 
         Returns:
-            q, and how the solve ended. Unless it met its tolerance q is the iterate of smallest residual, with a NaN
-            in it where a product had one.
+            q, and how the solve ended. If the tolerance was not met, q is the iterate with the smallest residual. It
+            contains a NaN if a product did.
 
         Raises:
-            OptionError: the method needs `transposed`, or declines a system of this size.
+            OptionError: the method needs `transposed`, or does not accept a system of this size.
             StructureError: a preconditioner returned another structure, shape or dtype.
         """
         if self.transpose and transposed is None:
             raise OptionError(f"{self.name}: expected products with the transpose as well (got none)")
         if 1e-30 < dot(b, b) < 1e30:
             return self.run(product, b, transposed)
-        # Squares of float32 numbers under- and overflow long before the numbers do: solve for b / max |b|.
+        # Squares of float32 numbers under- and overflow long before the numbers do, so solve for b / max |b|.
         largest = max(float(abs(arrays.to_numpy(leaf)).max(initial=0)) for leaf in b.leaves)
         if largest == 0:
             return b.zeros(), LinearSolve(self.name, 0, 0.0, "tolerance")
@@ -126,7 +127,7 @@ class LinearSolver:
 
 @dataclass(frozen=True)
 class Iterative:
-    """The options of iterative methods."""
+    """Options that all iterative methods have."""
 
     max_iterations: int = option(100, ge=1, doc="iterations at most")
     tolerance: float = option(1e-6, gt=0, lt=1, doc="relative residual at which the solve ends")
@@ -134,22 +135,25 @@ class Iterative:
 
 
 def ridged(product: Product, ridge: float) -> Product:
-    """v ↦ (A + δI) v."""
+    """Return the map v ↦ (A + δI) v."""
     return (lambda v: product(v) + ridge * v) if ridge else product
 
 
 def computed(*vectors: Vector) -> tuple[Vector, ...]:
-    """Compute what the next iteration uses: a vector made of the last one's would be one expression of all iterations,
-    a new kernel for each."""
+    """Compute the vectors that the next iteration uses.
+
+    Without this the vectors of each iteration would be an expression of all iterations before, and Jittor would compile
+    a new kernel for each of them.
+    """
     arrays.sync([leaf for vector in vectors for leaf in vector.leaves])
     return vectors
 
 
 def preconditioned(preconditioner: Preconditioner | None, where: str) -> Product | None:
-    """v ↦ M⁻¹ v on vectors, or None.
+    """Return the map v ↦ M⁻¹ v on vectors, or None without a preconditioner.
 
     Raises:
-        OptionError: it is not a function.
+        OptionError: `preconditioner` is not a function.
     """
     if preconditioner is None:
         return None
@@ -159,29 +163,33 @@ def preconditioned(preconditioner: Preconditioner | None, where: str) -> Product
 
 
 def epsilon(b: Vector) -> float:
-    """The rounding of its coarsest dtype."""
+    """Return the rounding unit of the coarsest dtype in b."""
     return max({"float64": 2.0**-52, "float32": 2.0**-23}.get(str(leaf.dtype), 2.0**-7) for leaf in b.leaves)
 
 
-def judged(solve: LinearSolve, tolerance: float, matrix: Product, q: Vector, b: Vector) -> tuple[Vector, LinearSolve]:
-    """The same with the residual that q has, which a recursion loses to rounding; 0 where that is better than q.
+def with_true_residual(
+    solve: LinearSolve, tolerance: float, matrix: Product, q: Vector, b: Vector
+) -> tuple[Vector, LinearSolve]:
+    """Recompute the true residual of q, since the recursive one drifts by rounding, and classify the solve from it.
 
-    One product with (A + δI).
+    It takes one product with (A + δI). If zeros have a smaller residual, they are returned in place of q.
     """
     solve = replace(solve, residual=residual(matrix, q, b))
     if solve.residual > 1:
         q, solve = q.zeros(), replace(solve, residual=1.0)
-    return q, settled(solve, tolerance, b)
+    return q, classify_stop(solve, tolerance, b)
 
 
 def residual(matrix: Product, q: Vector, b: Vector) -> float:
-    """‖b - (A + δI) q‖/‖b‖."""
+    """Return ‖b - (A + δI) q‖/‖b‖."""
     return norm(b - matrix(q)) / norm(b)
 
 
-def settled(solve: LinearSolve, tolerance: float, b: Vector) -> LinearSolve:
-    """The same, its residual being computed: what ended by itself met its tolerance as far as the dtype lets it, or
-    stalled."""
+def classify_stop(solve: LinearSolve, tolerance: float, b: Vector) -> LinearSolve:
+    """Classify a finished solve from its true residual.
+
+    A solve that ended by itself becomes "tolerance" if its residual is as small as the dtype allows, else "stalled".
+    """
     if not math.isfinite(solve.residual):
         return replace(solve, stopped="not finite")
     if solve.stopped in ("tolerance", "stalled", "breakdown"):

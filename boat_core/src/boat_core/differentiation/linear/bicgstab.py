@@ -1,10 +1,10 @@
-"""BiCGStab: any A, two products an iteration, storage for a handful of vectors.
+"""BiCGStab, for any A. Each iteration takes two products, and the method holds a handful of vectors.
 
     v = A M⁻¹p    α = ρ/⟨r̂, v⟩    s = r - αv    t = A M⁻¹s    ω = ⟨t, s⟩/⟨t, t⟩
     q ← q + α M⁻¹p + ω M⁻¹s    r ← s - ωt    ρ' = ⟨r̂, r⟩    p ← r + (ρ'/ρ)(α/ω)(p - ωv)
 
-Source: van der Vorst, SIAM J. Sci. Stat. Comput. 13, 1992. Where ρ or ⟨r̂, v⟩ vanishes it starts anew with r̂ = r; where
-that does so at once it cannot go on: ⟨r, Ar⟩ = 0, as it is for a skew-symmetric A.
+Source: van der Vorst, SIAM J. Sci. Stat. Comput. 13, 1992. If ρ or ⟨r̂, v⟩ vanishes, the method
+restarts with r̂ = r. If ⟨r̂, v⟩ vanishes again at once, it cannot go on: ⟨r, Ar⟩ = 0, as for any skew-symmetric A.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .base import (
     Product,
     computed,
     epsilon,
-    judged,
     preconditioned,
     ridged,
+    with_true_residual,
 )
 
 
@@ -33,16 +33,16 @@ def bicgstab(
     ridge: float = 0.0,
     preconditioner: Preconditioner | None = None,
 ) -> LinearSolver:
-    """The stabilised biconjugate gradient method, for any A; its residual may rise on the way.
+    """The stabilised biconjugate gradient method, for any A. Its residual may rise on the way.
 
     Args:
-        max_iterations: iterations at most, two products each.
-        tolerance: relative residual at which the solve ends, in (0, 1).
-        ridge: δ >= 0, added to A's diagonal.
-        preconditioner: a pytree of residuals -> M⁻¹ times it, M ≈ A + δI.
+        max_iterations: the largest number of iterations, each with two products.
+        tolerance: the relative residual at which the solve ends, in (0, 1).
+        ridge: δ >= 0, which is added to the diagonal of A.
+        preconditioner: maps a pytree of residuals to M⁻¹ times it, where M ≈ A + δI.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value is out of range.
     """
     values = {"max_iterations": max_iterations, "tolerance": tolerance, "ridge": ridge}
     o = read_options(Iterative, values, "bicgstab")
@@ -72,7 +72,7 @@ def bicgstab(
                 if shadow is r:
                     stopped = "breakdown"
                     break
-                rho = 0.0  # start anew
+                rho = 0.0  # restarts
                 continue
             alpha = rho / along
             (s,) = computed(r - alpha * v)
@@ -87,10 +87,10 @@ def bicgstab(
             if omega:
                 (p,) = computed(r + (rho / before * alpha / omega) * (p - omega * v))
             else:
-                rho = 0.0  # start anew
+                rho = 0.0  # restarts
             if rr < best_rr:
                 best, best_rr = q, rr
         solve = LinearSolve("bicgstab", k, math.sqrt(best_rr) / size, stopped)
-        return judged(solve, o.tolerance, matrix, best, b)
+        return with_true_residual(solve, o.tolerance, matrix, best, b)
 
     return LinearSolver("bicgstab", o, run)

@@ -1,8 +1,8 @@
-"""Conjugate gradient: A + δI symmetric and positive definite, one product an iteration.
+"""Conjugate gradient, for symmetric positive definite A + δI. Each iteration takes one product.
 
     α = ⟨r, z⟩/⟨p, Ap⟩    q ← q + αp    r ← r - αAp    z = M⁻¹r    p ← z + (⟨r, z⟩/⟨r, z⟩ before) p
 
-Source: Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49, 1952. Zero or negative curvature ends the solve.
+Source: Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49, 1952. The solve ends at zero or negative curvature.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .base import (
     Preconditioner,
     Product,
     computed,
-    judged,
     preconditioned,
     ridged,
+    with_true_residual,
 )
 
 
@@ -47,15 +47,16 @@ def conjugate_gradient(
     """Conjugate gradient, for a symmetric positive definite A + δI.
 
     Args:
-        max_iterations: iterations at most, one product each.
-        tolerance: relative residual at which the solve ends, in (0, 1).
+        max_iterations: the largest number of iterations, each with one product.
+        tolerance: the relative residual at which the solve ends, in (0, 1).
         ridge: δ >= 0.
-        preconditioner: a pytree of residuals -> M⁻¹ times it, M ≈ A + δI symmetric and positive definite.
-        step: what `cg_step` computes, by a kernel say.
-        check: whether to spend one product on the residual that the answer has; else it is that of the recursion.
+        preconditioner: maps a pytree of residuals to M⁻¹ times it, where M ≈ A + δI is symmetric and positive definite.
+        step: computes the same as `cg_step`, for example by a kernel.
+        check: whether to spend one product on the true residual. Otherwise the report has the residual of the
+            recursion.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value is out of range.
     """
     values = {"max_iterations": max_iterations, "tolerance": tolerance, "ridge": ridge}
     o = read_options(Iterative, values, "conjugate_gradient")
@@ -97,6 +98,6 @@ def conjugate_gradient(
                 best, best_rr = q, rr
         seen = curvature if math.isfinite(curvature) else None
         solve = LinearSolve("conjugate_gradient", k, math.sqrt(best_rr) / size, stopped, curvature=seen)
-        return judged(solve, o.tolerance, matrix, best, b) if check else (best, solve)
+        return with_true_residual(solve, o.tolerance, matrix, best, b) if check else (best, solve)
 
     return LinearSolver("conjugate_gradient", o, run)

@@ -1,7 +1,7 @@
-"""The dense matrix, column by column, and numpy: any A of a few hundred unknowns, one product each.
+"""A dense solve with numpy, for any A of a few hundred unknowns. Each column of the matrix takes one product.
 
-The reference for the other methods. A singular matrix is reported; q is then the least-squares solution of smallest
-norm.
+This is the reference for the other methods. A singular matrix is reported, and q is then the least-squares solution of
+smallest norm.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ...autodiff import arrays
 from ...autodiff.vectors import Vector
 from ...declare.options import option, read_options
 from ...errors import OptionError
-from .base import LinearSolve, LinearSolver, Product, epsilon, settled
+from .base import LinearSolve, LinearSolver, Product, classify_stop, epsilon
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Options:
 
 
 def direct(max_size: int = 1000, ridge: float = 0.0) -> LinearSolver:
-    """The dense matrix in float64, by as many products as there are unknowns.
+    """Solve with the dense matrix, in float64. It takes as many products as there are unknowns.
 
     Args:
-        max_size: unknowns at most; a larger system is refused.
-        ridge: δ >= 0, added to A's diagonal.
+        max_size: the largest number of unknowns. A larger system is refused.
+        ridge: δ >= 0, which is added to the diagonal of A.
 
     Raises:
-        OptionError: a value out of range, or at a solve a larger system.
+        OptionError: a value is out of range; in a solve: the system is too large.
     """
     o = read_options(Options, {"max_size": max_size, "ridge": ridge}, "direct")
 
@@ -49,16 +49,16 @@ def direct(max_size: int = 1000, ridge: float = 0.0) -> LinearSolver:
         if not np.isfinite(matrix.sum() + right.sum()):
             return b * math.nan, LinearSolve("direct", b.size, math.nan, "not finite")
         q, _residuals, rank, _values = np.linalg.lstsq(matrix, right, rcond=b.size * epsilon(b))
-        found = b.like_flat(q)
-        residual = float(np.linalg.norm(right - matrix @ _flat(found)) / np.linalg.norm(right))
+        solution = b.like_flat(q)
+        residual = float(np.linalg.norm(right - matrix @ _flat(solution)) / np.linalg.norm(right))
         stopped = "singular" if rank < b.size else "stalled"
-        return found, settled(LinearSolve("direct", b.size, residual, stopped), 1e-12, b)
+        return solution, classify_stop(LinearSolve("direct", b.size, residual, stopped), 1e-12, b)
 
     return LinearSolver("direct", o, run)
 
 
 def _flat(vector: Vector) -> Any:
-    """Its entries as one numpy array of float64."""
+    """Return the entries of a vector as one numpy array of float64."""
     import numpy as np
 
     return np.concatenate([arrays.to_numpy(leaf).astype(np.float64).ravel() for leaf in vector.leaves])

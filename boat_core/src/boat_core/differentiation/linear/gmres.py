@@ -1,9 +1,9 @@
-"""GMRES with restarts: any A, one product an iteration, the residual never rises.
+"""GMRES with restarts, for any A. Each iteration takes one product, and the residual never rises.
 
     A M⁻¹ V_j = V_{j+1} H_j    u = V_j argmin_c ‖β e_1 - H_j c‖    q ← q + M⁻¹u        β = ‖b - Aq‖, V_j orthonormal
 
-Source: Saad and Schultz, SIAM J. Sci. Stat. Comput. 7, 1986; V_j by modified Gram-Schmidt. Every restart computes the
-residual anew, so what it reports is true. It holds `restart` vectors.
+Source: Saad and Schultz, SIAM J. Sci. Stat. Comput. 7, 1986; V_j is made by modified Gram-Schmidt. Each
+restart computes the residual from q, so the reported residual is the true one. The method holds `restart` vectors.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .base import (
     LinearSolver,
     Preconditioner,
     Product,
+    classify_stop,
     computed,
     epsilon,
     preconditioned,
     ridged,
-    settled,
 )
 
 
@@ -42,14 +42,15 @@ def gmres(
     """The generalised minimal residual method, for any A.
 
     Args:
-        max_iterations: iterations at most, one product each, and one for each restart.
-        tolerance: relative residual at which the solve ends, in (0, 1).
-        ridge: δ >= 0, added to A's diagonal.
-        preconditioner: a pytree of residuals -> M⁻¹ times it, M ≈ A + δI.
-        restart: iterations between two restarts, and vectors held; a matrix whose inverse needs more may stall.
+        max_iterations: the largest number of iterations, each with one product. Each restart takes one more.
+        tolerance: the relative residual at which the solve ends, in (0, 1).
+        ridge: δ >= 0, which is added to the diagonal of A.
+        preconditioner: maps a pytree of residuals to M⁻¹ times it, where M ≈ A + δI.
+        restart: the number of iterations between two restarts, and of vectors in memory. The method may stall if the
+            inverse needs more.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value is out of range.
     """
     values = {"max_iterations": max_iterations, "tolerance": tolerance, "ridge": ridge, "restart": restart}
     o = read_options(Options, values, "gmres")
@@ -77,7 +78,7 @@ def gmres(
                 stopped = "breakdown" if closed else "stalled"
             if stopped != "max_iterations":
                 break
-        return q, settled(LinearSolve("gmres", k, beta / size, stopped), o.tolerance, b)
+        return q, classify_stop(LinearSolve("gmres", k, beta / size, stopped), o.tolerance, b)
 
     return LinearSolver("gmres", o, run)
 
@@ -85,7 +86,7 @@ def gmres(
 def _minimised(
     matrix: Product, M: Product, r: Vector, beta: float, length: int, target: float, tiny: float
 ) -> tuple[Vector, int, bool]:
-    """u of the Krylov space with the smallest ‖r - A M⁻¹u‖, iterations, and whether the space has ended."""
+    """Return the u of the Krylov space that minimises ‖r - A M⁻¹u‖, the iterations, and whether the space ended."""
     import numpy as np
 
     V, H = [r / beta], np.zeros((length + 1, length))

@@ -1,8 +1,8 @@
-"""The Neumann series: A with eigenvalues in (0, 2/η) after the ridge, one product a term.
+"""The Neumann series, for A + δI with eigenvalues in (0, 2/η). Each term takes one product.
 
-    q = η Σ_k (I - η(A + δI))^k b        (I - η(A + δI))^k b is the residual of the terms before it
+    q = η Σ_k (I - η(A + δI))^k b        (I - η(A + δI))^k b is the residual of the sum of the terms before
 
-With η = 1 and A = I - ∂T this is the fixed-point iteration u ← v + ∂Tᵀu.
+With η = 1 and A = (I - ∂T)ᵀ this is the fixed-point iteration u ← v + ∂Tᵀu.
 Source: Lorraine et al., AISTATS 2020, arXiv 1911.02590, algorithm 3.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from ...autodiff.vectors import Vector, dot, norm
 from ...declare.options import option, read_options
-from .base import LinearSolve, LinearSolver, Product, computed, epsilon, judged, residual, ridged
+from .base import LinearSolve, LinearSolver, Product, computed, epsilon, residual, ridged, with_true_residual
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ def neumann(
     """The Neumann series.
 
     Args:
-        max_terms: terms at most, one product each after the first.
+        max_terms: the largest number of terms. Each takes one product, except the first.
         step_size: η > 0.
-        tolerance: relative residual at which it ends, in (0, 1); None for a series of exactly `max_terms` terms, which
-            is doubtful only where it diverges.
-        ridge: δ >= 0, added to A's diagonal.
-        step: what `neumann_term` computes, by a kernel say.
-        check: whether to spend one product on the residual that the answer has; else it is the size of the last term,
-            which is the residual without that term.
+        tolerance: the relative residual at which the series ends, in (0, 1). None asks for exactly `max_terms` terms;
+            such a series is doubtful only if it diverges.
+        ridge: δ >= 0, which is added to the diagonal of A.
+        step: computes the same as `neumann_term`, for example by a kernel.
+        check: whether to spend one product on the true residual. Otherwise the report has the norm of the last term,
+            which is the residual of the sum without that term.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value is out of range.
     """
     values = {"max_terms": max_terms, "step_size": step_size, "tolerance": tolerance, "ridge": ridge}
     o = read_options(Options, values, "neumann")
@@ -90,8 +90,8 @@ def neumann(
         if not check:
             return q, solve
         matrix = ridged(product, o.ridge)
-        if o.tolerance is None:  # the series is what was asked for, whatever it is worth
+        if o.tolerance is None:  # the caller asked for this many terms, whatever their residual
             return q, replace(solve, residual=residual(matrix, q, b))
-        return judged(solve, o.tolerance, matrix, q, b)
+        return with_true_residual(solve, o.tolerance, matrix, q, b)
 
     return LinearSolver("neumann", o, run)

@@ -1,11 +1,11 @@
-"""Conjugate gradient on the normal equations: any A, two products an iteration, one of them with Aᵀ.
+"""Conjugate gradient on the normal equations, for any A. Each iteration takes two products, one of them with Aᵀ.
 
     (AᵀA + δI) q = Aᵀb        that is, q minimises ‖Aq - b‖² + δ‖q‖²
 
     α = ⟨s, z⟩/(‖Ap‖² + δ‖p‖²)    q ← q + αp    r ← r - αAp    s = Aᵀr - δq    z = M⁻¹s    p ← z + (⟨s, z⟩/before) p
 
-in the form that keeps r = b - Aq itself, which loses half as many digits as products with AᵀA would. Without a ridge it
-ends when ‖r‖ is small, or when s is: then b has a part outside A's range.
+This form keeps r = b - Aq itself. It loses half as many digits as products with AᵀA would. Without a ridge the solve
+ends when ‖r‖ is small, or when s is small: then b has a part outside the range of A.
 Sources: Hestenes and Stiefel 1952; Björck, Numerical Methods for Least Squares Problems, SIAM 1996, section 7.4.
 """
 
@@ -23,8 +23,8 @@ from .base import (
     Product,
     computed,
     epsilon,
-    judged,
     preconditioned,
+    with_true_residual,
 )
 
 
@@ -34,24 +34,25 @@ def normal_cg(
     ridge: float = 0.0,
     preconditioner: Preconditioner | None = None,
 ) -> LinearSolver:
-    """Conjugate gradient on AᵀA, for any A; it needs products with Aᵀ as well.
+    """Conjugate gradient on AᵀA, for any A. It needs products with Aᵀ too.
 
     Args:
-        max_iterations: iterations at most, two products each.
-        tolerance: relative residual at which the solve ends, in (0, 1); with a ridge that of the normal equations,
-            ‖Aᵀb - (AᵀA + δI) q‖/‖Aᵀb‖.
-        ridge: Tikhonov's δ >= 0, added to AᵀA (not to A).
-        preconditioner: a pytree of residuals s -> M⁻¹ times it, M ≈ AᵀA + δI symmetric and positive definite.
+        max_iterations: the largest number of iterations, each with two products.
+        tolerance: the relative residual at which the solve ends, in (0, 1). With a ridge it is the residual of the
+            normal equations, ‖Aᵀb - (AᵀA + δI) q‖/‖Aᵀb‖.
+        ridge: Tikhonov's δ >= 0, which is added to AᵀA (not to A).
+        preconditioner: maps a pytree of residuals s to M⁻¹ times it, where M ≈ AᵀA + δI is symmetric and positive
+            definite.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value is out of range.
     """
     values = {"max_iterations": max_iterations, "tolerance": tolerance, "ridge": ridge}
     o = read_options(Iterative, values, "normal_cg")
     M = preconditioned(preconditioner, "normal_cg")
 
     def run(product: Product, b: Vector, transposed: Product | None) -> tuple[Vector, LinearSolve]:
-        assert transposed is not None  # LinearSolver has seen to that
+        assert transposed is not None  # LinearSolver checks this
         (right,) = computed(transposed(b))  # Aᵀb
         q, r, s = b.zeros(), b, right
         p = M(s) if M else s
@@ -64,7 +65,7 @@ def normal_cg(
             if best_size <= o.tolerance * size:
                 stopped = "tolerance"
                 break
-            # ‖Aᵀr‖ <= ε ‖A‖ ‖r‖: r is orthogonal to A's range, no q makes it smaller.
+            # ‖Aᵀr‖ <= ε ‖A‖ ‖r‖: r is orthogonal to the range of A, and no q makes it smaller.
             if not o.ridge and math.sqrt(ss) <= max(epsilon(b), 1e-3 * o.tolerance) * largest * math.sqrt(rr):
                 stopped = "inconsistent"
                 break
@@ -88,11 +89,11 @@ def normal_cg(
                 best, best_size = q, now
         solve = LinearSolve("normal_cg", k, best_size / (size or 1.0), stopped)
         if not o.ridge:
-            return judged(solve, o.tolerance, product, best, b)
+            return with_true_residual(solve, o.tolerance, product, best, b)
 
         def normal(v: Vector) -> Vector:
             return transposed(product(v)) + o.ridge * v
 
-        return judged(solve, o.tolerance, normal, best, right) if size else (best, solve)
+        return with_true_residual(solve, o.tolerance, normal, best, right) if size else (best, solve)
 
     return LinearSolver("normal_cg", o, run, transpose=True)

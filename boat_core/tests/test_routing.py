@@ -34,7 +34,7 @@ def test_float64_is_exact(name):
         np.testing.assert_allclose(gradient.numpy(), np.full(3, 1 / 3), rtol=1e-15)
 
 
-def test_outside_and_in_float32_nothing_changes():
+def test_outside_an_objective_and_in_float32_nothing_changes():
     def values(dtype):
         x = jt.array(NUMBERS.astype(dtype), dtype=dtype)
         return [(str(value.dtype), value.numpy().tolist()) for value in (0.1 * x, 0.1 * x.sum(), x.mean())]
