@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ALL = ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "plugins_example")
+EXTRAS = ("extras/boat_view", "extras/boat_author")
 PACKS = {"boat_ops_gm": 4, "boat_ops_na": 10, "boat_ops_fo": 6, "plugins_example": 2}
 
 IMPLICIT = "map: [NGD]\n  approximate: [CG]"
@@ -62,7 +63,28 @@ def test_uninstalling_a_pack_leaves_the_rest(environment, wheels, configure):
     environment.run("boat", "explain", configure(environment.folder, FIRST_ORDER, "first_order"))
 
 
-@pytest.mark.parametrize("project", ALL)
+def test_extras_add_what_the_core_then_asks_for(environment, wheels, configure):
+    """Drawing, authors' commands and recording observers come with their packs, and go with them."""
+    environment.install(*(wheels[name] for name in ALL[:3]))
+    config = configure(environment.folder, IMPLICIT, "drawn", problem="network")
+    asked = {
+        ("draw", config): "pip install boat-view",
+        ("ops", "new", "MINE", "--stage", "map"): "pip install boat-author",
+        ("ops", "check", "--quick"): "pip install boat-author",
+        ("explain", config, "--set", "run.observers=tensorboard"): "pip install boat-view",
+    }
+    for arguments, remedy in asked.items():
+        lines = environment.run("boat", *arguments, code=2).stderr.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("boat: error: ") and lines[0].endswith(remedy)
+    environment.install(*(wheels[name] for name in EXTRAS))
+    for arguments in asked:
+        assert environment.run("boat", *arguments).stderr == ""
+    assert (environment.folder / "drawn.svg").exists() and (environment.folder / "boat-mine").is_dir()
+    environment.pip("uninstall", "--yes", "boat-view")
+    assert "pip install boat-view" in environment.run("boat", "draw", config, code=2).stderr
+
+
+@pytest.mark.parametrize("project", [*ALL, *EXTRAS])
 def test_a_wheel_holds_what_is_needed(wheels, project):
     files = set(zipfile.ZipFile(wheels[project]).namelist())
     source = ROOT / project / "src"
@@ -71,7 +93,7 @@ def test_a_wheel_holds_what_is_needed(wheels, project):
     assert any(file.endswith("/py.typed") for file in files)
     assert any(file.endswith(".dist-info/licenses/LICENSE") for file in files)
     assert [file for file in files if file.startswith("tests/") or "__pycache__" in file] == []
-    if project != "boat_core":
+    if project in PACKS:
         assert any(file.endswith(".cu") for file in files)
 
 
@@ -79,7 +101,7 @@ def _is_source(path: Path) -> bool:
     return not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
 
 
-@pytest.mark.parametrize("project", ALL)
+@pytest.mark.parametrize("project", [*ALL, *EXTRAS])
 def test_an_sdist_builds_the_same_wheel(build, wheels, project, tmp_path):
     with tarfile.open(build(ROOT / project, "sdist")) as archive:
         archive.extractall(tmp_path, filter="data")

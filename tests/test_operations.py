@@ -297,7 +297,7 @@ def test_explain_says_of_every_solver_what_it_would_do(tmp_path, capsys):
         assert [stage["name"] for stage in found["stages"]] == names
         assert found["cost"] == {"gradients": cost.gradients, "hvps": cost.hvps}
         assert found["second_derivatives"] == (cost.hvps > 0)
-        unrolls = not composition.lasting
+        unrolls = not composition.stateful_operation
         assert found["holds"]["iterates"] == (steps + 1) * unrolls
         assert found["holds"]["graph_steps"] == (None if unrolls else 0)
         assert found["start"] == {"IAD": "upper", "DI": "learned"}.get(

@@ -21,7 +21,8 @@ def test_a_pack_for_each_stage(environment, wheels, build, program, configure, t
         assert main(["ops", "new", name, "--stage", stage, "--into", str(tmp_path)]) == 0
     projects = sorted(tmp_path.glob("boat-*"))
     assert [project.name for project in projects] == ["boat-my-dot", "boat-my-estimate", "boat-mymethod"]
-    ours = [wheels[name] for name in ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo")]
+    packs = ("boat_core", "boat_ops_gm", "boat_ops_na", "boat_ops_fo", "extras/boat_author")
+    ours = [wheels[name] for name in packs]
     environment.install(*ours, *map(build, projects))
 
     tests = [project / "tests" for project in projects]

@@ -39,7 +39,7 @@ def test_a_fused_step_is_the_optimizers(name, kernels):
     rng, optimizer = np.random.default_rng(0), OPTIMIZERS[name]
     y = vector(rng)
     plain = LowerStep(None, optimizer, None, None, y, y)
-    fused = replace(plain, fused=STEPS[optimizer.name])
+    fused = replace(plain, fused=STEPS[optimizer.rule])
     z = (y.tree, optimizer.init(y.tree))
     with evaluating(kernels=kernels):
         for _ in range(3):
@@ -54,7 +54,7 @@ def test_a_fused_step_is_the_optimizers(name, kernels):
 def test_adam_keeps_finite_derivatives_at_zero_gradients():
     rng, optimizer = np.random.default_rng(0), boat.adam(0.1)
     y, zero = vector(rng), vector(rng).zeros()
-    step = LowerStep(None, optimizer, None, STEPS["adam"], y, y)
+    step = LowerStep(None, optimizer, None, STEPS[optimizer.rule], y, y)
     z = (y.tree, optimizer.init(y.tree))
     p = [jt.ones_like(leaf) for leaf in float_leaves(z)]
     of_z, _, of_d = step.adjoint(0, z, None, list(zero.leaves), p)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from boat_core import Cost, Excludes, FirstOrderStep, Hypergradient, Needs, Operation, gradient
-from boat_core.plugins.discovery import installed_as, load_registry
+from boat_core.plugins.discovery import installed, installed_as, load_registry
 from boat_core.plugins.registry import Registry
 
 TEXT = {"summary": "s", "formula": "f", "source": "t"}
@@ -90,12 +90,15 @@ def toys() -> Registry:
 
 
 @pytest.fixture
-def declare(only_toys_installed) -> Iterator[Callable[[object], None]]:
-    """`declare(declaration)`: from now on, the toys provide this observer, problem or executor too."""
+def declare(only_toys_installed) -> Iterator[Callable[..., None]]:
+    """`declare(declaration, distribution)`: from now on, that distribution provides this observer, command or so."""
     with ExitStack() as stack:
-        yield lambda declaration: stack.enter_context(
-            installed_as(only_toys_installed.adding(declaration, distribution="toys", version="1.0"))
-        )
+
+        def declare(declaration: object, distribution: str = "toys") -> None:
+            registry = installed().adding(declaration, distribution=distribution, version="1.0")
+            stack.enter_context(installed_as(registry))
+
+        yield declare
 
 
 @pytest.fixture

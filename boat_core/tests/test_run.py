@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boat_core import Job, cli, hookimpl, read_config, run
+from boat_core import ConfigError, ExecutorDeclaration, Job, Sequential, cli, hookimpl, read_config, run
 from boat_core.runs.artifacts import RunWarning
 from boat_core.runs.folder import lock_folder
 from boat_core.runs.observers.progress import Progress
@@ -324,7 +324,7 @@ def test_a_problem_that_a_pack_names(declare, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_installed, monkeypatch):
+def test_every_setting_of_the_solver_section_reaches_the_solver():
     settings = {
         "start": "cold",
         "lower_state": "carry",
@@ -333,13 +333,38 @@ def test_every_setting_of_the_solver_section_reaches_the_solver(only_toys_instal
         "on_nonfinite": "report",
         "lower_steps": 5,
     }
-    config = read_config("config.yaml", [f"solver.{key}={value}" for key, value in settings.items()])
-    taken = {}
-    monkeypatch.setattr("boat_core.bilevel.solver.Solver", lambda problem, **given: taken.update(given))
-    assert Job(config).solver is None
-    assert {key: taken[key] for key in settings} == settings
-    assert taken["map"] == ["STEP"]
-    assert (taken["lower_optimizer"].name, taken["upper_optimizer"].name) == ("sgd", "adam")
+    solver = Job(read_config("config.yaml", [f"solver.{key}={value}" for key, value in settings.items()])).solver
+    assert {key: getattr(solver.settings, key) for key in settings} == settings
+    assert str(solver.composition) == "STEP | ALL"
+    assert (solver.lower_optimizer.name, solver.upper_optimizer.name) == ("sgd", "adam")
+
+
+def test_the_executor_of_a_configuration_solves_the_tasks(declare):
+    class Counting(Sequential):
+        def __init__(self, options):
+            self.tasks = []
+
+        def solve(self, steps):
+            self.tasks += list(steps)
+            return super().solve(steps)
+
+    declare(ExecutorDeclaration("counting", "counts", Counting))
+    job = Job(read_config("config.yaml", ["run.executor=counting", "problem_options={fault: tasks, at: 9}"]))
+    job.solver.step(**job.batches(1))
+    assert job.executor.tasks == ["1"]
+    for executor, message in (
+        ("countin", "run.executor: no executor 'countin'; did you mean 'counting'?"),
+        ("{name: counting, workers: 3}", "run.executor.workers: unknown option; it has none"),
+        ("{workers: 3}", "run.executor: expected a name beside its options"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            Job(read_config("config.yaml", [f"run.executor={executor}"]))
+
+
+def test_a_job_or_a_path_can_be_run():
+    summary = run(Job(read_config("config.yaml", ["run.steps=2"])))
+    assert (summary["status"], summary["steps"]) == ("finished", 2)
+    assert run("config.yaml", resume="out")["steps"] == 7
 
 
 def test_batches_depend_on_seed_and_step_alone():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import boat_core as boat
-from boat_core.testing import QuadraticCase, assert_close, counting, flat, network_problem
+from boat_core.testing import QuadraticCase, assert_close, check_solver, counting, flat, network_problem
 
 STEPS, RATE = 3, 0.1
 
@@ -84,6 +84,29 @@ def test_with_a_learned_start_its_cotangent_is_pulled_back():
     decay = np.linalg.matrix_power(np.eye(3) - RATE * case.A, STEPS)
     assert_close(h.start, decay @ case.upper_gradient(case.iterates(STEPS, RATE)[-1]), 1e-12)
     assert_close(h.upper, projected(case.unrolled_hypergradient(STEPS, RATE)), 1e-9)
+
+
+def test_the_learned_start_of_another_pack_is_counted():
+    """Whatever it is called: ES takes one more gradient, and the start pulls it back."""
+    learn = boat.Operation(
+        name="LEARN",
+        stage="map",
+        role="modifier",
+        summary="s",
+        formula="f",
+        source="t",
+        start="learned",
+        start_optimizer=lambda options: boat.sgd(0.1),
+        cost=lambda options, work: boat.Cost() if "pullback" in work.labels else work.pullback,
+    )
+    registry = boat.installed().adding(learn, distribution="another-pack", version="1.0")
+    options = {"ES": {"samples": 2}}
+    composition = boat.compose(registry, map=["LEARN"], approximate="ES", options=options)
+    plain = boat.compose(registry, approximate="ES", options=options)
+    pullback = boat.Cost(gradients=STEPS, hvps=STEPS)
+    assert composition.cost(STEPS) == plain.cost(STEPS) + pullback + boat.Cost(gradients=1)
+    taken, declared = check_solver(composition, registry, options)
+    assert taken == declared + declared
 
 
 @pytest.mark.parametrize(

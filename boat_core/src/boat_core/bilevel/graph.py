@@ -269,7 +269,7 @@ def _stage(composition: Composition, entry: Registered, reports: Mapping[str, Ma
         distribution=entry.distribution,
         version=entry.version,
         options={key: _value(value) for key, value in composition.own_options(entry).items()},
-        done_by=composition.done_by(entry),
+        done_by=composition.executed_by(entry),
         carries=operation.init is not None,
         report=dict(reports.get(entry.name, {})),
     )

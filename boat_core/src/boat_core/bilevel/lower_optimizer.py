@@ -73,7 +73,7 @@ class LowerOptimizer:
         if isinstance(self._optimizer, Optimizer):
             return composition.with_rates(self._optimizer.rate, self._optimizer.plain_rate)
         blind = [entry.name for entry in composition.approximate if "end-point" in entry.operation.tags]
-        if composition.lasting or blind:
+        if composition.stateful_operation or blind:
             what = f"{blind[0]} reads the end point" if blind else f"{composition} takes no derivative of the steps"
             raise CompositionError(
                 f"as a function of x its hyperparameters are upper variables, but {what}, so they would never move",

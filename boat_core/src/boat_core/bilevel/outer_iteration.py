@@ -132,7 +132,7 @@ class OuterIteration:
 
     def _new_lower(self, x: Vector) -> LowerState:
         """Return the state of a lower problem that has not been stepped yet."""
-        entry, operation = self.composition.lasting, None
+        entry, operation = self.composition.stateful_operation, None
         if entry and entry.operation.init:
             operation = call_operation(entry, entry.operation.init, x, self.y0, self.composition.options[entry.name])
         optimizer = self.lower_optimizer.init(self.y0.tree) if self._carries else None

@@ -28,15 +28,15 @@ def doctor(arguments: argparse.Namespace) -> int:
     from . import _core_parser
     from .parsing import own_names
 
-    packs = installed()
-    _, unused_verbs = split_commands(packs, own_names(_core_parser()))
-    findings = [*conflicts(packs), *unused_verbs, *uncompiled(packs)]
+    registry = installed()
+    _, unused_verbs = split_commands(registry, own_names(_core_parser()))
+    findings = [*conflicts(registry), *unused_verbs, *uncompiled(registry)]
     if arguments.trying:
-        findings += _try_operations(packs)
+        findings += _try_operations(registry)
     if arguments.json:
-        print_json({"broken": [asdict(pack) for pack in packs.broken], "findings": [asdict(f) for f in findings]})
+        print_json({"broken": [asdict(pack) for pack in registry.broken], "findings": [asdict(f) for f in findings]})
     else:
-        for pack in packs.broken:
+        for pack in registry.broken:
             name = f"{pack.distribution} {pack.version}, entry point {pack.entry_point}"
             print_facts([("pack", name), ("cause", pack.cause), ("remedy", pack.remedy)])
             print()
@@ -44,22 +44,22 @@ def doctor(arguments: argparse.Namespace) -> int:
             name = f"{finding.distribution} {finding.version}"
             print_facts([("pack", name), ("finding", finding.what), ("remedy", finding.remedy)])
             print()
-        print(f"{count(len(packs.packs), 'pack')} with {count(len(packs.entries), 'operation')} loaded", end="")
-        print(f", {len(packs.broken) or 'none'} set aside", end="")
+        print(f"{count(len(registry.packs), 'pack')} with {count(len(registry.entries), 'operation')} loaded", end="")
+        print(f", {len(registry.broken) or 'none'} set aside", end="")
         print(f", {count(len(findings), 'finding')}." if findings else ".")
-    return 1 if packs.broken or findings else 0
+    return 1 if registry.broken or findings else 0
 
 
-def _try_operations(packs: Registry) -> Iterator[Finding]:
+def _try_operations(registry: Registry) -> Iterator[Finding]:
     from ..runtime import prepare, select_device
 
     prepare()
     select_device()
     from ..testing.trial import NotTried, try_operation
 
-    for entry in packs.entries:
+    for entry in registry.entries:
         try:
-            if finding := try_operation(entry, packs):
+            if finding := try_operation(entry, registry):
                 yield finding
         except NotTried as reason:
             print(f"{entry.origin} was not tried: {reason}", file=sys.stderr, flush=True)

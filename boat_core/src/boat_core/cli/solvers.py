@@ -67,7 +67,7 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "lower_steps": steps,
         **{f"{level}_optimizer": _optimizer(job, level) for level in ("lower", "upper")},
         "start": composition.start_rule(config.solver.start),
-        "lower_state": "carry" if composition.lasting else config.solver.lower_state,
+        "lower_state": "carry" if composition.stateful_operation else config.solver.lower_state,
         "segment": config.solver.segment,
         "memory": config.solver.memory,
         "cost": {"gradients": cost.gradients, "hvps": cost.hvps},
@@ -95,7 +95,7 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
         "distribution": entry.distribution,
         "version": entry.version,
         "options": composition.own_options(entry),
-        "done_by": composition.done_by(entry),
+        "done_by": composition.executed_by(entry),
     }
 
 
@@ -111,7 +111,7 @@ def _optimizer(job: Job, level: str) -> dict[str, Any]:
 
 def _held(composition: Composition, section: SolverConfig) -> dict[str, Any]:
     """What the pullback will hold; `graph_steps` is None where that is measured at the first step."""
-    if composition.lasting:
+    if composition.stateful_operation:
         return {"iterates": 0, "graph_steps": 0}
     memory = Memory(section.segment, section.memory)
     held = memory.plan(section.lower_steps, 0, 0)

@@ -87,7 +87,7 @@ class Job:
         self.composition: Composition = self._compose()
 
     def optimizer_parts(self, level: str) -> list[Part]:
-        """The parts of the `lower` or `upper` optimizer, most often one: what each is called, and its options."""
+        """Return the parts of the `lower` or `upper` optimizer with their names and options. Most often it is one."""
         return self._parts[level]
 
     @property
@@ -147,7 +147,7 @@ class Job:
             raise self.config.located(error, "solver") from error
 
     def observers(self) -> list[tuple[Any, str]]:
-        """Build the observers that the configuration names; return each with the distribution that brought it.
+        """Build the observers that the configuration names; return each with the distribution that provides it.
 
         Raises:
             ConfigError: a library is missing (with what pip installs), or an observer's own code raised.
@@ -215,7 +215,7 @@ class Job:
             composition = compose(self.registry, **section.chains())
             composition.start_rule(section.start)
             composition.work(section.lower_steps)
-            if composition.leaves_rates or any(part.taken for part in self._parts["lower"]):
+            if composition.needs_lower_rate or any(part.taken for part in self._parts["lower"]):
                 composition = LowerOptimizer(self.lower_optimizer).fit(composition)
         except (CompositionError, OptionError) as error:
             raise self.config.located(error, "solver") from None

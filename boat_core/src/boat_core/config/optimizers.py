@@ -35,7 +35,7 @@ class FromUpper:
     through: str
 
     def __call__(self, x: Any) -> Any:
-        """Its value at x. Raises `OptionError` where x has no such entry."""
+        """Return its value at x. Raises `OptionError` if x has no such entry."""
         from ..autodiff import arrays
 
         value = x
@@ -50,14 +50,14 @@ class FromUpper:
 
 @dataclass(frozen=True)
 class Part:
-    """One optimizer or transform of a chain: the key at which it stands, its declaration, and its options, read."""
+    """One optimizer or transform of a chain: its key in the configuration, its declaration, and its options, read."""
 
     key: str
     declaration: OptimizerDeclaration
     options: Any
 
     def build(self, x: Any) -> Optimizer:
-        """The optimizer, with what it takes from the upper variables."""
+        """Return the optimizer at x, which may hold some of its hyperparameters."""
         options = self.options
         for name, value in self.taken.items():
             try:
@@ -85,19 +85,19 @@ def parts_of(config: Config, registry: Registry, level: str) -> list[Part]:
     Raises:
         ConfigError: unknown optimizer, schedule (with the nearest) or option, or one out of range; with its line.
     """
-    found = []
-    for key, name, given in config.solver.optimizer_parts(level):
+    parts = []
+    for key, name, options in config.solver.optimizer_parts(level):
         name_key = f"{key}.name" if f"{key}.name" in config.source.places else key
         try:
             declaration = registry.optimizer(name)
         except ConfigError as error:
             raise config.located(error, name_key) from None
         try:
-            values = {option: _value(value, (option,), level) for option, value in given.items()}
-            found.append(Part(key, declaration, read_options(declaration.options, values, ())))
+            values = {option: _value(value, (option,), level) for option, value in options.items()}
+            parts.append(Part(key, declaration, read_options(declaration.options, values, ())))
         except OptionError as error:
             raise config.located(error, key) from None
-    return found
+    return parts
 
 
 def build_optimizer(parts: Sequence[Part]) -> Optimizer | Callable[[Any], Optimizer]:
@@ -113,7 +113,7 @@ def build_optimizer(parts: Sequence[Part]) -> Optimizer | Callable[[Any], Optimi
 
 
 def _value(value: Any, where: tuple[str, ...], level: str) -> Any:
-    """A hyperparameter as it stands in a configuration: a schedule, an upper variable, or what it is."""
+    """Read a hyperparameter of a configuration: a schedule, an upper variable, or a plain value."""
     if not isinstance(value, dict) or not {"schedule", "upper"} & value.keys():
         return value
     options = dict(value)

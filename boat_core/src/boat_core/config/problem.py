@@ -83,7 +83,7 @@ def _find_function(config: Config) -> Callable[..., Any]:
 
 
 def _import(config: Config, name: str) -> Any:
-    """Import a module, the configuration's folder first on the path."""
+    """Import a module, with the configuration's folder first on the path."""
     folder, root = str(config.module_folder), name.partition(".")[0]
     importlib.invalidate_caches()
     if folder not in sys.path[:1]:
@@ -99,7 +99,7 @@ def _import(config: Config, name: str) -> Any:
     return run_foreign(config, "problem", f"importing {name} failed", lambda: importlib.import_module(name))
 
 
-def _check_arguments(config: Config, function: Callable[..., Any], given: dict[str, Any]) -> None:
+def _check_arguments(config: Config, function: Callable[..., Any], options: dict[str, Any]) -> None:
     """Compare the options with the function's signature, so that a wrong name is the configuration's error."""
     try:
         parameters = inspect.signature(function).parameters
@@ -113,17 +113,17 @@ def _check_arguments(config: Config, function: Callable[..., Any], given: dict[s
             "problem", f"{config.problem} must take an argument 'seed' (it takes {', '.join(takes)})"
         )
     takes.remove("seed")
-    for name in given:
+    for name in options:
         if name not in takes:
             hint = suggestion(name, takes) or "it has none"
             raise config.source.error(f"problem_options.{name}", f"no option of {config.problem}", hint=hint)
     for name in takes:
-        if parameters[name].default is inspect.Parameter.empty and name not in given:
+        if parameters[name].default is inspect.Parameter.empty and name not in options:
             raise config.source.error(f"problem_options.{name}", f"{config.problem} requires it")
 
 
 def run_foreign(config: Config, path: str, what: str, call: Callable[[], Any]) -> Any:
-    """Run code of the user's; what it raises becomes one line that names where in that code."""
+    """Run the user's code. An exception becomes an error of one line that names the place in that code."""
     try:
         return call()
     except BoatError:

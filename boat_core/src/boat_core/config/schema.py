@@ -1,4 +1,4 @@
-"""The configuration of a run: which problem, which solver, how long and where to.
+"""The configuration of a run: the problem, the solver, how long it runs and where the results go.
 
     config = read_config("config.yaml", overrides=["run.steps=100"])
 
@@ -54,7 +54,7 @@ class SolverConfig(SolverSettings):
                 raise OptionError(where=name, expected=expected)
 
     def chains(self) -> dict[str, Any]:
-        """What names the operations, as `compose` and `Solver` take it."""
+        """Return the arguments of `compose` and `Solver` that name the operations."""
         return {
             "map": _names(self.map),
             "approximate": _names(self.approximate),
@@ -115,7 +115,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration. `source` knows where each value stands."""
+    """A whole configuration. `source` knows the line of each value."""
 
     problem: str = option(doc="name of a registered problem, or MODULE:FUNCTION")
     solver: SolverConfig = option(doc="the section solver")
@@ -126,7 +126,7 @@ class Config:
 
     @property
     def module_folder(self) -> Path:
-        """Where the problem's module is looked for first."""
+        """The folder in which the problem's module is looked for first."""
         return (self.source.folder / (self.problem_path or ".")).resolve()
 
     @property
@@ -135,7 +135,7 @@ class Config:
         return self.run.out is not None and self.source.generated.get("run.out") == self.run.out
 
     def as_dict(self) -> dict[str, Any]:
-        """The resolved configuration: every setting in force, itself a configuration of the same run."""
+        """Return every setting in force: a configuration of the same run."""
         return {
             "problem": self.problem,
             **({"problem_path": str(self.module_folder)} if ":" in self.problem else {}),
@@ -188,43 +188,43 @@ _TOP = (
 
 
 def _check_keys(cls: type, values: Mapping[str, Any], source: Source, section: str) -> dict[str, Any]:
-    """Return the values that are given (null is as if it were not there), after a look at their names."""
+    """Check the names of the values, and return those that are not null."""
     fields = {f.name: f for f in dataclasses.fields(cls) if f.metadata}
     dot = f"{section}." if section else ""
     for name in values:
         if name not in fields:
             raise source.error(f"{dot}{name}", "unknown key", hint=suggestion(name, fields))
-    given = {name: value for name, value in values.items() if value is not None}
+    present = {name: value for name, value in values.items() if value is not None}
     for name, known in fields.items():
-        if known.default is dataclasses.MISSING and name not in given:
+        if known.default is dataclasses.MISSING and name not in present:
             raise source.error(f"{dot}{name}", f"required and missing: {known.metadata['doc']}")
-    return given
+    return present
 
 
 def _read(cls: type[T], values: Mapping[str, Any], source: Source, section: str) -> T:
-    """Build one section, every error placed at its line."""
+    """Build one section. Errors name the line."""
     try:
         return read_options(cls, _check_keys(cls, values, source, section), ())
     except OptionError as error:
         raise source.located(error, section) from None
 
 
-def _listed(given: Any) -> tuple[Any, ...]:
-    return given if isinstance(given, tuple) else () if given is None else (given,)
+def _listed(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _is_named(entry: Any) -> bool:
     return isinstance(entry, str) or (is_mapping(entry) and isinstance(entry.get("name"), str))
 
 
-def _named_parts(key: str, given: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    """The key, name and options of what is given by names, by mappings of a name and options, or by a list of those."""
-    found = []
-    for place, entry in enumerate(_listed(given)):
+def _named_parts(key: str, value: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return the key, name and options of each part of a value: a name, a mapping with a name, or a list of those."""
+    parts = []
+    for place, entry in enumerate(_listed(value)):
         options = dict(entry) if is_mapping(entry) else {"name": entry}
-        listed = isinstance(given, tuple) and is_mapping(entry)
-        found.append((f"{key}[{place}]" if listed else key, options.pop("name"), options))
-    return found
+        listed = isinstance(value, tuple) and is_mapping(entry)
+        parts.append((f"{key}[{place}]" if listed else key, options.pop("name"), options))
+    return parts
 
 
 def _names(chain: str | tuple[str, ...] | None) -> list[str] | None:

@@ -14,7 +14,7 @@ from ..errors import BoatError, ConfigError, dotted
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe types only, `1e-3` a number, and no aliases: a small file stays a small value."""
+    """YAML with safe types only, with `1e-3` as a number, and without aliases, so that a small file stays small."""
 
     _depth = 0
 
@@ -41,7 +41,7 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class Source:
-    """Where each value of a configuration stands: dotted paths such as `solver.map` to `FILE:LINE` or `--set PATH`.
+    """The place of each value of a configuration: `FILE:LINE` or `--set PATH` by dotted path, such as `solver.map`.
 
     `generated` holds the values that were chosen because the configuration has none, by their dotted paths.
     """
@@ -98,7 +98,7 @@ def read_file(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any]
 
 
 def _parse(text: str, source: Source, path: str, place: Any) -> Any:
-    """Parse YAML that stands at `path`; `place` turns a line number into the place that messages name."""
+    """Parse the YAML of the value at `path`; `place` turns a line number into the place that messages name."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()

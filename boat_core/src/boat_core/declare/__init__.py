@@ -1,1 +1,1 @@
-"""What operations, options, optimizers, problems and observers say about themselves."""
+"""Declarations: what operations, options, optimizers, problems and observers say about themselves."""

@@ -1,4 +1,4 @@
-"""What packs declare beside operations: optimizers, problems, observers, executors and verbs of the command `boat`."""
+"""What packs declare besides operations: optimizers, problems, observers, executors and verbs of the command `boat`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OptimizerDeclaration:
     """An optimizer by name: `build(options) -> Optimizer`. `build` may import Jittor, the declaration may not.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: a field is missing or invalid.
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -35,7 +35,7 @@ class ProblemDeclaration:
     """A bilevel problem by name: `build(options, seed) -> Problem`.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: a field is missing or invalid.
     """
 
     kind: ClassVar[str] = "problem"
@@ -57,7 +57,7 @@ class ObserverDeclaration:
         requires: what pip installs for it, where `build` imports what its pack does not depend on.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: a field is missing or invalid.
     """
 
     kind: ClassVar[str] = "observer"
@@ -84,7 +84,7 @@ class ExecutorDeclaration:
         requires: what pip installs for it, where `build` imports something that the pack does not depend on.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: a field is missing or invalid.
     """
 
     kind: ClassVar[str] = "executor"
@@ -112,7 +112,7 @@ class CommandDeclaration:
         function: the function by which scripts do the same. `boat_core.draw` calls the one of the command "draw".
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: a field is missing or invalid.
     """
 
     kind: ClassVar[str] = "command"
@@ -136,7 +136,7 @@ class CommandDeclaration:
 
 
 def check_declaration(declaration: Any, *texts: str) -> None:
-    """Raise `DeclarationError` unless name, texts, options and build are what they must be."""
+    """Raise `DeclarationError` unless the name, the texts, the options and `build` are valid."""
     where = f"{declaration.kind} {declaration.name!r}"
     if not (isinstance(declaration.name, str) and declaration.name.replace("-", "_").isidentifier()):
         raise DeclarationError("name must be letters, digits, '-' or '_'", where=where)

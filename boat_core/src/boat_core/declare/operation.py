@@ -230,7 +230,7 @@ class Operation:
         kernels: the pack's own kernels that it can use, see `boat_core.Kernel`.
 
     Raises:
-        DeclarationError: a field is missing or makes no sense.
+        DeclarationError: a field is missing or invalid.
     """
 
     name: str

@@ -6,7 +6,7 @@ Operations, optimizers, named problems and the sections of a configuration all d
     class Options:
         max_iterations: int = option(20, ge=1, doc="Krylov iterations at most")
 
-and all of them are read by `read_options`, so a wrong value gets the same clear error wherever it stands.
+and `read_options` reads all of them, so a wrong value leads to the same clear error everywhere.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def read_options(cls: type[T], values: Mapping[str, Any], where: Keys) -> T:
 def check_option(cls: type, name: str, value: Any, where: Keys, scheduled: bool = False) -> Any:
     """Return `value` as the option `name` of `cls` takes it, or raise `OptionError`.
 
-    What a schedule gives may be 0 where the option must be above it: rates begin and end there.
+    The value of a schedule may be 0 where the option itself must be above 0: rates begin and end there.
     """
     field, hint = _fields(cls)[name]
     bounds = field.metadata.get("bounds", {})
@@ -160,7 +160,7 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) ->
 
 
 def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
-    """An array, or a pytree of them, in its range; or a function of the step, whose numbers are looked at later."""
+    """Check an array, or a pytree of arrays, or a function of the step, whose numbers are checked when it is called."""
     if callable(value) and not hasattr(value, "dtype"):
         return value
     import optree
@@ -183,7 +183,7 @@ _unchecked: ContextVar[bool] = ContextVar("boat_unchecked", default=False)
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Inside this block the values of arrays are not looked at, which would compute them: they have been before."""
+    """Inside this block, do not look at the values of arrays, which would compute them. They were checked before."""
     token = _unchecked.set(True)
     try:
         yield
@@ -196,7 +196,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: Keys) -> Any:
-    """Return `value` if it is of an allowed type; an int is a float, `1e-3` (a string to YAML) is one as well."""
+    """Return `value` if its type is allowed. An int counts as a float, and so does `1e-3`, a string to YAML."""
     for kind in allowed:
         plain = typing.get_origin(kind) or kind
         if plain is Any or (value is None and plain in (None, type(None))):

@@ -1,10 +1,10 @@
-"""The grammar: which operations form a solver, in which order, and why others do not.
+"""The grammar: which operations form a solver, in which order, and why other combinations do not.
 
     map          = modifier* base
     approximate  = selector* estimator
     first order  = method
 
-The rules stand in the operations' own declarations (`needs`, `excludes`); nothing here knows an operation by name.
+Each operation declares its own rules (`needs`, `excludes`). Nothing here refers to an operation by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ _LAST = {"map": "base", "approximate": "estimator"}
 
 @dataclass(frozen=True)
 class Composition:
-    """A valid solver: its operations in the order in which they act, and the options of each."""
+    """A valid solver.
+
+    Args:
+        map: the operations of the map stage, in the order in which they act.
+        approximate: those of the approximate stage, likewise.
+        first_order: the first-order method instead of both.
+        options: the options of each operation by its name.
+    """
 
     map: tuple[Registered, ...] = ()
     approximate: tuple[Registered, ...] = ()
@@ -42,16 +49,16 @@ class Composition:
 
     @property
     def own_adjoint(self) -> bool:
-        """Whether the base map makes the hypergradient itself."""
+        """Whether the base map computes the hypergradient itself."""
         return bool(self.map) and self.map[-1].operation.own_adjoint
 
     @property
-    def lasting(self) -> Registered | None:
-        """The operation that may keep a state of its own between outer iterations, if there is one."""
+    def stateful_operation(self) -> Registered | None:
+        """The operation that may keep its own state between outer iterations, or None."""
         return self.map[-1] if self.own_adjoint else self.first_order
 
     def work(self, steps: int) -> Work:
-        """What one outer step with `steps` lower steps will do.
+        """Return what one outer step with `steps` lower steps will do.
 
         Raises:
             OptionError: an operation cannot work with so many steps.
@@ -68,50 +75,54 @@ class Composition:
         return work
 
     def cost(self, steps: int) -> Cost:
-        """Gradients and products of one outer step with `steps` lower steps, as the operations declare: at most."""
+        """Return the gradients and products of one outer step at most, as the operations declare them."""
         work = self.work(steps)
         acting = self.map if self.own_adjoint else self.operations
         return sum((_declared(o, "cost", o.operation.cost, self.options[o.name], work, Cost) for o in acting), Cost())
 
     def second_order(self, steps: int) -> bool:
-        """Whether second derivatives of an objective are taken; who declares no cost may take any."""
+        """Whether a second derivative of an objective is taken. An operation without a declared cost may take any."""
         silent = any(o.operation.cost is undeclared for o in self.operations if o.operation.role in ACTING)
         return silent or self.cost(steps).hvps > 0
 
-    def start_rule(self, given: str | None) -> str:
-        """Where y starts in every outer iteration: what an operation insists on, what is given, or "warm".
+    def start_rule(self, start: str | None) -> str:
+        """Return where y starts in every outer iteration: as an operation requires, else as `start` says, else "warm".
 
         Raises:
-            CompositionError: what is given is not what an operation insists on.
+            CompositionError: `start` is not what an operation requires.
         """
         for entry in self.operations:
             rule = entry.operation.start_rule
-            if rule and given is not None and (given != rule or rule == "learned"):
+            if rule and start is not None and (start != rule or rule == "learned"):
                 expected = "no start" if rule == "learned" else f"start={rule!r}, or none"
                 message = f"{entry.name} {STARTS[rule]}"
-                raise CompositionError(message, where="start", expected=expected, got=repr(given))
+                raise CompositionError(message, where="start", expected=expected, got=repr(start))
             if rule:
                 return rule
-        return given or "warm"
+        return start or "warm"
 
     @property
-    def leaves_rates(self) -> bool:
+    def needs_lower_rate(self) -> bool:
         """Whether a step size of an operation is left to the lower optimizer."""
         return any(unfilled_rates(options) for options in self.options.values())
 
     def with_rates(self, rate: float | None, plain_rate: float | None) -> Composition:
-        """The same, with the step sizes that were left to the lower optimizer filled in; raises `OptionError`."""
+        """Return this composition with the step sizes that were left to the lower optimizer filled in.
+
+        Raises:
+            OptionError: the lower optimizer has no such step size.
+        """
         filled = {n: fill_rates(o, ("options", n), rate, plain_rate) for n, o in self.options.items()}
         return replace(self, options=filled)
 
     def own_options(self, entry: Registered) -> dict[str, Any]:
-        """The options of one of its operations, but for those that others of them set."""
+        """Return the options of one of its operations, without those that another one sets."""
         by_others = _claimed(self, entry)
         options = self.options[entry.name]
         return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in by_others}
 
-    def done_by(self, entry: Registered) -> str:
-        """Which operation does its work: a base map with an adjoint of its own does the estimator's."""
+    def executed_by(self, entry: Registered) -> str:
+        """Return which operation does the work of `entry`: a base map with its own adjoint does that of estimators."""
         return self.map[-1].name if self.own_adjoint and entry in self.approximate else entry.name
 
     def kernels(self, fused: FusedStep | None) -> list[Kernel]:
@@ -122,7 +133,7 @@ class Composition:
         return [kernel for o in operations for kernel in o.kernels if id(kernel) not in others]
 
     def as_config(self) -> dict[str, Any]:
-        """The lines of a configuration that name this solver."""
+        """Return the keys of a configuration that name this solver."""
         if self.first_order:
             return {"first_order": self.first_order.name}
         return {"map": [o.name for o in self.map], "approximate": [o.name for o in self.approximate]}
@@ -190,10 +201,8 @@ def compose(
         except CompositionError as error:
             raise error.within(place) from None
         map, approximate, first_order = alias.map, alias.approximate, alias.first_order
-        given = options or {}
-        options = {
-            name: {**alias.options.get(name, {}), **(given.get(name) or {})} for name in {*alias.options, *given}
-        }
+        own = options or {}
+        options = {name: {**alias.options.get(name, {}), **(own.get(name) or {})} for name in {*alias.options, *own}}
     if first_order is not None:
         if map or approximate:
             raise CompositionError("first_order is a whole solver: leave out map and approximate")
@@ -278,19 +287,19 @@ def _claimed(composition: Composition, entry: Registered) -> dict[str, Registere
 
 
 def _with_options(composition: Composition, options: Mapping[str, Mapping[str, Any]] | None) -> Composition:
-    given = dict(options or {})
+    values = dict(options or {})
     present = [o.name for o in composition.operations]
-    for name in given:
+    for name in values:
         if name not in present:
             message = f"{name!r} is no operation of this solver"
             raise CompositionError(message, where=("options", name), hint=suggestion(name, present))
     read: dict[str, Any] = {
-        o.name: read_options(o.operation.options, given.get(o.name) or {}, ("options", o.name))
+        o.name: read_options(o.operation.options, values.get(o.name) or {}, ("options", o.name))
         for o in composition.operations
     }
     for entry in composition.operations:
         claimed = _claimed(composition, entry)
-        for key in given.get(entry.name) or {}:
+        for key in values.get(entry.name) or {}:
             if key in claimed:
                 message = f"{claimed[key].name} sets this option itself"
                 raise OptionError(message, where=("options", entry.name, key), hint="leave it out")

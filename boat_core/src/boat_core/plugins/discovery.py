@@ -277,7 +277,7 @@ def find_entry_points(unreadable: Callable[[BrokenPack], None]) -> list[Any]:
 
 
 def _check_core_range(distribution: Any) -> None:
-    """Compare what the pack requires of the core with what runs, before any code of the pack runs.
+    """Compare what the pack requires of the core with the version that runs, before any code of the pack runs.
 
     Raises:
         _SetAside: it is made for another version, or its metadata cannot be read.
