@@ -5,10 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+WORKERS ?= -n 2 --dist worksteal
 PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/boat_author plugins_example
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test lint types pytest docs bench peers benchmark references solvers clean
+.PHONY: help install tools demo test nightly lint types pytest docs bench peers benchmark references solvers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +30,10 @@ $(TOOLS): $(INSTALLED)
 demo: install ## Clean corrupted digits: the main job
 	$(BIN)/boat run examples/hyper_cleaning.yaml
 
-test: lint types pytest ## Lint, check types, run all tests with branch coverage
+test: lint types pytest ## Lint, check types, run the tests with branch coverage
+
+nightly: SELECTION = -m "" --fused
+nightly: lint types pytest ## The same with the slow tests, which show in other ways what faster ones show
 
 lint: tools ## Check style
 	$(BIN)/ruff check .
@@ -39,7 +43,7 @@ types: tools ## Check types
 	$(BIN)/mypy
 
 pytest: tools ## Run the tests, print branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(WORKERS) $(SELECTION) --cov --cov-report=term:skip-covered
 
 docs: tools ## Bring docs/operations.md, docs/reference.md and README's picture up to date
 	$(BIN)/python docs/generate.py --write

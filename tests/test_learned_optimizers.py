@@ -12,6 +12,8 @@ import boat_core as boat
 from boat_core.cli import main
 from boat_core.testing import assert_close, central_differences, flat
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 START = {"h": np.array([0.3, 0.4]), "o": {"rate": np.array([-2.0]), "momentum": np.array([0.3])}}
 LOWER = np.array([2.0, -1.0])
 

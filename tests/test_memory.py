@@ -20,7 +20,10 @@ def resident():
 @pytest.mark.parametrize(
     "chains",
     [
-        {"approximate": "RAD", "segment": "all", "lower_optimizer": boat.sgd(0.01, momentum=0.5)},
+        pytest.param(  # segments of RAD-sqrt keep graphs as well
+            {"approximate": "RAD", "segment": "all", "lower_optimizer": boat.sgd(0.01, momentum=0.5)},
+            marks=pytest.mark.nightly,
+        ),
         {"approximate": "RAD", "segment": "sqrt", "lower_optimizer": boat.adam(0.001), "lower_state": "carry"},
         {"approximate": "CG", "options": {"CG": {"max_iterations": 3, "damping": 1.0}}},
         {"first_order": "BOME"},

@@ -16,6 +16,8 @@ from boat_core.bilevel.lower_step import LowerStep
 from boat_core.testing import assert_close, network_problem
 from boat_ops_gm.kernels import STEPS
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 OPTIMIZERS = {
     "sgd": boat.sgd(0.1),
     "weight decay": boat.sgd(0.1, weight_decay=0.2),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import jittor as jt
 import numpy as np
+import pytest
 
 import boat_core as boat
 from boat_core.bilevel.gradcheck import check_problem
 from boat_core.testing import network_problem
+
+pytestmark = pytest.mark.usefixtures("single_operators")
 
 
 def test_correct_derivatives_pass_even_in_float32():

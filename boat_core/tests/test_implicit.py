@@ -12,6 +12,8 @@ from jittor import nn
 import boat_core as boat
 from boat_core.testing import KernelWatch, assert_close, central_differences, counting
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 rng = np.random.default_rng(0)
 ROWS, N = 8, 3
 X, T = rng.normal(size=(ROWS, N)), rng.normal(size=ROWS)

@@ -10,6 +10,8 @@ import pytest
 import boat_core as boat
 from boat_core.testing import assert_close
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 N = 6
 rng = np.random.default_rng(0)
 Q = np.linalg.qr(rng.normal(size=(N, N)))[0]

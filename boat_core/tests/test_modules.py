@@ -9,6 +9,8 @@ from jittor import nn
 
 import boat_core as boat
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 
 def net():
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))

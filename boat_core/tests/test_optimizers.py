@@ -19,6 +19,7 @@ from boat_core.declare.options import describe_options
 from boat_core.optimizers import RULES
 from boat_core.testing import assert_close, assert_twice_differentiable, check_optimizer, flat
 
+pytestmark = pytest.mark.usefixtures("single_operators")
 REFERENCES = json.loads(Path(__file__).with_name("optimizer_references.json").read_text("utf-8"))
 MATRIX, WAVE, START = (np.array(REFERENCES[key]) for key in ("matrix", "wave", "start"))
 STEPS = 6
@@ -209,6 +210,7 @@ def boundaries():
         yield variant, {key: 0.0 if ">= 0" in rows[key]["takes"] else value for key, value in defaults.items()}
 
 
+@pytest.mark.fused  # the compiler may turn a division and a square root into one of its own
 @pytest.mark.parametrize(("variant", "values"), list(boundaries()))
 def test_derivatives_at_zero_gradients_are_finite(variant, values):
     slots, rng = slots_of(variant), np.random.default_rng(0)
@@ -400,6 +402,7 @@ def test_faulty_optimizers_fail_the_kit(change, message):
         check_optimizer(bad_update(change))
 
 
+@pytest.mark.fused
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize("size", [4, 1000])
 def test_nan_gradient_is_not_lost(rule, size):

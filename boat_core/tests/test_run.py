@@ -181,7 +181,11 @@ def test_what_cannot_start_leaves_nothing(capsys, tmp_path, overrides, expected)
         ("damaged", "step-000007.npz: expected a checkpoint, whole and as it was written ("),
         ("damaged", "; the 1 before it are damaged too"),
         ("none", "out: expected a checkpoint in out/checkpoints; a run writes one when it ends, and every "),
-        ("locked", f"out is in use by process {os.getpid()} on {socket.gethostname()}; one process at a time"),
+        pytest.param(
+            "locked",
+            f"out is in use by process {os.getpid()} on {socket.gethostname()}; one process at a time",
+            id="locked",  # two workers must give a test the same name
+        ),
         ("absent", "absent/config.yaml: cannot be read"),
     ],
 )

@@ -11,6 +11,8 @@ import pytest
 import boat_core as boat
 from boat_core.testing import assert_close, flat
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 
 def problem(**more):
     """F = ½‖y - u‖² + ½‖x‖², f = ½‖y - l x‖², with l and u the batches of a task."""

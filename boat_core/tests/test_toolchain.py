@@ -14,15 +14,15 @@ from boat_core.runtime import toolchain
 
 COMPILER = """\
 #!/bin/sh
-# writes what it was asked for, unless it is to fail
+# writes what it was asked for, unless it is to fail; for a kernel, the given text
 echo "$@" >> "$0.log"
 if [ -e "$0.fails" ]; then echo "nonsense.h:1:2: error: this is no C++" >&2; exit 1; fi
-while [ $# -gt 0 ]; do if [ "$1" = -o ]; then echo made > "$2"; fi; shift; done
+while [ $# -gt 0 ]; do if [ "$1" = -o ]; then cat "$0.assembly" > "$2" 2> /dev/null || echo made > "$2"; fi; shift; done
 """
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path, monkeypatch):
     """A machine with nothing compiled: its Jittor's flags, its compiler, its copy of our sources."""
     compiler, core, sources = tmp_path / "g++", tmp_path / "core", tmp_path / "sources"
     compiler.write_text(COMPILER)
@@ -30,6 +30,7 @@ def machine(tmp_path):
     core.mkdir()
     (core / "gen").mkdir()
     shutil.copytree(library.SOURCES, sources)
+    monkeypatch.delenv("BOAT_KERNELS", raising=False)
     flags = SimpleNamespace(cc_flags="-O1 -shared -lm", cc_path=str(compiler), cc_type="g++", use_cuda=0, cache_path="")
     fake = SimpleNamespace(
         flags=flags,
@@ -140,15 +141,55 @@ def test_the_user_can_switch_it_off(machine, monkeypatch):
     assert toolchain.state(machine.core)["wanted"] is False
 
 
+def launch(launcher, machine, folder, text, assembly="made"):
+    """Have the launcher compile a kernel into the cache folder `folder`. Returns the compiler's new commands, and
+    whether Jittor's script was called."""
+    script = machine.compiler.with_name("asm_tuner.py")
+    script.write_text("open(__file__ + '.ran', 'w').close()")
+    machine.compiler.with_name("g++.assembly").write_text(assembly)
+    ran, before = script.with_name("asm_tuner.py.ran"), len(commands(machine))
+    ran.unlink(missing_ok=True)
+    source, kernel = folder / "jit" / "k.cc", folder / "jit" / "k.so"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text(text)
+    subprocess.run([launcher, script, f"--cc_path={machine.compiler}", source, "-O1", "-o", kernel], check=True)
+    return commands(machine)[before:], ran.exists()
+
+
 def test_the_launcher_runs_the_script_only_if_the_assembly_is_to_be_reworked(machine, tmp_path):
     launcher = build(machine).launcher
-    script = tmp_path / "asm_tuner.py"
-    script.write_text("import sys; open(sys.argv[0] + '.ran', 'w').write(' '.join(sys.argv[1:]))")
-    for text, through in (("int f();", False), ("//@begin replace", True)):
-        source = tmp_path / "kernel.cc"
-        source.write_text(text)
-        count = len(commands(machine))
-        subprocess.run([launcher, script, f"--cc_path={machine.compiler}", source, "-o", tmp_path / "k.so"], check=True)
-        assert (len(commands(machine)) == count) == through
-        assert (tmp_path / "asm_tuner.py.ran").exists() == through
-    assert commands(machine)[-1].startswith(f"{source} -o {tmp_path / 'k.so'}")
+    source, flags = tmp_path / "jit" / "k.cc", f"-O1 -o {tmp_path / 'jit' / 'k.so'}"
+    straight, ran = launch(launcher, machine, tmp_path, "int f();")
+    assert straight[0].startswith(f"{source} {flags}") and len(straight) == 1 and not ran
+    marked, ran = launch(launcher, machine, tmp_path, "//@begin replace", assembly="vmovups %ymm0, (%rax)")
+    assert marked[0].startswith(f"{source} {flags} -S") and not ran
+    assert marked[1].startswith(f"{source.with_suffix('.s')} {flags}") and len(marked) == 2
+    _, ran = launch(launcher, machine, tmp_path, "//@begin replace", assembly="vmovaps %ymm0, (%rax)")
+    assert ran
+
+
+def test_processes_that_keep_their_kernels_apart_copy_finished_ones(machine, tmp_path, monkeypatch):
+    locks = []
+    machine.jittor.core = SimpleNamespace(set_lock_path=locks.append)
+    plain = machine.jittor.flags.cc_flags
+
+    def cache_of(name):
+        monkeypatch.setenv("BOAT_KERNELS", name)
+        machine.jittor.flags.cc_flags = plain
+        build(machine)
+        machine.jittor.flags.cc_flags = plain
+        return Path(machine.jittor.flags.cache_path)
+
+    one, two, shared = cache_of("one"), cache_of("two"), cache_of("")
+    assert len({one, two, shared}) == 3
+    assert locks == [str(one / "lock"), str(two / "lock")] and Path(locks[0]).exists()
+    assert {path.name for path in one.iterdir() if path.is_dir()} == {"jit", "gen", "obj_files", "tmp"}
+    monkeypatch.setenv("BOAT_KERNELS", "two")
+    for text, key, times in (("a", False, 1), ("a", True, 0), ("b", True, 1)):
+        launch(shared / "compile", machine, one, "a")
+        (one / "jit" / "k.so").write_text("by one")
+        if key:
+            (one / "jit" / "k.so.key").touch()
+        done, _ = launch(shared / "compile", machine, two, text)
+        assert len(done) == times  # copied if it is finished and of the same source
+        assert (two / "jit" / "k.so").read_text() == ("made" if times else "by one")

@@ -12,6 +12,8 @@ import boat_core as boat
 from boat_core.autodiff import arrays
 from boat_core.testing import assert_close, central_differences
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 
 def array(values):
     return jt.array(np.array(values, dtype="float64"), dtype="float64")

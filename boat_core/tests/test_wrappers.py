@@ -12,6 +12,8 @@ from jittor import nn
 import boat_core as boat
 from boat_core.testing import assert_close, central_differences, flat
 
+pytestmark = pytest.mark.usefixtures("single_operators")
+
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 1))
 

@@ -1,8 +1,8 @@
 """The compiler service: a precompiled header and a launcher for Jittor's kernels, and builds beside them.
 
 A precompiled header holds what every CPU kernel of Jittor includes. A launcher skips the Python script through which
-Jittor sends each kernel to the compiler (the script reworks the assembly of kernels marked `@begin`; the launcher
-leaves it those). With both, a kernel takes a third of the time to compile. Kernels made so lie in a folder of their
+Jittor sends each kernel to the compiler (the script reworks the assembly of a few kernels; the launcher leaves it
+those). With both, a kernel takes a third of the time to compile. Kernels made so lie in a folder of their
 own: if they shared Jittor's, a plain Jittor program and BOAT would recompile each other's kernels.
 
 Libraries can be built with the same compiler and flags (`Toolchain`). What is known before Jittor's first kernel is
@@ -10,6 +10,9 @@ built beside the header, because each of the two keeps one core busy.
 
 The folder is named by everything that goes into it, Jittor's flags and the compiler included. A change of any part
 makes a new folder. What does not compile is reported once per process, and Jittor is left as it is.
+
+Jittor lets one process at a time compile, and the others wait. A process with BOAT_KERNELS=NAME keeps its kernels in a
+folder own-NAME in there, under a lock of its own, and copies the kernels that another process has compiled.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -30,6 +34,7 @@ from .background_build import BackgroundBuild, Command
 from .machine import interpreter
 
 VARIABLE = "BOAT_NATIVE"
+OWN_KERNELS = "BOAT_KERNELS"
 
 CUDA_FLAGS = ("-std=c++17", "-O3", "--extended-lambda")
 
@@ -47,17 +52,35 @@ _HEADER = """\
 #include "fused_op.h"
 """
 
+# Jittor's script reworks aligned stores in the marked lines of a kernel. To know the lines it compiles with debug
+# information, for which our header does not serve: five times as long. The instructions are the same without, so it is
+# called only where they hold such a store; the expression is the script's own.
 _LAUNCHER = """\
 #!/bin/sh
-# {python} asm_tuner.py --cc_path=COMPILER SOURCE …: straight to the compiler unless the assembly is to be reworked;
-# and by gold, which links such a small library in a third of the time
-case "$1" in
+# {python} asm_tuner.py --cc_path=COMPILER SOURCE FLAG... -o KERNEL: straight to the compiler, unless the script has
+# something to do; linked by gold, to which such a small library takes a third of the time
+script="$1" compiler="${{2#--cc_path=}}" source="$3"
+reworked() {{
+    grep -q '@begin' "$source" || return 1
+    shift 3
+    "$compiler" "$source" "$@" -S -o "$assembly" 2> /dev/null || return 0
+    if grep -q 'vmova.*,.*(.*)' "$assembly"; then return 0; fi
+    source="$assembly"
+    return 1
+}}
+case "$script" in
 */asm_tuner.py)
-    if ! grep -q '@begin' "$3"; then
-        compiler="${{2#--cc_path=}}"
-        shift 2
+    for kernel; do :; done
+    for other in "${{0%/*}}/jit/${{kernel##*/}}" "${{0%/*}}"/*/jit/"${{kernel##*/}}"; do
+        if [ -e "$other.key" ] && [ "$other" != "$kernel" ] && cmp -s "$source" "${{other%.so}}.cc"; then
+            exec cp "$other" "$kernel"
+        fi
+    done
+    assembly="${{source%.cc}}.s"
+    if ! reworked "$@"; then
+        shift 3
         command -v ld.gold > /dev/null && set -- "$@" -fuse-ld=gold
-        exec "$compiler" "$@"
+        exec "$compiler" "$source" "$@"
     fi ;;
 esac
 exec {python} "$@"
@@ -144,9 +167,9 @@ class Toolchain:
         self.cuda = bool(jittor.flags.use_cuda)
         place = onednn.folder()
         self.onednn = place if jittor.compile_extern.mkl_ops is not None and onednn.works(place) else None
-        root = Path(jittor.compiler.cache_path)
-        self.folder = root / f"boat-{self.key(_HEADER, _LAUNCHER)}"
-        self._lay_out(root)
+        self._root = Path(jittor.compiler.cache_path)
+        self.folder = self._root / f"boat-{self.key(_HEADER, _LAUNCHER)}"
+        self._lay_out()
         self.header = BackgroundBuild(self.folder / "kernels.h.gch", self._header_plan)
 
     def ready(self, *beside: BackgroundBuild | None) -> bool:
@@ -168,7 +191,7 @@ class Toolchain:
             )
             return False
         self._jittor.flags.cc_flags = f'{self._flags} -include "{self.folder / "kernels.h"}" '
-        self._jittor.flags.cache_path = str(self.folder)
+        self._jittor.flags.cache_path = str(self._kernels())
         return True
 
     @property
@@ -187,15 +210,30 @@ class Toolchain:
         compiler = self.compiler, str((stat.st_size, stat.st_mtime_ns))
         return digest(*parts, self._flags, *compiler, self._jittor.__version__)
 
-    def _lay_out(self, root: Path) -> None:
-        """Make what Jittor looks for in a cache folder, the text of the header, and the launcher."""
-        for name in ("jit", "obj_files", "tmp"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "gen").exists():
-            replace_file(self.folder / "gen", lambda fresh: fresh.symlink_to(root / "gen"))
+    def _lay_out(self) -> None:
+        """Make the folder as a cache folder of Jittor, with the text of the header and the launcher."""
+        self._lay_out_cache(self.folder)
         if not self.launcher.exists():
             replace_file(self.folder / "kernels.h", lambda fresh: fresh.write_text(_HEADER, encoding="utf8"))
             replace_file(self.launcher, self._write_launcher)
+
+    def _lay_out_cache(self, folder: Path) -> None:
+        """Make what Jittor looks for in a cache folder."""
+        for name in ("jit", "obj_files", "tmp"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        if not (folder / "gen").exists():
+            replace_file(folder / "gen", lambda fresh: fresh.symlink_to(self._root / "gen"))
+
+    def _kernels(self) -> Path:
+        """Where this process keeps its kernels: beside the header, or in a folder of its own if the user names one."""
+        name = os.environ.get(OWN_KERNELS, "")
+        if not name:
+            return self.folder
+        own = self.folder / f"own-{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}"
+        self._lay_out_cache(own)
+        (own / "lock").touch()
+        self._jittor.core.set_lock_path(str(own / "lock"))
+        return own
 
     def _write_launcher(self, fresh: Path) -> None:
         fresh.write_text(_LAUNCHER.format(python=shlex.quote(interpreter())), encoding="utf8")
