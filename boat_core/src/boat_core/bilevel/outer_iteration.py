@@ -81,7 +81,10 @@ class OuterIteration:
         executor: Executor,
     ) -> None:
         if not callable(getattr(executor, "solve", None)):
-            raise OptionError(f"executor: expected an object with a method `solve` (got {executor!r})")
+            raise OptionError(where="executor", expected="an object with a method `solve`", got=repr(executor))
+        if not isinstance(upper_optimizer, Optimizer):
+            expected = "an Optimizer such as boat.sgd(0.1)"
+            raise OptionError(where="upper_optimizer", expected=expected, got=repr(upper_optimizer))
         self.problem, self.executor, self.upper_optimizer = problem, executor, upper_optimizer
         self.start_rule = composition.start_rule(settings.start)
         self.x0 = Vector.of(problem.upper, "upper").sync()

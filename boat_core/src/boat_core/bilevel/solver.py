@@ -14,7 +14,6 @@ from typing import Any
 
 from ..autodiff.vectors import Vector
 from ..declare.options import read_options
-from ..errors import OptionError
 from ..optimizers.base import Optimizer
 from ..plugins.composition import Composition, compose
 from ..plugins.registry import Registry
@@ -65,14 +64,22 @@ class Solver:
         executor: Executor | None = None,
         **settings: Any,
     ) -> None:
-        read = read_options(SolverSettings, settings, "solver")
-        if not isinstance(upper_optimizer, Optimizer):
-            expected = "an Optimizer such as boat.sgd(0.1)"
-            raise OptionError(where="upper_optimizer", expected=expected, got=repr(upper_optimizer))
-        lower = LowerOptimizer(lower_optimizer)
-        composition = compose(registry, map, approximate, first_order, method, options)
-        self.outer = OuterIteration(problem, composition, read, lower, upper_optimizer, executor or Sequential())
+        self.outer = OuterIteration(
+            problem,
+            compose(registry, map, approximate, first_order, method, options),
+            read_options(SolverSettings, settings, "solver"),
+            LowerOptimizer(lower_optimizer),
+            upper_optimizer,
+            executor or Sequential(),
+        )
         self._state = self.outer.initial_state()
+
+    @classmethod
+    def of(cls, outer: OuterIteration) -> Solver:
+        """Return a solver around an outer iteration that is composed already."""
+        solver = cls.__new__(cls)
+        solver.outer, solver._state = outer, outer.initial_state()
+        return solver
 
     # What a user reads
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import Memory
 from ..autodiff.unrolled import Unrolled
 from ..autodiff.vectors import Vector, first_nonfinite
@@ -48,7 +49,8 @@ class TrajectoryStep(OuterStep):
 
     def memory(self) -> MemoryUse:
         memory = self._memory
-        one = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, 1, memory)
+        with evaluating(kernels=self.settings.kernels == "auto", differentiated=False):
+            one = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, 1, memory)
         held = memory.plan(self.settings.lower_steps, one.iterate_bytes, one.graph_bytes)
         return MemoryUse(held, one.iterate_bytes, one.graph_bytes)
 

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..optimizers.base import Optimizer
     from ..runtime import Decisions
 
-#: The executor that `Solver` uses by itself.
-DEFAULT_EXECUTOR = "sequential"
-
 
 @dataclass(frozen=True)
 class _Named:
@@ -90,12 +87,6 @@ class Job:
         """Return the parts of the `lower` or `upper` optimizer with their names and options. Most often it is one."""
         return self._parts[level]
 
-    @property
-    def is_sequential(self) -> bool:
-        """Whether the tasks of an outer step are solved one after the other, by the core's own executor."""
-        entry = self._executor.entry
-        return entry.name == DEFAULT_EXECUTOR and entry.distribution == "boat-core"
-
     @cached_property
     def problem(self) -> Problem:
         """The problem, built with the run's seed. The user's module is imported here."""
@@ -128,21 +119,13 @@ class Job:
         """
         self.prepare()
         problem = self.problem
+        from ..bilevel.outer_iteration import OuterIteration
         from ..bilevel.solver import Solver
 
-        section = self.config.solver
-        settings = dict(vars(section.settings()))
-        if not self.is_sequential:
-            settings["executor"] = self.executor
+        lower, settings = LowerOptimizer(self.lower_optimizer), self.config.solver.settings()
         try:
-            return Solver(
-                problem,
-                **section.chains(),
-                lower_optimizer=self.lower_optimizer,
-                upper_optimizer=self.upper_optimizer,
-                registry=self.registry,
-                **settings,
-            )
+            outer = OuterIteration(problem, self.composition, settings, lower, self.upper_optimizer, self.executor)
+            return Solver.of(outer)
         except (CompositionError, OptionError) as error:
             raise self.config.located(error, "solver") from error
 
