@@ -131,7 +131,9 @@ def _flag(action: argparse.Action) -> str:
 
 
 def _configuration() -> Iterator[str]:
-    yield from ("## Configuration", "", "A file in YAML, or in JSON with the same keys.", "")
+    yield from ("## Configuration", "", "A file in YAML, or in JSON with the same keys.")
+    yield "YAML is read as version 1.2 defines it: `0123` is 123, and `off`, `NO`, `1:30` and `2026-11-28` are strings."
+    yield ""
     for section, cls in (("", config.Config), ("solver.", config.SolverConfig), ("run.", config.RunConfig)):
         rows = [row for row in describe_options(cls) if row["name"] not in ("source", "solver", "run")]
         yield from _options([{**row, "name": section + row["name"]} for row in rows], "key")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from boat_core import ConfigError, Job, read_config
+from boat_core.config.schema import as_yaml
 
 GOOD = """\
 problem: module:make
@@ -21,6 +24,10 @@ solver:
 run:
   steps: 5
 """
+SECTIONS = {
+    "solver": {"first_order": "BOTH", "lower_steps": 1, "lower_optimizer": "sgd", "upper_optimizer": "sgd"},
+    "run": {"steps": 1},
+}
 
 
 @pytest.fixture
@@ -45,6 +52,101 @@ def test_what_is_read(write):
     assert config.solver.chains()["approximate"] == ["ALL"]
     assert (config.run.steps, config.run.seed, config.solver.start) == (5, 0, None)
     assert config.run.out.startswith("runs/config-")
+
+
+#: Scalars, and what each is in the core schema of YAML 1.2. YAML 1.1 reads half of them as something else.
+SCALARS = {
+    "0123": 123,
+    "010": 10,
+    "-08": -8,
+    "+12": 12,
+    "0o17": 15,
+    "0x1F": 31,
+    "0b11": "0b11",
+    "1_000": "1_000",
+    "1:30": "1:30",
+    "1:30.5": "1:30.5",
+    "1e3": 1000.0,
+    "1e-1": 0.1,
+    "1E+2": 100.0,
+    ".5": 0.5,
+    "5.": 5.0,
+    ".inf": float("inf"),
+    "-.INF": float("-inf"),
+    "inf": "inf",
+    "true": True,
+    "FALSE": False,
+    "yes": "yes",
+    "NO": "NO",
+    "on": "on",
+    "off": "off",
+    "y": "y",
+    "~": None,
+    "Null": None,
+    "": None,
+    "none": "none",
+    "2026-11-28": "2026-11-28",
+    "2026-11-28T10:00:00Z": "2026-11-28T10:00:00Z",
+    "=": "=",
+    "<<": "<<",
+    "1.2.3": "1.2.3",
+    "١٢": "١٢",
+    "'0123'": "0123",
+}
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
+def test_scalars_are_those_of_yaml_1_2(write, text, value):
+    config = read_config(write(GOOD.replace("{size: 3}", f"{{size: {text}}}")), [f"problem_options.set={text}"])
+    read = config.problem_options["size"]
+    assert (type(read), read) == (type(value), value)
+    assert config.problem_options["set"] == value
+
+
+def test_words_that_yaml_1_1_reads_as_booleans_and_dates(write):
+    options = "second_order_guard: off\n  options: {NO: {a: 1}}\n  map: [NO, y]"
+    config = read_config(write(GOOD.replace("map: [STEP, SUM]", options) + "  out: 2026-11-28\n"))
+    assert (config.solver.second_order_guard, config.solver.map) == ("off", ("NO", "y"))
+    assert (config.solver.options, config.run.out) == ({"NO": {"a": 1}}, "2026-11-28")
+
+
+@pytest.mark.parametrize("number", ["1_000", "infinity", "1:30", "٣"])
+def test_what_only_python_or_yaml_1_1_reads_as_a_number_is_none(write, toys, number):
+    path = write(GOOD.replace("1e-1", number))
+    expected = f"config.yaml:7: solver.lower_optimizer.rate: expected a number > 0 (got {number!r} of type str)"
+    assert message(path, then=lambda config: Job(config, toys)) == expected
+
+
+def test_what_a_run_writes_is_read_again(write):
+    """Every text and number survives, whichever version of YAML would read it as something else."""
+    characters = "019oxeE.+-_:~#'\"\\/%@&*!|>?,[]{}= \n\t\r\x07\x85\u2028\ufeff\U0001f600éNnyt"
+    draw = random.Random(0)
+    texts = [text for text, value in SCALARS.items()] + [
+        "null",
+        "a: b",
+        "- a",
+        "---",
+        "...",
+        " a ",
+        "a\n\n b",
+        "x" * 300,
+    ]
+    texts += ["".join(draw.choices(characters, k=draw.randint(1, 9))) for _ in range(1000)]
+    numbers = [0, -7, 2**70, 0.1, 1e22, 1e-7, -0.0, 5e-324, float("inf"), float("-inf")]
+    values = {"texts": texts, "numbers": numbers, "words": [True, None], "keys": {text: text for text in texts}}
+    config = read_config(write(GOOD))
+    config = replace(config, problem_options=values, problem="off")
+    again = read_config(write(as_yaml(config), "again.yaml"))
+    assert again.problem_options == values
+    assert list(map(type, again.problem_options["numbers"])) == list(map(type, numbers))
+    assert again.as_dict() == config.as_dict()
+
+
+def test_json_is_read_as_json(write):
+    values = {"size": ["0123", "off", "2026-11-28", "\U0001f600", "a/b\n", 1e3, 1e-7, -3, True, None, {"NO": "1:30"}]}
+    for ascii_only in (True, False):
+        text = json.dumps({"problem": "m:f", "problem_options": values, **SECTIONS}, ensure_ascii=ascii_only)
+        assert read_config(write(text, "c.json")).problem_options == values
 
 
 def test_json_has_the_same_keys(write):
@@ -76,7 +178,11 @@ def test_the_resolved_configuration_is_one_of_the_same_run(write, tmp_path):
         ("problem: !env HOME", "config.yaml:1: problem: the tag !env would construct an object"),
         ("problem: &a x\nrun: *a", "config.yaml:2: aliases (*name) are not part of a configuration"),
         ("run:\n  steps: 1\n  steps: 2", "config.yaml:3: run.steps: the key is given twice (first at "),
-        ("problem: 2020-13-01", "config.yaml:1: problem: '2020-13-01' cannot be read"),
+        ("problem: !!timestamp 2020-12-01", "config.yaml:1: problem: the tag !!timestamp would construct an object"),
+        ("problem: !!bool maybe", "config.yaml:1: problem: 'maybe' cannot be read: it is not of the type !!bool"),
+        ('problem: "\\ud800"', "config.yaml:1: problem: '\\ud800' cannot be read"),
+        ('"\\ud800": 1', "config.yaml:1: the key '\\ud800' cannot be read"),
+        ("run: {steps: " + "9" * 5000 + "}", "config.yaml:1: run.steps: '999"),
     ],
 )
 def test_text_that_is_no_configuration(write, text, expected):

@@ -19,6 +19,7 @@ from ..bilevel.settings import SolverSettings
 from ..declare.options import option, read_options
 from ..errors import BoatError, ConfigError, OptionError, suggestion
 from .source import Source, is_mapping, read_file
+from .yaml_core import to_text
 
 T = TypeVar("T")
 
@@ -172,10 +173,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def as_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML."""
-    import yaml
-
-    text: str = yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True)
-    return text
+    return to_text(config.as_dict())
 
 
 _TOP = (

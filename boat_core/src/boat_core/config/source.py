@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from ..errors import BoatError, ConfigError, dotted
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with safe types only, with `1e-3` as a number, and without aliases, so that a small file stays small."""
-
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            self._refuse("aliases (*name) are not part of a configuration")
-        if self._depth > 50:
-            self._refuse("nested too deeply")
-        self._depth += 1
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
-
-    def _refuse(self, why: str) -> NoReturn:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        raise yaml.constructor.ConstructorError(None, None, why, event.start_mark)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+from .yaml_core import Loader, has_plain_tag, read_scalar, read_text
 
 
 @dataclass
@@ -100,9 +74,8 @@ def read_file(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any]
 def _parse(text: str, source: Source, path: str, place: Any) -> Any:
     """Parse the YAML of the value at `path`; `place` turns a line number into the place that messages name."""
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return None if node is None else _value(loader, node, source, path, place)
+        node = Loader(text).get_single_node()
+        return None if node is None else _value(node, source, path, place)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"not YAML: the character #x{error.character:04x} cannot stand there"
@@ -114,32 +87,36 @@ def _parse(text: str, source: Source, path: str, place: Any) -> Any:
         raise ConfigError(message, place=place(mark.line + 1 if mark else 1)) from None
 
 
-def _value(loader: _Loader, node: yaml.Node, source: Source, path: str, place: Any) -> Any:
+def _value(node: yaml.Node, source: Source, path: str, place: Any) -> Any:
     here = place(node.start_mark.line + 1)
     where = tuple(path.split(".")) if path else ()
-    if node.tag.startswith("tag:yaml.org,2002:python/") or not node.tag.startswith("tag:yaml.org,2002:"):
+    if not has_plain_tag(node):
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
         hint = "a configuration holds plain values only"
         raise ConfigError(f"the tag {tag} would construct an object", place=here, where=where, hint=hint)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(loader, item, source, f"{path}[{i}]", place) for i, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
+        return [_value(item, source, f"{path}[{i}]", place) for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.ScalarNode):
         try:
-            return loader.construct_object(node)
-        except (ValueError, OverflowError) as error:
+            return read_scalar(node)
+        except ValueError as error:
             raise ConfigError(f"{node.value!r} cannot be read: {error}", place=here, where=where) from None
     values: dict[str, Any] = {}
     for key_node, item in node.value:
-        key, here = key_node.value, place(key_node.start_mark.line + 1)
-        inner = f"{path}.{key}" if path else str(key)
+        here = place(key_node.start_mark.line + 1)
         if not isinstance(key_node, yaml.ScalarNode):
             where = where or ("the configuration",)
             raise ConfigError(place=here, where=where, expected="a word as key", got="a list or mapping")
+        try:
+            key = read_text(key_node)
+        except ValueError as error:
+            raise ConfigError(f"the key {key_node.value!r} cannot be read: {error}", place=here, where=where) from None
+        inner = f"{path}.{key}" if path else key
         if key in values:
             message = f"the key is given twice (first at {source.places[inner]})"
             raise ConfigError(message, place=here, where=inner)
         source.places[inner] = here
-        values[key] = _value(loader, item, source, inner, place)
+        values[key] = _value(item, source, inner, place)
     return values
 
 

@@ -24,6 +24,7 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from .._util.text import read_number
 from ..errors import DeclarationError, Keys, OptionError, as_keys, suggestion
 
 T = TypeVar("T")
@@ -207,7 +208,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any], where: Keys) -> Any:
-    """Return `value` if its type is allowed. An int counts as a float, and so does `1e-3`, a string to YAML."""
+    """Return `value` if its type is allowed. An int counts as a float, and so does a text such as "1e-3"."""
     for kind in allowed:
         plain = typing.get_origin(kind) or kind
         if plain is Any or (value is None and plain in (None, type(None))):
@@ -218,7 +219,7 @@ def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any]
             return value
     if float in allowed and not isinstance(value, bool) and isinstance(value, (int, str)):
         try:
-            return float(value)
+            return read_number(value) if isinstance(value, str) else float(value)
         except (ValueError, OverflowError):
             pass
     got = f"{value!r} of type {type(value).__name__}"
