@@ -67,3 +67,31 @@ def test_every_error_can_be_pickled_and_copied(error, duplicate):
 
 def test_every_error_of_the_core_is_pickled_here():
     assert {cls for cls in subclasses(BoatError) if cls.__module__ == "boat_core.errors"} == set(ERRORS)
+
+
+LONG = "x" * 5000
+VALUES = [repr(LONG), repr(LONG + " y's"), str([LONG, 3] * 9), "9" * 400, repr(["a b"] * 1000)]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda value: OptionError(where="rate", expected="a number", got=value, hint="remedy"),
+        lambda value: OptionError(f"rate: expected a number (got {value}); remedy"),
+        lambda value: OptionError(f"no schedule {value}", where=value, hint="remedy"),
+        lambda value: ConfigError(f"{value} cannot be read", place=f"--set {value}", hint="remedy"),
+        lambda value: OptionError(where="a", expected="a number", got=value, hint="remedy").within(LONG, "b"),
+    ],
+)
+def test_a_long_value_is_shortened(error, value):
+    text = str(error(value))
+    assert len(text) < 900, text
+    assert " characters ...]" in text
+    assert text.endswith("remedy")
+
+
+def test_long_sentences_and_paths_are_not_shortened():
+    path = "/".join(["folder"] * 100)
+    sentence = "the users' rule 'a' is one of 'b', and " * 20
+    assert str(BoatError(f"{path} cannot be written: {sentence}")) == f"{path} cannot be written: {sentence}"

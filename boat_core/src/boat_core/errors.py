@@ -7,6 +7,7 @@ valid thing where there is one. The command line prints the message alone and ex
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -30,6 +31,46 @@ def dotted(where: Keys) -> str:
     return text
 
 
+#: Values longer than this are shortened in messages.
+_LONG = 200
+#: Where a message holds a value: in "(got …)", as a list or mapping, as a quoted text, or as one endless word, which a
+#: path is not.
+_VALUES = (
+    re.compile(rf"(?<=\((?:got) ).{{{_LONG},}}(?=\))"),
+    re.compile(rf"(?<!\w)[\[{{(](?=['\"\d\[{{(-]).{{{_LONG},}}[\]}})]"),
+    re.compile(rf"(?<!\w)'(?:[^'\\\n]|\\.){{{_LONG},}}'(?!\w)"),
+    re.compile(rf'(?<!\w)"(?:[^"\\\n]|\\.){{{_LONG},}}"(?!\w)'),
+    re.compile(rf"[^\s/]{{{_LONG},}}"),
+)
+
+
+def shortened(text: str) -> str:
+    """Return a text whose middle is left out if it is long: messages show values that may be of any size."""
+    if len(text) <= _LONG:
+        return text
+    head, tail = text[: _LONG // 2], text[-_LONG // 4 :]
+    return f"{head}[... {len(text) - len(head) - len(tail):,} characters ...]{tail}"
+
+
+def _with_short_values(text: str) -> str:
+    if len(text) > _LONG:
+        for values in _VALUES:
+            text = values.sub(lambda value: shortened(value[0]), text)
+    return text
+
+
+def _dotted_short(where: Keys) -> str:
+    return dotted(tuple(shortened(key) if isinstance(key, str) else key for key in as_keys(where)))
+
+
+def shown(value: Any) -> str:
+    """Return the `repr` of any value, also of one whose `repr` fails, such as that of an integer of 5,000 digits."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"a value of type {type(value).__name__} that cannot be printed"
+
+
 class BoatError(Exception):
     """Base of all errors raised on purpose. They can be pickled and copied.
 
@@ -40,7 +81,8 @@ class BoatError(Exception):
         got: what was there, as text.
         hint: what may help, such as "did you mean 'CG'?".
 
-    The text is `WHERE: MESSAGE: expected EXPECTED (got GOT); HINT`, without the parts that are not given.
+    The text is `WHERE: MESSAGE: expected EXPECTED (got GOT); HINT`, without the parts that are not given. It shows the
+    beginning and the end of a long value. The attributes hold all of it.
     """
 
     # A subclass of a third party may forget to call `__init__`.
@@ -66,11 +108,13 @@ class BoatError(Exception):
         if self.message is None and self.expected is None:
             return super().__str__()
         expected = self.expected and f"expected {self.expected}"
-        text = ": ".join(part for part in (self._place(), self.message, expected) if part)
-        return text + (f" (got {self.got})" if self.got is not None else "") + (f"; {self.hint}" if self.hint else "")
+        message = self.message and _with_short_values(self.message)
+        text = ": ".join(part for part in (self._place(), message, expected) if part)
+        text += f" (got {shortened(self.got)})" if self.got is not None else ""
+        return text + (f"; {_with_short_values(self.hint)}" if self.hint else "")
 
     def _place(self) -> str:
-        return dotted(self.where)
+        return _dotted_short(self.where)
 
     def within(self: E, *keys: str | int) -> E:
         """Return this error for a place that lies under `keys`."""
@@ -110,8 +154,13 @@ class ConfigError(BoatError, ValueError):
         super().__init__(message, **parts)
 
     def _place(self) -> str:
-        where = dotted(self.where)
-        return self.place if self.place == f"--set {where}" else ": ".join(part for part in (self.place, where) if part)
+        if self.place.startswith("--set "):
+            place = shortened(self.place)
+            return place if self.place == f"--set {dotted(self.where)}" or not self.where else self._both(place)
+        return self._both(self.place)
+
+    def _both(self, place: str) -> str:
+        return ": ".join(part for part in (place, _dotted_short(self.where)) if part)
 
 
 class CompositionError(BoatError, ValueError):

@@ -18,7 +18,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ..errors import OptionError
+from ..errors import OptionError, shown
 
 MODES = ("auto", "all", "sqrt")
 #: Small beside a process that has compiled its kernels, and enough to keep whole trajectories of small problems.
@@ -74,7 +74,7 @@ class Memory:
         segment = self.segment
         if segment not in MODES and (not isinstance(segment, int) or isinstance(segment, bool) or segment < 1):
             expected = f"an integer >= 1 or one of {', '.join(MODES)}"
-            raise OptionError(where="segment", expected=expected, got=repr(segment))
+            raise OptionError(where="segment", expected=expected, got=shown(segment))
         read_bytes(self.allowed)
 
     def plan(self, steps: int, iterate: int, graph: int) -> Held:
@@ -104,8 +104,11 @@ def read_bytes(size: int | str) -> int:
     """
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
+    expected = "a size such as '256 MiB', or a number of bytes"
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)\s*", size) if isinstance(size, str) else None
     if match is None or match[2].lower() not in _UNITS:
-        expected = "a size such as '256 MiB', or a number of bytes"
-        raise OptionError(where="memory", expected=expected, got=repr(size))
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+        raise OptionError(where="memory", expected=expected, got=shown(size))
+    size_in_bytes = float(match[1]) * _UNITS[match[2].lower()]
+    if not math.isfinite(size_in_bytes):
+        raise OptionError(where="memory", expected=expected, got=shown(size))
+    return int(size_in_bytes)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import check_option, read_options
-from ..errors import ConfigError, OptionError, suggestion
+from ..errors import ConfigError, OptionError, shown, suggestion
 from ..plugins.registry import Registry
 from .schema import Config
 
@@ -130,8 +130,8 @@ def _value(value: Any, where: tuple[str, ...], level: str) -> Any:
         raise OptionError("unknown option", where=(*where, name), hint=suggestion(name, ("upper", "through")))
     if not isinstance(path, (str, list)):
         expected = "an entry of the upper variables, such as log_rate"
-        raise OptionError(where=(*where, "upper"), expected=expected, got=repr(path))
+        raise OptionError(where=(*where, "upper"), expected=expected, got=shown(path))
     if through not in THROUGH:
         expected = f"one of {', '.join(THROUGH)}"
-        raise OptionError(where=(*where, "through"), expected=expected, got=repr(through))
+        raise OptionError(where=(*where, "through"), expected=expected, got=shown(through))
     return FromUpper(tuple(path.split(".")) if isinstance(path, str) else tuple(path), through)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ..bilevel.settings import SolverSettings
 from ..declare.options import option, read_options
-from ..errors import BoatError, ConfigError, OptionError, suggestion
+from ..errors import BoatError, ConfigError, OptionError, shown, suggestion
 from .source import Source, is_mapping, read_file
 from .yaml_core import to_text
 
@@ -43,11 +43,11 @@ class SolverConfig(SolverSettings):
         for name in ("map", "approximate"):
             for entry in getattr(self, name) or ():
                 if not isinstance(entry, str):
-                    raise OptionError(where=name, expected="names of operations", got=repr(entry))
+                    raise OptionError(where=name, expected="names of operations", got=shown(entry))
         for operation, values in (self.options or {}).items():
             if values is not None and not is_mapping(values):
                 where = ("options", operation)
-                raise OptionError(where=where, expected="a mapping of its options", got=repr(values))
+                raise OptionError(where=where, expected="a mapping of its options", got=shown(values))
         for name in ("lower_optimizer", "upper_optimizer"):
             parts = _listed(getattr(self, name))
             if not parts or not all(_is_named(part) for part in parts):
@@ -99,11 +99,11 @@ class RunConfig:
             if not _is_named(entry):
                 example = "[progress, {name: tensorboard, folder: curves}]"
                 expected = f"names, and a name beside options, such as {example}"
-                raise OptionError(where="observers", expected=expected, got=repr(entry))
+                raise OptionError(where="observers", expected=expected, got=shown(entry))
 
         if not _is_named(self.executor):
             expected = "a name beside its options, such as {name: sequential}"
-            raise OptionError(where="executor", expected=expected, got=repr(self.executor))
+            raise OptionError(where="executor", expected=expected, got=shown(self.executor))
 
     def named_executor(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The key, name and options of the executor."""
@@ -162,7 +162,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values = _check_keys(Config, values, source, "")
     for key, kind, expected in _TOP:
         if not isinstance(values.get(key, kind()), kind):
-            raise source.error(key, expected=expected, got=repr(values[key]))
+            raise source.error(key, expected=expected, got=shown(values[key]))
     values["solver"] = _read(SolverConfig, values["solver"], source, "solver")
     values["run"] = run = _read(RunConfig, values["run"], source, "run")
     if run.out is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import BoatError, ConfigError, dotted
+from ..errors import BoatError, ConfigError, dotted, shown
 from .yaml_core import Loader, has_plain_tag, read_scalar, read_text
 
 
@@ -133,7 +133,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
         section, known = section[name], ".".join(sections[: depth + 1])
         source.places.setdefault(known, place)
         if not isinstance(section, dict):
-            raise ConfigError(f"{known} is not a mapping (it is {section!r})", place=place)
+            raise ConfigError(f"{known} is not a mapping", place=place, got=shown(section))
     for known in [p for p in source.places if p == path or p.startswith(path + ".")]:
         del source.places[known]
     source.places[path] = place
@@ -143,7 +143,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
 def _kind(value: Any) -> str:
     if value is None:
         return "an empty file"
-    return "a list" if isinstance(value, list) else f"the {type(value).__name__} {value!r}"
+    return "a list" if isinstance(value, list) else f"the {type(value).__name__} {shown(value)}"
 
 
 def is_mapping(value: Any) -> bool:

@@ -77,7 +77,7 @@ def read_scalar(node: yaml.ScalarNode) -> Any:
     """Return the value of a scalar.
 
     Raises:
-        ValueError: the text does not fit the tag, as in `!!int many`, or has more digits than Python reads.
+        ValueError: the text does not fit the tag, as in `!!int many`, or has more than 1,000 digits.
     """
     kind, text = node.tag.removeprefix(_TAG), node.value
     if kind == "str":
@@ -91,6 +91,8 @@ def read_scalar(node: yaml.ScalarNode) -> Any:
         return text.lower() == "true"
     if kind == "float":
         return read_number(text)
+    if len(text) > 1000:
+        raise ValueError("it has too many digits")
     return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 

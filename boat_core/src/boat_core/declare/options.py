@@ -25,7 +25,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from .._util.text import read_number
-from ..errors import DeclarationError, Keys, OptionError, as_keys, suggestion
+from ..errors import DeclarationError, Keys, OptionError, as_keys, shown, suggestion
 
 T = TypeVar("T")
 
@@ -162,13 +162,21 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) ->
     value = _convert(value, _alternatives(hint), field, where)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         in_range = all(_COMPARE[name][0](value, bound) for name, bound in field.metadata.get("bounds", {}).items())
-        if not math.isfinite(value) or not in_range:
-            raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value))
+        if not in_range or not _is_moderate(value):
+            raise OptionError(where=where, expected=expected_text(hint, field), got=shown(value))
     choices = field.metadata.get("choices")
     if choices and value is not None and value not in choices:
         near = suggestion(value, choices) if isinstance(value, str) else None
-        raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value), hint=near)
+        raise OptionError(where=where, expected=expected_text(hint, field), got=shown(value), hint=near)
     return value
+
+
+def _is_moderate(number: float) -> bool:
+    """Whether a number is finite, and no integer that is too large for a floating-point number."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
@@ -180,7 +188,7 @@ def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: 
     leaves = optree.tree_leaves(value)
     if not leaves or not all(str(getattr(leaf, "dtype", "")).startswith("float") for leaf in leaves):
         expected = f"{expected_text(hint, field)}, floating-point arrays of them or a function of the step"
-        raise OptionError(where=where, expected=expected, got=f"{value!r} of type {type(value).__name__}")
+        raise OptionError(where=where, expected=expected, got=f"{shown(value)} of type {type(value).__name__}")
     if not _unchecked.get():
         from ..autodiff.arrays import to_numpy
 
@@ -222,7 +230,7 @@ def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any]
             return read_number(value) if isinstance(value, str) else float(value)
         except (ValueError, OverflowError):
             pass
-    got = f"{value!r} of type {type(value).__name__}"
+    got = f"{shown(value)} of type {type(value).__name__}"
     raise OptionError(where=where, expected=_expected(allowed, field), got=got)
 
 
