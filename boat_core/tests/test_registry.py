@@ -73,6 +73,8 @@ def test_a_good_pack():
         (lambda: plugin([operation(stage="approximate", role="estimator")]), (), "of stage 'approximate'"),
         (lambda: plugin(hook="boat_optimizers"), (), "must return OptimizerDeclaration values"),
         (raising(AssertionError("imported all the same")), ("boat_core>=99",), "made for boat-core >=99"),
+        (plugin, ("boat-core>=0.1", 'boat-core>=99; python_version >= "3"'), "made for boat-core >=99"),
+        (plugin, ('boat-core[plots]~=99.0; extra != "gpu"',), "made for boat-core ~=99.0"),
     ],
 )
 def test_a_broken_pack_is_set_aside(load, requires, cause):
@@ -85,6 +87,25 @@ def test_a_broken_pack_is_set_aside(load, requires, cause):
     (broken,) = registry.broken
     assert cause in broken.cause
     assert broken.remedy
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        'boat-core>=9; python_version < "3"',
+        'boat-core (>=9) ; python_version < "3"',
+        'boat-core>=9; extra == "gpu"',
+        'boat-core[plots]>=9; extra == "gpu" and python_version >= "3"',
+        'boat-core>=9; sys_platform == "win32" or implementation_name == "jython"',
+        'boat-core>=9; python_version ~= "many"',
+        "boat-core>=9; colour == 'red'",
+        "boat-core @ https://example.org/boat_core.whl",
+        "boat-core-extras>=9",
+    ],
+)
+def test_a_requirement_that_does_not_hold_here_excludes_no_pack(requirement):
+    registry = load_registry([EntryPoint(Distribution("good", [requirement, "boat-core>=0.1"]), plugin)])
+    assert (names(registry), registry.broken) == (["GOOD"], ())
 
 
 def test_a_hook_with_a_wrong_signature_leaves_nothing_behind():

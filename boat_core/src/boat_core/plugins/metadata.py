@@ -57,26 +57,35 @@ _COMPARE = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
 def excluded_range(lines: list[str], version: str) -> str | None:
     """Return the version range of a requirement on the core that `version` is not in, or None where it fits all.
 
-    Requirements that pip could not read are passed over.
+    Passed over are requirements that pip could not read, and those whose marker does not hold here because they are for
+    another Python, another machine or an extra.
     """
     for line in lines:
         name = _NAME.match(line)
         if name is None or _normalized(name[1]) != CORE:
             continue
-        plain = _PLAIN_RANGE.fullmatch(line.partition(";")[0], name.end())
+        plain = _PLAIN_RANGE.fullmatch(line, name.end())
         if plain and re.fullmatch(r"\d+(\.\d+)*", version):
             if not all(_COMPARE[sign](*_padded(version, bound)) for sign, bound in _BOUND.findall(plain[1])):
                 return ",".join(f"{sign}{bound}" for sign, bound in _BOUND.findall(plain[1]))
             continue
-        from packaging.requirements import InvalidRequirement, Requirement
-
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if not requirement.specifier.contains(version, prereleases=True):
-            return str(requirement.specifier)
+        excluded = _excluded_by(line, version)
+        if excluded is not None:
+            return excluded
     return None
+
+
+def _excluded_by(line: str, version: str) -> str | None:
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(line)
+        holds = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+        return None
+    fits = not holds or requirement.specifier.contains(version, prereleases=True)
+    return None if fits else str(requirement.specifier)
 
 
 def _padded(one: str, other: str) -> tuple[list[int], list[int]]:

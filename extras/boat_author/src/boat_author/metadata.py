@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
@@ -35,10 +36,11 @@ def check_metadata(pack: Pack) -> Iterator[Finding]:
     for line in requirements:
         try:
             requirement = Requirement(line)
-        except InvalidRequirement as error:
+            holds = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as error:
             yield finding(f"it requires {line!r}, which pip cannot read ({error})", "Mend its dependencies")
             continue
-        if normalized(requirement.name) == CORE:
+        if normalized(requirement.name) == CORE and holds:
             ranges.append(requirement.specifier)
     if not ranges:
         yield finding(f"it does not require {CORE}", _BOUND)
