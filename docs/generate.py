@@ -95,8 +95,8 @@ def reference() -> str:
 def _commands() -> Iterator[str]:
     yield from ("## Commands", "")
     yield "Every verb takes `--json`, `--debug` and `--help`. CONFIG is a file in YAML, or in JSON with the same keys."
-    yield "`--set run.steps=9` overrides one key. Exit codes: 0 done, 1 a finding, 2 an error. A signal that ends a run"
-    yield "gives 128 plus its number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
+    yield "`--set run.steps=9` overrides one key. Exit codes: 0 done, 1 a finding, 2 an error, or output that cannot be"
+    yield "written. A signal that ends a run gives 128 plus its number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     yield from ("", "| command | what it does |", "|---|---|")
     for parser in map(cli.Parser.complete, verbs(cli.make_parser())):
         flags = [_flag(action) for action in parser._actions if _is_own(action)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -187,6 +188,46 @@ def test_closed_output_pipe_is_no_error(tmp_path):
     command = f"{sys.executable} -m boat_core ops list --json | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stderr == ""
+
+
+def shell(command, encoding=None):
+    environment = {**os.environ, **({"PYTHONIOENCODING": encoding} if encoding else {})}
+    command = command.replace("boat ", f"{sys.executable} -m boat_core ")
+    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_in_every_encoding(encoding):
+    """Formulas hold characters such as ∇ and ², which a terminal may lack."""
+    told = shell("boat optimizers show adam", encoding)
+    assert (told.returncode, told.stderr) == (0, b"")
+    assert ("√v̂" if encoding == "utf-8" else r"\u221av\u0302").encode() in told.stdout
+    expected = json.loads(shell("boat optimizers show adam --json", "utf-8").stdout.decode("utf-8"))
+    assert json.loads(shell("boat optimizers show adam --json", encoding).stdout.decode(encoding)) == expected
+    refused = shell("boat optimizers show ∇", encoding)
+    assert refused.returncode == 2 and refused.stderr.startswith(b"boat: error: no optimizer or schedule")
+
+
+@pytest.mark.parametrize("verb", ["solvers", "solvers --json", "optimizers show adam", "--help", "--version"])
+def test_output_that_cannot_be_written(verb):
+    full = shell(f"boat {verb} >/dev/full")
+    expected = b"boat: error: the output cannot be written: No space left on device\n"
+    assert (full.returncode, full.stderr) == (2, expected)
+    closed = shell(f"boat {verb} >&- <&-")
+    assert (closed.returncode, closed.stderr) == (0, b"")
+    unread = shell(f"boat {verb} | true; exit ${{PIPESTATUS[0]}}")
+    assert (unread.returncode in (0, 141), unread.stderr) == (True, b"")
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", ">&- 2>&- <&-"])
+def test_errors_that_cannot_be_written(where):
+    assert shell(f"boat ops show NONE {where}").returncode == 2
+
+
+def test_the_standard_streams_are_given_back(boat):
+    before = sys.stdout, sys.stderr
+    boat("--version")
+    assert (sys.stdout, sys.stderr) == before
 
 
 def test_optimizers_list_and_show(boat):

@@ -153,6 +153,10 @@ def test_without_matplotlib_the_run_says_what_to_install(monkeypatch):
     [
         ([], "out exists; choose another folder with --set run.out=FOLDER"),
         (["run.out=module.py/x"], "module.py/x cannot be made: "),
+        (["run.out=" + "a" * 300], " cannot be made: File name too long; choose another name"),
+        (['run.out="a\\0b"'], "--set run.out: 'a\\x00b' cannot be read: it holds a null character"),
+        (["run.out=new", "problem_path=" + "a" * 300], "--set problem_path: "),
+        (["run.out=new", 'problem_path="\\0"'], "--set problem_path: "),
         (["run.out=new", "solver.start=upper"], "upper"),
         (
             ["run.out=new", "problem_options.faults=x"],

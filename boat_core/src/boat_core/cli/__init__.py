@@ -9,7 +9,6 @@ A pack adds a verb with the hook `boat_commands`. The names in `__all__` are for
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 from ..errors import BoatError, nearest
 from .output import print_facts, print_json, print_table
 from .parsing import Parser, add_config_arguments, add_group, add_pack_verbs, add_verb
+from .streams import failure_of, streams
 
 __all__ = ["add_config_arguments", "main", "print_facts", "print_json", "print_table"]
 
@@ -56,34 +56,44 @@ VERBS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. An error of BOAT's own is one line on stderr, unless `--debug`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings(), streams():
+        _show_warnings()
+        code = _code_of(arguments)
+        failure = failure_of(sys.stdout)
+        if failure is None:
+            return code
+        if isinstance(failure, BrokenPipeError):  # nobody reads our output any more
+            return 141
+        print(f"boat: error: the output cannot be written: {failure.strerror or failure}", file=sys.stderr)
+        return code or 2
+
+
+def _code_of(arguments: list[str]) -> int:
+    """Run the command and return its exit code, whatever happens."""
     from ..plugins.discovery import limited_imports
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    with warnings.catch_warnings():
-        _show_warnings()
-        try:
-            with limited_imports():
-                code = _run(arguments)
-            sys.stdout.flush()
-            return code
-        except SystemExit as leaving:  # --help and --version
-            return leaving.code if isinstance(leaving.code, int) else 2
-        except KeyboardInterrupt:
-            print("boat: interrupted", file=sys.stderr)
-            return 130
-        except BrokenPipeError:
-            # Nobody reads our output any more. Python would complain about that again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
-        except BoatError as error:
-            if debug:
-                _print_traceback()
-            print(f"boat: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
-            return 2
-        except Exception:  # a fault of ours, or of the user's own code: its author needs the whole traceback
+    try:
+        with limited_imports():
+            return _run(arguments)
+    except SystemExit as leaving:  # --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 2
+    except KeyboardInterrupt:
+        print("boat: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        if failure_of(sys.stdout) is None and failure_of(sys.stderr) is None:  # another pipe, such as one of the user's
             _print_traceback()
             return 2
+        return 141
+    except BoatError as error:
+        if "--debug" in arguments:
+            _print_traceback()
+        print(f"boat: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except Exception:  # a fault of ours, or of the user's own code: its author needs the whole traceback
+        _print_traceback()
+        return 2
 
 
 def _print_traceback() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import shutil
 import sys
 import textwrap
@@ -13,7 +15,14 @@ from .._util.atomic import json_text
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    print(json_text(value, indent=2))
+    print(printable_json(value, indent=2))
+
+
+def printable_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON that stdout can hold: in ASCII alone, unless its encoding is one of Unicode."""
+    text = json_text(value, indent)
+    encoding = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name
+    return text if encoding.startswith("utf") else json.dumps(json.loads(text), indent=indent)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

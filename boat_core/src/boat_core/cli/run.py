@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._util.atomic import json_text
 from ..plugins.hookspecs import hookimpl
-from .output import print_facts
+from .output import print_facts, printable_json
 from .parsing import add_config_arguments
 
 
@@ -55,7 +54,7 @@ class _Summary:
         if run.switched_off:  # this observer is called last, so it also knows those that failed over this very summary
             summary = {**summary, "observers_switched_off": run.switched_off}
         if self._json:
-            print(json_text(summary), flush=True)
+            print(printable_json(summary), flush=True)
             return
         computing, compiling = summary["seconds_computing"], summary["seconds_compiling"]
         rows = [

@@ -84,6 +84,7 @@ def _find_function(config: Config) -> Callable[..., Any]:
 
 def _import(config: Config, name: str) -> Any:
     """Import a module, with the configuration's folder first on the path."""
+    _require_usable(config, config.module_folder)
     folder, root = str(config.module_folder), name.partition(".")[0]
     importlib.invalidate_caches()
     if folder not in sys.path[:1]:
@@ -97,6 +98,16 @@ def _import(config: Config, name: str) -> Any:
         near = suggestion(root, [path.stem for path in Path(folder).glob("*.py")])
         raise config.source.error("problem", f"no module {root!r} in {folder} or on Python's path", hint=near)
     return run_foreign(config, "problem", f"importing {name} failed", lambda: importlib.import_module(name))
+
+
+def _require_usable(config: Config, folder: Path) -> None:
+    """Raise `ConfigError` if no folder can have this name. One that does not exist simply holds no module."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise config.source.error("problem_path", f"this folder cannot be read: {error.strerror}") from None
 
 
 def _check_arguments(config: Config, function: Callable[..., Any], options: dict[str, Any]) -> None:

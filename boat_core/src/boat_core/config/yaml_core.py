@@ -100,9 +100,11 @@ def read_text(node: yaml.ScalarNode) -> str:
     """Return the text of a scalar. JSON writes characters beyond 16 bits as two escapes, which are joined here.
 
     Raises:
-        ValueError: one such escape stands alone.
+        ValueError: one such escape stands alone, or there is a null character, which no name or path can hold.
     """
     text: str = node.value
+    if "\0" in text:
+        raise ValueError("it holds a null character")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 

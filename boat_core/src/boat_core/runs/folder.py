@@ -31,9 +31,18 @@ _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
 
 def require_free(config: Config) -> None:
-    """Raise `RunError` if the folder that a configuration names exists. A generated name is no demand."""
+    """Raise `RunError` if the folder that a configuration names exists. A generated name is no demand.
+
+    Raises:
+        ConfigError: no folder can have that name, because it is too long, say.
+    """
     folder = Path(config.run.out or "")
-    if folder.exists() and not config.out_is_generated:
+    try:
+        taken = folder.exists()
+    except OSError as error:
+        message = f"{folder} cannot be made: {error.strerror}; choose another name"
+        raise config.source.error("run.out", message) from None
+    if taken and not config.out_is_generated:
         raise _taken(folder)
 
 

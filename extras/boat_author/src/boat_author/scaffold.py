@@ -46,10 +46,10 @@ def write_pack(name: str, stage: str, into: Path, registry: Registry) -> tuple[P
     """
     substitutions = _substitutions(name, registry) | _OF_STAGE[stage]
     folder = into / substitutions["distribution"]
-    if folder.exists():
-        raise BoatError(f"{folder} exists; choose another NAME, or another place with --into FOLDER")
     partial = into / f".{folder.name}.{os.getpid()}.partial"
     try:
+        if folder.exists():
+            raise BoatError(f"{folder} exists; choose another NAME, or another place with --into FOLDER")
         files = [_write(partial, path, text, substitutions) for path, text in _templates(stage)]
         partial.rename(folder)
     except OSError as error:

@@ -41,7 +41,7 @@ def check_place(path: str | Path) -> Path:
 
     Raises:
         OptionError: the suffix is not one of `SUFFIXES`; the message names the nearest.
-        RunError: the folder does not exist, or the path is a folder itself.
+        RunError: the folder does not exist, or the path is a folder itself, or no file can have that name.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -49,10 +49,13 @@ def check_place(path: str | Path) -> Path:
         close = get_close_matches(path.suffix.lower(), SUFFIXES, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise OptionError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)} ({got}){hint}")
-    if path.is_dir():
-        raise RunError(f"{path}: expected the name of a file (it is a folder)")
-    if not path.parent.is_dir():
-        raise RunError(f"{path}: no folder {path.parent}")
+    try:
+        if path.is_dir():
+            raise RunError(f"{path}: expected the name of a file (it is a folder)")
+        if not path.parent.is_dir():
+            raise RunError(f"{path}: no folder {path.parent}")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from None
     return path
 
 
