@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jittor as jt
 import numpy as np
 import pytest
@@ -44,6 +46,20 @@ def test_load():
     module = net()
     boat.load(module, {name: value * 0 + 3 for name, value in boat.parameters(module).items()})
     assert set(np.concatenate([p.numpy().ravel() for n, p in module.named_parameters() if "running" not in n])) == {3.0}
+
+
+@pytest.mark.parametrize("convert", [lambda v: v.numpy().astype("float64"), lambda v: v.numpy().astype(">f8")])
+def test_load_keeps_the_dtype_of_the_module(convert):
+    """Jittor's `update` would turn the module into a float64 one."""
+    module = net()
+    before = {name: value.numpy() for name, value in module.named_parameters()}
+    expected = re.escape(
+        "parameters['0.weight']: expected dtype float32, which the module has (got dtype float64); cast"
+    )
+    with pytest.raises(boat.StructureError, match=expected):
+        boat.load(module, {name: convert(value) for name, value in boat.parameters(module).items()})
+    after = dict(module.named_parameters())
+    assert all(str(after[name].dtype) == "float32" and (after[name].numpy() == before[name]).all() for name in before)
 
 
 def test_shared_parameters_appear_once():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from boat_core import OptionError, option
@@ -26,6 +27,13 @@ def test_values_are_read_and_converted():
     assert isinstance(read.rate, float)
 
 
+def test_numbers_of_numpy_are_read_as_python_numbers():
+    values = {"rate": np.float32(0.5), "count": np.int64(3), "size": np.int8(2), "flag": np.bool_(True)}
+    read = read_options(Sample, values, "here")
+    assert read == Sample(rate=0.5, count=3, size=2.0, flag=True)
+    assert [type(value) for value in (read.rate, read.count, read.size, read.flag)] == [float, int, float, bool]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -38,6 +46,12 @@ def test_values_are_read_and_converted():
         ({"rate": 1, "count": 11}, "here.count: expected an integer >= 1 and <= 10 (got 11)"),
         ({"rate": 1, "count": 2.5}, "here.count: expected an integer >= 1 and <= 10 (got 2.5 of type float)"),
         ({"rate": 1, "mode": "fasst"}, "here.mode: expected one of 'fast', 'slow' (got 'fasst'); did you mean 'fast'?"),
+        (
+            {"rate": 1, "count": np.float32(2)},
+            "here.count: expected an integer >= 1 and <= 10 (got 2.0 of type float32)",
+        ),
+        ({"rate": np.bool_(True)}, "here.rate: expected a number > 0 (got True of type bool)"),
+        ({"rate": "1_000"}, "here.rate: expected a number > 0 (got '1_000' of type str)"),
         ({"rate": 1, "flag": 1}, "here.flag: expected true or false (got 1 of type int)"),
     ],
 )

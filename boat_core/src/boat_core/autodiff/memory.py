@@ -18,6 +18,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from .._util.integers import as_integer
 from ..errors import OptionError, shown
 
 MODES = ("auto", "all", "sqrt")
@@ -71,8 +72,8 @@ class Memory:
     allowed: int | str = DEFAULT_ALLOWED
 
     def __post_init__(self) -> None:
-        segment = self.segment
-        if segment not in MODES and (not isinstance(segment, int) or isinstance(segment, bool) or segment < 1):
+        segment, number = self.segment, as_integer(self.segment)
+        if (number is None or number < 1) and (not isinstance(segment, str) or segment not in MODES):
             expected = f"an integer >= 1 or one of {', '.join(MODES)}"
             raise OptionError(where="segment", expected=expected, got=shown(segment))
         read_bytes(self.allowed)
@@ -102,8 +103,9 @@ def read_bytes(size: int | str) -> int:
     Raises:
         OptionError: `size` is neither.
     """
-    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
-        return size
+    number = as_integer(size)
+    if number is not None and number >= 0:
+        return number
     expected = "a size such as '256 MiB', or a number of bytes"
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)\s*", size) if isinstance(size, str) else None
     if match is None or match[2].lower() not in _UNITS:

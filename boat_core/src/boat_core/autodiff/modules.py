@@ -72,14 +72,33 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
 
 
 def load(module: Any, parameters: Mapping[str, Any]) -> None:
-    """Write parameters into the module. Raises `StructureError` like `call`, before anything is written."""
+    """Write parameters into the module.
+
+    Raises:
+        StructureError: a parameter is missing or unknown, or has another shape or dtype. Nothing is written then.
+    """
     parts = module.named_modules()
     slots = list(_slots(parts))
-    replacements = _replacements(_own(parts, slots), parameters)
+    own = _own(parts, slots)
+    replacements = _replacements(own, parameters)
+    for name, value in own.values():
+        _check_dtype(name, value, parameters[name])
     for holder, key, _ in slots:
         value = holder[key]
         if id(value) in replacements:
             value.update(arrays.detach(arrays.as_array(replacements[id(value)])))
+
+
+def _check_dtype(name: str, value: Any, parameter: Any) -> None:
+    """Raise `StructureError` if a parameter would give the module another dtype."""
+    import numpy as np
+
+    # A dtype of numpy in the other byte order has the same name.
+    want, have = (np.dtype(str(array.dtype)).name for array in (value, parameter))
+    if want != have:
+        place, got = f"parameters[{name!r}]", f"dtype {have}"
+        hint = f"cast the parameter to {want}, or first convert the module, as module.{have}() does"
+        raise StructureError(where=place, expected=f"dtype {want}, which the module has", got=got, hint=hint)
 
 
 class Places:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import optree
 
-from ..errors import ObjectiveError
+from ..errors import ObjectiveError, StructureError
 from . import arrays
 from .arrays import Array
 
@@ -34,10 +34,15 @@ def as_arrays(tree: Tree, where: str) -> Tree:
         where: how messages call it.
 
     Raises:
-        StructureError: an array has a dtype that Jittor lacks; the message names its place.
+        StructureError: an array has a dtype that Jittor lacks, or a leaf is an iterator, which could be read only once;
+            the message names its place.
     """
 
     def convert(path: tuple[Any, ...], leaf: Any) -> Any:
+        if isinstance(leaf, Iterator):
+            place, got = where + path_text(path), type(leaf).__name__
+            expected, hint = "arrays, which are read more than once", "write list(…) around an iterator"
+            raise StructureError(where=place, expected=expected, got=got, hint=hint)
         return arrays.as_array(leaf, where + path_text(path)) if arrays.is_array(leaf) else leaf
 
     return optree.tree_map_with_path(convert, tree)

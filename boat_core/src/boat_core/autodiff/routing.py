@@ -21,6 +21,7 @@ from operator import attrgetter
 from types import FunctionType
 from typing import Any
 
+from ..errors import ObjectiveError
 from .arrays import constant
 from .backend import jt
 from .operators.overrides import OVERRIDES
@@ -101,6 +102,9 @@ def _exact_number(operator: Callable[..., Any], kinds: tuple[type, ...] = (int, 
 def _exact_mean(mean: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(mean)
     def routed(x: Any, *args: Any, **keywords: Any) -> Any:
+        if MODE.get().exact and isinstance(x, jt.Var) and not x.numel():
+            got = f"an array of shape {list(x.shape)}"
+            raise ObjectiveError(where="mean", expected="at least one entry", got=got, hint="is a batch empty?")
         if not _routed(x):
             return mean(x, *args, **keywords)
         total = x.sum(*args, **keywords)

@@ -14,7 +14,8 @@ from ..autodiff.evaluation import evaluating
 from ..autodiff.pytrees import as_arrays, nonfinite_leaf, one_number
 from ..autodiff.vectors import Vector, dot, gradient, gradients
 from ..errors import ObjectiveError, StructureError
-from .problem import PerStep, Problem, Projection
+from .bounds import Projection
+from .problem import PerStep, Problem
 from .user_code import runs_user_code
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ObjectiveError, StructureError
+from ..errors import ObjectiveError, StructureError, shown
+from .bounds import Projection, read_projection
 
 Objective = Callable[[Any, Any, Any], Any]
-#: Bounds (low, high), where either may be None, or a function that takes a pytree and returns the projected pytree.
-Projection = tuple[Any, Any] | Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class Problem:
             are None.
         evaluate: A function for `boat run`. `(upper, lower)` returns a dict of numbers worth reporting. It receives
             Jittor arrays, `lower` in the form of `Solver.lower`.
-        project_lower, project_upper: The sets in which y and x must stay, see `Projection`.
+        project_lower, project_upper: The sets in which y and x must stay: bounds `(low, high)`, where None is no bound,
+            or a function that takes a pytree and returns the projected pytree.
         panels: Panels for the picture of a run: a mapping from a title to a function `(axes, upper, lower) -> None`.
             The functions receive numpy arrays.
         name: The name in reports.
@@ -50,6 +50,15 @@ class Problem:
         for role in ("upper_objective", "lower_objective"):
             if not callable(getattr(self, role)):
                 raise ObjectiveError(where=role, expected="a function (upper, lower, batch) -> scalar")
+        for role, arguments in (("batches", "(k, rng)"), ("evaluate", "(upper, lower)")):
+            value = getattr(self, role)
+            if value is not None and not callable(value):
+                raise StructureError(where=role, expected=f"a function {arguments}, or None", got=shown(value))
+        if not isinstance(self.panels, Mapping) or not all(map(callable, self.panels.values())):
+            expected = "a mapping from titles to functions (axes, upper, lower)"
+            raise StructureError(where="panels", expected=expected, got=shown(self.panels))
+        for role in ("project_lower", "project_upper"):
+            object.__setattr__(self, role, read_projection(getattr(self, role), role))
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,14 @@ class PerStep:
     """One lower batch for each of the T lower steps, in place of a single batch for all of them."""
 
     batches: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        # An iterator would be at its end after one pass, and the keys of a mapping are no batches.
+        batches = self.batches
+        is_sequence = hasattr(batches, "__len__") and hasattr(batches, "__getitem__")
+        if not is_sequence or isinstance(batches, (Mapping, str, bytes)):
+            got, hint = type(batches).__name__, "write PerStep(list(…)) around an iterator"
+            raise StructureError(where="PerStep", expected="a list with one batch per lower step", got=got, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -81,8 +98,8 @@ class Tasks:
             StructureError: There is no task, a task is not a pair, or two tasks have the same name.
         """
         if not isinstance(self.pairs, (Mapping, list, tuple)):
-            expected = "a list or a mapping of pairs"
-            raise StructureError(where="tasks", expected=expected, got=type(self.pairs).__name__)
+            expected, hint = "a list or a mapping of pairs", "write list(…) around an iterator"
+            raise StructureError(where="tasks", expected=expected, got=type(self.pairs).__name__, hint=hint)
         named = list(self.pairs.items() if isinstance(self.pairs, Mapping) else enumerate(self.pairs))
         if not named:
             raise StructureError(where="tasks", expected="at least one", got="none")

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..autodiff.vectors import Vector
 from ..optimizers.base import Optimizer, apply_updates
+from .bounds import Projection
 from .objectives import project
-from .problem import Projection
 from .trajectory import Hypergradient, Point
 from .user_code import runs_user_code
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 import operator
 import types
 import typing
@@ -24,6 +25,7 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from .._util.integers import as_integer
 from .._util.text import read_number
 from ..errors import DeclarationError, Keys, OptionError, as_keys, shown, suggestion
 
@@ -156,7 +158,16 @@ def fill_rates(options: Any, where: Keys, rate: float | None, plain_rate: float 
 _COMPARE = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator.le, "<="), "lt": (operator.lt, "<")}
 
 
+def _plain(value: Any) -> Any:
+    """Return an integer or a truth value of numpy as Python's own."""
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool_", "bool"):
+        return bool(value)
+    integer = as_integer(value)
+    return value if integer is None else integer
+
+
 def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
+    value = _plain(value)
     if field.metadata.get("varies") and not isinstance(value, (int, float, str)):
         return _check_varying(value, hint, field, where)
     value = _convert(value, _alternatives(hint), field, where)
@@ -225,7 +236,7 @@ def _convert(value: Any, allowed: tuple[Any, ...], field: dataclasses.Field[Any]
             return tuple(value)
         if isinstance(plain, type) and isinstance(value, plain) and (not isinstance(value, bool) or plain is bool):
             return value
-    if float in allowed and not isinstance(value, bool) and isinstance(value, (int, str)):
+    if float in allowed and not isinstance(value, bool) and isinstance(value, (numbers.Real, str)):
         try:
             return read_number(value) if isinstance(value, str) else float(value)
         except (ValueError, OverflowError):

@@ -15,6 +15,7 @@ from typing import Any
 
 import optree
 
+from .._util.integers import as_integer
 from ..autodiff import arrays
 from ..autodiff.arrays import Array
 from ..autodiff.custom_vjp import attach_vjp
@@ -55,12 +56,13 @@ def unroll(
     """
     if not callable(step):
         raise OptionError(f"unroll: step: expected a function (t, z, x) (got {step!r})")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    number = as_integer(steps)
+    if number is None or number < 1:
         raise OptionError(f"unroll: steps: expected an integer >= 1 (got {steps!r})")
     z, x = as_arrays(start, "start"), as_arrays(parameters, "parameters")
     # The iterates are made inside: Jittor takes derivatives of arrays made in the caller's `jt.no_grad()` as zero.
     with evaluating():
-        unrolled = Unrolled(_Whole(step, second_order_guard), z, x, steps, Memory(segment, memory))
+        unrolled = Unrolled(_Whole(step, second_order_guard), z, x, number, Memory(segment, memory))
         unrolling = Unrolling(unrolled, z, x)
         unrolling._check_finite()
     return unrolling
@@ -93,9 +95,10 @@ class Unrolling:
 
     def iterate(self, t: int) -> Any:
         """Return z_t for t = 0 … T, without its history. If it was not kept, it is computed again."""
-        if not 0 <= t <= self.steps:
+        number = as_integer(t)
+        if number is None or not 0 <= number <= self.steps:
             raise OptionError(f"iterate: expected t from 0 to {self.steps} (got {t!r})")
-        return detach_tree(self._unrolled.iterate(t))
+        return detach_tree(self._unrolled.iterate(number))
 
     def pullback(self, cotangent: Tree) -> tuple[Any, Any]:
         """Pull a cotangent of z_T back.

@@ -7,6 +7,7 @@ from typing import Any
 
 import optree
 
+from .._util.integers import as_integer
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.pytrees import as_arrays, detach_and_sync, differentiable, one_number
@@ -70,8 +71,10 @@ def _value_and_gradient(
     function: Callable[..., Any], argument: int, guard: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[Any, Any]:
     name = getattr(function, "__qualname__", repr(function))
-    if argument >= len(arguments):
-        raise StructureError(f"grad of {name}: expected an argument {argument} (got {len(arguments)} arguments)")
+    place = as_integer(argument)
+    if place is None or not -len(arguments) <= place < len(arguments):
+        raise StructureError(f"grad of {name}: expected an argument {argument!r} (got {len(arguments)} arguments)")
+    argument = place % len(arguments)
     tree = as_arrays(arguments[argument], f"grad of {name}: argument {argument}")
     leaves, structure = optree.tree_flatten(tree)
     if not leaves or not all(map(differentiable, leaves)):

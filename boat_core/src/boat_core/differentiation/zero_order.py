@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import optree
 
+from .._util.integers import as_integer
 from ..autodiff import arrays
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
@@ -62,12 +63,13 @@ class Decoration(Smoothing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.places or not all(type(place) is int and place >= 0 for place in self.places):
+        if not self.places or not all(place >= 0 for place in self.places):
             raise OptionError(f"argnums: expected places of arguments, integers >= 0 (got {self.argnums!r})")
 
     @property
     def places(self) -> tuple[int, ...]:
-        return self.argnums if isinstance(self.argnums, tuple) else (self.argnums,)
+        places = map(as_integer, self.argnums if isinstance(self.argnums, tuple) else (self.argnums,))
+        return tuple(-1 if place is None else place for place in places)
 
 
 def smoothed_gradient(

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .._util.integers import as_integer
 from ..autodiff.evaluation import exact_numbers
 from ..declare.options import option, read_options
 from ..errors import Keys, OptionError, as_keys, dotted, suggestion
@@ -93,7 +95,8 @@ class Piecewise:
 
     def __post_init__(self) -> None:
         for step, factor in self.factors.items():
-            if type(step) is not int or step < 1 or not isinstance(factor, (int, float)) or not math.isfinite(factor):
+            number = as_integer(step)
+            if number is None or number < 1 or not isinstance(factor, numbers.Real) or not math.isfinite(factor):
                 got = f"{step!r}: {factor!r}"
                 raise OptionError(where="factors", expected="steps >= 1 with numbers", got=got)
 
@@ -138,10 +141,11 @@ def read_schedule(name: str, options: Mapping[str, Any], where: Keys) -> Schedul
     curve: Any = read_options(_KINDS[name], options, where)
 
     def schedule(count: int) -> Any:
-        if not isinstance(count, int) or count < 0:
+        number = as_integer(count)
+        if number is None or number < 0:
             raise OptionError(where=where, expected="a step >= 0", got=repr(count))
         with exact_numbers():
-            return curve.at(count)
+            return curve.at(number)
 
     schedule.__name__ = schedule.__qualname__ = dotted(where)
     return schedule

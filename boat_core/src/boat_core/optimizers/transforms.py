@@ -20,6 +20,7 @@ from typing import Any
 
 import optree
 
+from .._util.integers import as_integer
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import exact_numbers
 from ..declare.named import OptimizerDeclaration
@@ -174,8 +175,10 @@ def _select(leaves: list[Any], chosen: list[bool]) -> list[Any]:
 def accumulate(part: Optimizer, steps: int) -> Optimizer:
     """Collect `steps` gradients, then apply `part` to their mean; the updates between are 0. Raises `OptionError`."""
     _expect(part, "accumulate")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    number = as_integer(steps)
+    if number is None or number < 1:
         raise OptionError(f"accumulate: steps: expected an integer >= 1 (got {steps!r})")
+    steps = number
     names = {"count", "sum", "part"}
 
     def init(parameters: Any) -> Any:

@@ -9,7 +9,7 @@ Each operation declares its own rules (`needs`, `excludes`). Nothing here refers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, pairwise
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ..autodiff.kernels import FusedStep, Kernel
 from ..declare.operation import ACTING, ROLES, STARTS, Cost, Work, undeclared
 from ..declare.options import fill_rates, read_options, unfilled_rates
-from ..errors import BoatError, CompositionError, OptionError, suggestion
+from ..errors import BoatError, CompositionError, OptionError, shown, suggestion
 from .discovery import installed
 from .entries import Registered
 from .registry import Registry
@@ -191,6 +191,9 @@ def compose(
         OptionError: an option is unknown or out of range.
     """
     registry = installed() if registry is None else registry
+    for key, name in (("first_order", first_order), ("method", method)):
+        if name is not None and not isinstance(name, str):
+            raise CompositionError(where=key, expected="one name", got=shown(name))
     place: str | None = None
     if method is not None:
         place = "method"
@@ -233,8 +236,17 @@ def _of_stage(registry: Registry, name: str, stage: str, place: str) -> Register
     return entry
 
 
+def _listed(names: Any, place: str) -> list[str]:
+    """Return a chain as a list of names. It may be one name, None, or whatever names can be read from."""
+    is_chain = isinstance(names, Iterable) and not isinstance(names, Mapping)
+    listed: list[Any] = [names] if isinstance(names, str) else list(names or ()) if is_chain or not names else [names]
+    if not all(isinstance(name, str) for name in listed):
+        raise CompositionError(where=place, expected="names of operations", got=shown(names))
+    return listed
+
+
 def _chain(registry: Registry, names: Sequence[str] | str | None, stage: str, place: str) -> tuple[Registered, ...]:
-    names = [names] if isinstance(names, str) else list(names or ())
+    names = _listed(names, place)
     entries = [_of_stage(registry, name, stage, place) for name in names]
     bare = [entry.name for entry in entries]
     for name in bare:
@@ -287,6 +299,9 @@ def _claimed(composition: Composition, entry: Registered) -> dict[str, Registere
 
 
 def _with_options(composition: Composition, options: Mapping[str, Mapping[str, Any]] | None) -> Composition:
+    if not isinstance(options or {}, Mapping) or not all(_is_options(one) for one in (options or {}).values()):
+        expected = "a mapping from operations to mappings of their options"
+        raise CompositionError(where="options", expected=expected, got=shown(options))
     values = dict(options or {})
     present = [o.name for o in composition.operations]
     for name in values:
@@ -304,6 +319,10 @@ def _with_options(composition: Composition, options: Mapping[str, Mapping[str, A
                 message = f"{claimed[key].name} sets this option itself"
                 raise OptionError(message, where=("options", entry.name, key), hint="leave it out")
     return replace(composition, options=read)
+
+
+def _is_options(values: Any) -> bool:
+    return values is None or isinstance(values, Mapping)
 
 
 def solvers(registry: Registry | None = None) -> Iterator[Composition]:
