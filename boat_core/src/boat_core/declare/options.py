@@ -24,7 +24,7 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from ..errors import DeclarationError, Keys, OptionError, as_keys, suggestion
+from ..errors import DeclarationError, Keys, OptionError, as_keys, closest, suggestion
 
 T = TypeVar("T")
 
@@ -165,8 +165,9 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) ->
             raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value))
     choices = field.metadata.get("choices")
     if choices and value is not None and value not in choices:
-        near = suggestion(value, choices) if isinstance(value, str) else None
-        raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value), hint=near)
+        near = closest(value, choices) if isinstance(value, str) else None
+        advice = f"did you mean {near!r}?" if near else None  # what is expected lists the choices already
+        raise OptionError(where=where, expected=expected_text(hint, field), got=repr(value), hint=advice)
     return value
 
 
