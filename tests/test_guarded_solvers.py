@@ -103,5 +103,5 @@ def test_guard_can_warn_or_be_off():
     with pytest.warns(boat.SecondOrderWarning, match=r"jittor\.pool\.Pool"):
         solver(BELOW, {"approximate": "RAD"}, guard="warn").step()
     solver(BELOW, {"approximate": "RAD"}, guard="off").step()
-    with pytest.raises(boat.OptionError, match="second_order_guard: expected one of off, warn, error"):
+    with pytest.raises(boat.OptionError, match="second_order_guard: expected one of 'off', 'warn', 'error' "):
         solver(BELOW, {"approximate": "RAD"}, guard="maybe")

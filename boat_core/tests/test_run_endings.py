@@ -298,10 +298,13 @@ import os, signal, sys, time
 from pathlib import Path
 from boat_core.runs.folder import lock_folder
 from boat_core.runs.signals import StopSignals
+ready, begun = os.pipe()
 with lock_folder(Path(".")), StopSignals(lambda: False):
     child = os.fork()
     if not child:
+        os.write(begun, b".")
         time.sleep(60)
+    os.read(ready, 1)
     print(child, flush=True)
     sys.stdin.read()
 """

@@ -207,13 +207,18 @@ class RunError(BoatError, RuntimeError):
     """A run cannot start or go on: its folder exists, its checkpoint does not fit, its problem is incomplete."""
 
 
+def closest(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid name that is nearest to `name`, or None where none is near."""
+    folded = {n.lower(): n for n in sorted({str(v) for v in valid}, reverse=True)}
+    close = get_close_matches(str(name).lower(), sorted(folded), n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
 def suggestion(name: str, valid: Iterable[str]) -> str | None:
     """Return "did you mean 'X'?", or the valid names where none is near, or None where there are none."""
     names = sorted({str(v) for v in valid})
-    folded = {n.lower(): n for n in reversed(names)}
-    close = get_close_matches(str(name).lower(), list(folded), n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {folded[close[0]]!r}?"
+    if near := closest(name, names):
+        return f"did you mean {near!r}?"
     return f"valid: {', '.join(names)}" if names else None
 
 

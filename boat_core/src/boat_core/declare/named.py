@@ -50,7 +50,22 @@ class ProblemDeclaration:
 
 
 @dataclass(frozen=True)
-class ObserverDeclaration:
+class _BuiltForRun:
+    """What a run builds by name, from options of its own."""
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    build: Callable[[Any], Any]
+    options: type = NoOptions
+    requires: str = ""
+
+    def __post_init__(self) -> None:
+        check_declaration(self, "summary")
+
+
+class ObserverDeclaration(_BuiltForRun):
     """An observer of runs by name. `build(options)` returns an object with marked observer hooks.
 
     Args:
@@ -66,41 +81,14 @@ class ObserverDeclaration:
 
     kind: ClassVar[str] = "observer"
 
-    name: str
-    summary: str
-    build: Callable[[Any], Any]
-    options: type = NoOptions
-    requires: str = ""
 
-    def __post_init__(self) -> None:
-        check_declaration(self, "summary")
+class ExecutorDeclaration(_BuiltForRun):
+    """An executor by name, as in `run.executor`. `build(options)` returns the executor, see `boat_core.Executor`.
 
-
-@dataclass(frozen=True)
-class ExecutorDeclaration:
-    """An executor by name. `build(options)` returns the executor, see `boat_core.Executor`.
-
-    Args:
-        name: The name that configurations use, as `run.executor`.
-        summary: A summary of one line.
-        build: The function that makes the executor. A run calls it once. It imports what the executor needs.
-        options: The dataclass of its options.
-        requires: The argument of `pip install`, if `build` imports something that the pack does not depend on.
-
-    Raises:
-        DeclarationError: A field is missing or invalid.
+    A run calls `build` once. The arguments and errors are those of `ObserverDeclaration`.
     """
 
     kind: ClassVar[str] = "executor"
-
-    name: str
-    summary: str
-    build: Callable[[Any], Any]
-    options: type = NoOptions
-    requires: str = ""
-
-    def __post_init__(self) -> None:
-        check_declaration(self, "summary")
 
 
 @dataclass(frozen=True)

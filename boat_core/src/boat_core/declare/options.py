@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from .._util.integers import as_integer
 from .._util.text import read_number
-from ..errors import DeclarationError, Keys, OptionError, as_keys, shown, suggestion
+from ..errors import DeclarationError, Keys, OptionError, as_keys, closest, shown, suggestion
 
 T = TypeVar("T")
 
@@ -177,8 +177,9 @@ def _check(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) ->
             raise OptionError(where=where, expected=expected_text(hint, field), got=shown(value))
     choices = field.metadata.get("choices")
     if choices and value is not None and value not in choices:
-        near = suggestion(value, choices) if isinstance(value, str) else None
-        raise OptionError(where=where, expected=expected_text(hint, field), got=shown(value), hint=near)
+        near = closest(value, choices) if isinstance(value, str) else None
+        advice = f"did you mean {near!r}?" if near else None  # what is expected lists the choices already
+        raise OptionError(where=where, expected=expected_text(hint, field), got=shown(value), hint=advice)
     return value
 
 

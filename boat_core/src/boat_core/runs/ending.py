@@ -7,17 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._util.atomic import plain, write_json
 from . import checkpoint
 from .artifacts import warn, write_picture, write_variables
+from .current import Run
 from .resume import position
 from .signals import Stopped, StopSignals
 from .storage import StorageError, storing
-
-if TYPE_CHECKING:
-    from .run import Run
 
 SUMMARY = "summary.json"
 

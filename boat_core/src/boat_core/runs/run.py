@@ -14,10 +14,9 @@ happens on Ctrl-C and on SIGTERM.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._util.atomic import json_text, plain
 from ..config.build import Job
@@ -27,41 +26,13 @@ from ..plugins.observers import Observers
 from ..runtime.interrupts import dismiss_workers
 from . import checkpoint
 from .artifacts import evaluation, versions
+from .current import Run
 from .ending import Clock, complete_folder, save_checkpoint
 from .folder import lock_folder, new_folder, require_free
 from .lines import append_line, read_lines
-from .observers.metrics import Metrics
 from .resume import EVALUATIONS, require_same_run, restore_run
 from .signals import StopSignals
 from .storage import StorageError
-
-if TYPE_CHECKING:
-    from ..bilevel.problem import Problem
-    from ..bilevel.solver import Solver
-
-
-@dataclass
-class Run:
-    """What observers see of a run. `kernels` counts the kernels that Jittor compiled since the solver was made."""
-
-    config: Config
-    folder: Path
-    problem: Problem
-    solver: Solver
-    steps: int
-    kernels: Any
-    events: Observers = field(repr=False)
-    batches: Callable[[int], dict[str, Any]] = field(repr=False)
-    resumed_from: int | None = None
-    progress: dict[str, Any] = field(default_factory=lambda: {"upper_loss": None, "lower_loss": None, "concerns": 0})
-    #: The outer step after which the latest checkpoint was written.
-    saved: int | None = None
-    metrics: Metrics = field(default_factory=Metrics, repr=False)
-
-    @property
-    def switched_off(self) -> list[str]:
-        """The observers that raised and were switched off in this run, with the reasons."""
-        return list(self.events.switched_off)
 
 
 def run(
