@@ -135,4 +135,8 @@ def _replacements(own: dict[int, tuple[str, Any]], parameters: Mapping[str, Any]
             raise StructureError(
                 f"parameters[{name!r}]: expected shape {list(value.shape)} (got {list(parameters[name].shape)})"
             )
-    return {key: parameters[name] for key, (name, _) in own.items()}
+    return {key: _read(parameters[name], name) for key, (name, _) in own.items()}
+
+
+def _read(value: Any, name: str) -> Any:
+    return value if arrays.is_jittor(value) else arrays.as_array(value, f"parameters[{name!r}]")
