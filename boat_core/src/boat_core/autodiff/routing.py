@@ -44,7 +44,8 @@ def install() -> None:
 
     # Before the others: what those wrap must accept arrays in either byte order too.
     for path in filter(_exists, _TAKE_NUMPY):
-        _replace(path, _readable(attrgetter(path)(jittor)))
+        readable = _readable_operator if path.endswith("__") else _readable
+        _replace(path, readable(attrgetter(path)(jittor)))
     for path, replacement in OVERRIDES.items():
         _replace(path, _native(attrgetter(path)(jittor), replacement))
     for name in ("add", "sub", "mul", "truediv"):
@@ -115,6 +116,19 @@ def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
                 args = tuple(map(_own_order, args))
                 break
         return function(*args, **keywords)
+
+    return routed
+
+
+def _readable_operator(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for an operator of two operands, in half of the time."""
+    import numpy as np
+
+    @wraps(operator)
+    def routed(x: Any, other: Any) -> Any:
+        if isinstance(other, np.ndarray) and _foreign(other):
+            other = _own_order(other)
+        return operator(x, other)
 
     return routed
 
