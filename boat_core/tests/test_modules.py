@@ -68,6 +68,126 @@ def test_shared_parameters_appear_once():
     assert len(boat.parameters(module)) == 6
 
 
+class Twice(nn.Module):
+    """The same layer in two attributes, as tied weights are often written."""
+
+    def __init__(self):
+        self.first = nn.Linear(2, 2)
+        self.second = self.first
+
+    def execute(self, x):
+        return self.second(jt.tanh(self.first(x)))
+
+
+def twice_in_sequence():
+    layer = nn.Linear(2, 2)
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
+def nested():
+    """A block that holds a shared layer, itself held in two places."""
+    block = nn.Sequential(nn.Linear(2, 2))
+    return nn.Sequential(block, nn.Tanh(), nn.Sequential(block))
+
+
+SHARING = [Twice, twice_in_sequence, nested]
+
+
+def loss_of(module, weights, points):
+    return (boat.call(module, weights, points) ** 2).sum()
+
+
+def reference(weight, bias, points):
+    """The gradient of the loss with respect to the weight and the bias of the layer that is used twice."""
+    middle = np.tanh(points @ weight.T + bias)
+    out = 2 * (middle @ weight.T + bias)
+    before = out @ weight * (1 - middle**2)
+    return {"weight": out.T @ middle + before.T @ points, "bias": out.sum(0) + before.sum(0)}
+
+
+WEIGHT, BIAS, POINTS = (
+    np.array(values, "float32") for values in ([[0.5, -0.2], [0.1, 0.3]], [0.1, -0.1], [[1, 2], [-1, 0.5]])
+)
+
+
+def shared_net(build):
+    """A module with one layer in two places, and the values of its parameters by name."""
+    module = build()
+    values = {name: BIAS if name.endswith("bias") else WEIGHT for name in boat.parameters(module)}
+    assert len(values) == 2
+    boat.load(module, {name: jt.array(value) for name, value in values.items()})
+    return module, values
+
+
+def assert_same(gradients, weight=WEIGHT, bias=BIAS):
+    right = reference(weight, bias, POINTS)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient.numpy(), right[name.rpartition(".")[2]], rtol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("build", SHARING)
+def test_gradient_of_a_module_in_two_places(build):
+    module, weights = shared_net(build)
+    before = {name: id(value) for name, value in module.named_parameters()}
+    assert_same(boat.value_and_grad(lambda w: loss_of(module, w, jt.array(POINTS)))(weights)[1])
+    assert {name: id(value) for name, value in module.named_parameters()} == before
+
+
+@pytest.mark.parametrize("build", SHARING)
+def test_optimizers_move_a_module_in_two_places(build):
+    module, weights = shared_net(build)
+    with boat.MetaOptimizer(module, boat.sgd(0.1)) as inner:
+        inner.step(lambda: (module(jt.array(POINTS)) ** 2).sum())
+    moved = reference(WEIGHT, BIAS, POINTS)
+    right = {name: value - 0.1 * moved[name.rpartition(".")[2]] for name, value in weights.items()}
+    for name, value in boat.parameters(module).items():
+        np.testing.assert_allclose(value.numpy(), right[name], rtol=2e-5)
+
+    module, _ = shared_net(build)
+    boat.ModuleOptimizer(module, boat.sgd(0.1)).step((module(jt.array(POINTS)) ** 2).sum())
+    for name, value in boat.parameters(module).items():
+        np.testing.assert_allclose(value.numpy(), right[name], rtol=2e-5)
+
+
+def test_implicit_module_with_a_layer_in_two_places():
+    class Ridge(boat.ImplicitModule, nn.Module):
+        """Minimises the sum of (layer + layer - meta)² over its entries, so that each entry is half of meta."""
+
+        def __init__(self):
+            self.a = nn.Linear(1, 2)
+            self.b = self.a
+
+        def objective(self, meta):
+            layers = ((self.a.weight + self.b.weight - meta) ** 2).sum()
+            return layers + ((self.a.bias + self.b.bias - meta) ** 2).sum()
+
+        def solve(self, meta):
+            boat.load(self, {name: value * 0 + meta / 2 for name, value in boat.parameters(self).items()})
+
+    module, meta = Ridge(), jt.array(np.array([3.0], "float32"))
+    module.adapt(meta)
+    value = (module.a.weight * module.b.weight).sum() + module.b.bias.sum()  # 2 (meta / 2)² + meta
+    np.testing.assert_allclose(jt.grad(value, meta).numpy(), [4.0], rtol=1e-5)
+
+
+def test_shared_statistics_stay_shared_during_a_call():
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    module[1].running_mean = module[0].running_mean
+
+    class Reads(nn.Module):
+        def __init__(self):
+            self.norms = module
+
+        def execute(self, x):
+            self.norms[0](x)
+            return self.norms[1].running_mean
+
+    reads, points = Reads(), jt.array(POINTS)
+    seen = boat.call(reads, boat.parameters(reads), points)
+    np.testing.assert_allclose(seen.numpy(), 0.1 * POINTS.mean(0), rtol=1e-5)
+    assert not module[0].running_mean.numpy().any()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

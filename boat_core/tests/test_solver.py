@@ -164,7 +164,7 @@ def quadratic(upper=None, lower=None, x=(1.0, 2.0), y=(0.5, 0.5)):
 @pytest.mark.parametrize(
     ("problem", "batches", "place"),
     [
-        (quadratic(x=(1.0, np.nan)), (), "the given upper variables: leaf"),
+        (quadratic(x=(1.0, np.nan)), (), "the given upper variables: the array itself"),
         (
             quadratic(lower=lambda x, y, b: (b["w"] * (y - x) ** 2).sum()),
             ({"w": np.array([1.0, np.inf])}, None),

@@ -33,11 +33,11 @@ def is_array(leaf: Any) -> bool:
 def as_array(leaf: Any, where: str = "array") -> Any:
     """Return `leaf` as a Jittor array of the very same dtype.
 
-    `jt.array` alone would turn float64 into float32 and int64 into int32. Jittor has no arrays of rank 0, so the shape
-    () becomes (1,).
+    `jt.array` alone would turn float64 into float32 and int64 into int32, and read arrays in the other byte order as
+    other numbers. Jittor has no arrays of rank 0, so the shape () becomes (1,).
 
     Raises:
-        StructureError: the leaf is not a numeric array or number, or has a dtype that Jittor lacks.
+        StructureError: the leaf is not a numeric array or number, has a mask, or has a dtype that Jittor lacks.
         RuntimeSetupError: the leaf is float64, and Jittor was used before BOAT could make it safe for float64.
     """
     import numpy as np
@@ -45,14 +45,43 @@ def as_array(leaf: Any, where: str = "array") -> Any:
     if isinstance(leaf, jt.Var):
         require_sound(str(leaf.dtype), where)
         return leaf
+    refuse_mask(leaf, where)
     values = np.asarray(leaf)
-    if values.dtype == object or values.dtype.kind not in "fiub":
+    if values.dtype.names:
+        fields = ", ".join(map(repr, values.dtype.names))
+        raise StructureError(
+            f"{where}: expected a numeric array (got a structured array with the fields {fields}); "
+            f"take one field of it, such as array[{values.dtype.names[0]!r}]"
+        )
+    if values.dtype.kind not in "fiub":
         raise StructureError(f"{where}: expected a numeric array (got {type(leaf).__name__} of dtype {values.dtype})")
+    values = native_order(values)
     if values.dtype.itemsize > 8:
         raise StructureError(f"{where}: Jittor has no dtype {values.dtype}; expected float64 or smaller")
     require_sound(str(values.dtype), where)
     # A copy, because Jittor may use the memory of its argument, and a change of one array must not change the other.
     return jt.array(np.array(values, order="C"), dtype=str(values.dtype))
+
+
+def refuse_mask(leaf: Any, where: str) -> None:
+    """Refuse a masked array of numpy: Jittor has no masks, and would take the masked entries for numbers."""
+    import numpy as np
+
+    if isinstance(leaf, np.ma.MaskedArray):
+        raise StructureError(
+            f"{where}: expected an array without a mask (got a masked array); "
+            "fill it with array.filled(value), or take array.compressed()"
+        )
+
+
+def native_order(values: np.ndarray) -> np.ndarray:
+    """Return the same numbers in the byte order of this machine, in which Jittor reads them."""
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype, such as "float32". The byte order of a numpy array does not show in it."""
+    return str(array.dtype) if isinstance(array, jt.Var) else str(array.dtype.name)
 
 
 def require_sound(dtype: str, where: str) -> None:
@@ -68,7 +97,10 @@ def to_numpy(array: Array) -> np.ndarray:
     """Return the values as a numpy array with memory of its own."""
     import numpy as np
 
-    return np.array(array.numpy() if isinstance(array, jt.Var) else array)
+    if isinstance(array, jt.Var):
+        return np.array(array.numpy())
+    refuse_mask(array, "array")
+    return native_order(np.array(array))
 
 
 def detach(array: Array) -> Any:
@@ -171,7 +203,8 @@ def mapped(function: str, array: Array) -> Any:
 
 def float_kind(array: Array) -> bool:
     """Whether the array has a floating-point dtype, so that it can be differentiated."""
-    return str(array.dtype).startswith("float") or str(array.dtype) == "bfloat16"
+    name = dtype_name(array)
+    return name.startswith("float") or name == "bfloat16"
 
 
 def clamped(array: Array, low: Any, high: Any) -> Any:
@@ -196,4 +229,4 @@ def all_finite(array: Array) -> bool:
     """Whether no entry is NaN or infinite. Numpy tests it, since Jittor's kernels are compiled with fast-math."""
     import numpy as np
 
-    return bool(np.isfinite(to_numpy(array)).all())
+    return bool(np.isfinite(array.numpy() if isinstance(array, jt.Var) else array).all())

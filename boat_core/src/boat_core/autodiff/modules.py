@@ -17,9 +17,17 @@ _Slot = tuple[dict[Any, Any], Any, str]
 
 
 def _slots(parts: Iterable[tuple[str, Any]]) -> Iterator[_Slot]:
-    """Yield (dictionary, key, dotted name) for every place in these modules that holds an array."""
+    """Yield (dictionary, key, dotted name) for every place in these modules that holds an array.
+
+    Jittor lists a module once for each way that leads to it. Its places are yielded once, under its first name: whoever
+    replaces the arrays in them would otherwise meet a replacement there, and take it for an array of the module.
+    """
+    visited: set[int] = set()
     for prefix, part in parts:
         holder = part.params if hasattr(part, "params") and isinstance(part.params, dict) else part.__dict__
+        if id(holder) in visited:
+            continue
+        visited.add(id(holder))
         for key, value in holder.items():
             if not str(key).startswith("_") and arrays.is_jittor(value):
                 yield holder, key, f"{prefix}.{key}" if prefix else str(key)
@@ -62,8 +70,10 @@ def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, **keywords: A
     try:
         for holder, key, _ in slots:
             value = holder[key]
-            # Other arrays are replaced by copies, because a BatchNorm writes into its statistics in place.
-            holder[key] = replacements.get(id(value), None) if id(value) in replacements else arrays.detach(value)
+            if id(value) not in replacements:
+                # Other arrays are replaced by copies, because a BatchNorm writes into its statistics in place.
+                replacements[id(value)] = arrays.detach(value)
+            holder[key] = replacements[id(value)]
         return module(*inputs, **keywords)
     finally:
         for holder, content in saved:
@@ -144,4 +154,8 @@ def _replacements(own: dict[int, tuple[str, Any]], parameters: Mapping[str, Any]
             raise StructureError(
                 f"parameters[{name!r}]: expected shape {list(value.shape)} (got {list(parameters[name].shape)})"
             )
-    return {key: parameters[name] for key, (name, _) in own.items()}
+    return {key: _read(parameters[name], name) for key, (name, _) in own.items()}
+
+
+def _read(value: Any, name: str) -> Any:
+    return value if arrays.is_jittor(value) else arrays.as_array(value, f"parameters[{name!r}]")

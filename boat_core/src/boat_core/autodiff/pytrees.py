@@ -81,6 +81,40 @@ def path_text(path: Sequence[Any]) -> str:
     return "".join(f"[{key!r}]" for key in path)
 
 
+def leaf_text(path: str) -> str:
+    """Say which leaf a path, as `path_text` writes it, belongs to. The path of an array that is no pytree is empty."""
+    return f"leaf {path}" if path else "the array itself"
+
+
+class Unchanged:
+    """Arrays that a function receives, to test that it does not change them in place.
+
+    Such a change is no error in Jittor, and derivatives would be those of another function: those with respect to an
+    array after `stop_grad()` are zero.
+
+    Args:
+        leaves: the arrays.
+        constant: whether no derivative is taken with respect to them. Then they may be marked by `stop_grad()`.
+    """
+
+    __slots__ = ("_arrays", "_nodes")
+
+    def __init__(self, leaves: Sequence[Array], constant: bool = False) -> None:
+        self._arrays = leaves
+        self._nodes = [(leaf.id, constant or leaf.is_stop_grad()) for leaf in leaves]
+
+    def check(self, function: str, argument: str) -> None:
+        """Raise `ObjectiveError`, which names the function and the argument, if an array is not as it was."""
+        for leaf, (node, fixed) in zip(self._arrays, self._nodes):
+            # An array gets another node in Jittor's graph with another value, also by `+=`.
+            if leaf.id != node or (leaf.is_stop_grad() and not fixed):
+                how = "calls stop_grad() on it" if leaf.id == node else "assigns to it"
+                raise ObjectiveError(
+                    f"{function}: it changes {argument} in place ({how}, say); it must not change what it is given: "
+                    "write y.detach() for y.stop_grad(), and y = y + 1 for y += 1"
+                )
+
+
 def one_number(value: Any, where: str) -> Array:
     """Return `value`, which must be a Jittor array that holds one floating-point number.
 

@@ -6,6 +6,11 @@
   would return `0.1 * x` in float32 if x has the shape (1,).
 - `mean` of a float64 array becomes a sum times an exact 1/n. Jittor's gradient would round 1/n to float32 (a relative
   error of 3e-8).
+- A sum, mean, product, max or min of one number is that number. Jittor's compiler fails on some of them.
+- The derivative of a product at zeros is right, and that of max and min at ties is a subgradient
+  (`boat_core.autodiff.reductions`).
+- A numpy array in the other byte order, as files hold it, becomes one in the order of this machine. Jittor would read
+  it as other numbers. A masked array is an error, since Jittor would take the masked entries for numbers.
 
 Outside an objective nothing changes. The wrappers stay in Jittor for the life of the process and read a context
 variable at each call: objectives call Jittor's functions by their names, so a replacement has to be found under those
@@ -22,7 +27,8 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import ObjectiveError
-from .arrays import constant
+from . import reductions
+from .arrays import constant, native_order, refuse_mask
 from .backend import jt
 from .operators.overrides import OVERRIDES
 from .switches import MODE
@@ -37,6 +43,10 @@ def install() -> None:
     """
     import jittor
 
+    # Before the others: what those wrap must accept arrays in either byte order too.
+    for path in filter(_exists, _TAKE_NUMPY):
+        readable = _readable_operator if path.endswith("__") else _readable
+        _replace(path, readable(attrgetter(path)(jittor)))
     for path, replacement in OVERRIDES.items():
         _replace(path, _native(attrgetter(path)(jittor), replacement))
     for name in ("add", "sub", "mul", "truediv"):
@@ -44,6 +54,15 @@ def install() -> None:
             setattr(jittor.Var, method, _exact_number(getattr(jittor.Var, method)))
     # Integers stay as they are: x**2 has a kernel of its own, which is exact.
     jittor.Var.__pow__ = _exact_number(jittor.Var.__pow__, kinds=(float,))
+    for holder in (jittor, jittor.Var):
+        for name in ("sum", "reduce_add", "mean"):
+            if hasattr(holder, name):
+                setattr(holder, name, _exact_single(getattr(holder, name)))
+        for names, replacement in _REDUCTIONS.items():
+            for name in names:
+                if hasattr(holder, name):
+                    setattr(holder, name, _exact_reduction(getattr(holder, name), replacement))
+        holder.reduce = _exact_reduce(holder.reduce)
     jittor.mean = _exact_mean(jittor.mean)
     jittor.Var.mean = _exact_mean(jittor.Var.mean)
 
@@ -72,6 +91,66 @@ def _replace(path: str, routed: Callable[..., Any]) -> None:
                     cell.cell_contents = routed
 
 
+#: Functions of Jittor, besides arithmetic, that take numpy arrays.
+_TAKE_NUMPY = (
+    *("array", "maximum", "minimum", "ternary", "where", "nn.matmul"),
+    *(f"Var.{name}" for name in ("maximum", "minimum", "where", "__getitem__")),
+    *(f"Var.__{name}__" for name in ("lt", "le", "gt", "ge", "eq", "ne", "floordiv", "mod", "rpow")),
+)
+
+
+def _exists(path: str) -> bool:
+    import jittor
+
+    owner, _, name = path.rpartition(".")
+    return hasattr(attrgetter(owner)(jittor) if owner else jittor, name)
+
+
+def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the function read numpy arrays in its arguments as the numbers that they hold."""
+    import numpy as np
+
+    @wraps(function)
+    def routed(*args: Any, **keywords: Any) -> Any:
+        for value in args:
+            if isinstance(value, np.ndarray) and _foreign(value):
+                args = tuple(map(_own_order, args))
+                break
+        return function(*args, **keywords)
+
+    return routed
+
+
+def _readable_operator(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for an operator of two operands, in half of the time."""
+    import numpy as np
+
+    @wraps(operator)
+    def routed(x: Any, other: Any) -> Any:
+        if isinstance(other, np.ndarray) and _foreign(other):
+            other = _own_order(other)
+        return operator(x, other)
+
+    return routed
+
+
+def _foreign(value: Any) -> bool:
+    """Whether Jittor would misread a numpy array within an objective."""
+    import numpy as np
+
+    return (not value.dtype.isnative or isinstance(value, np.ma.MaskedArray)) and MODE.get().exact
+
+
+def _own_order(value: Any) -> Any:
+    """Return a numpy array in the byte order of this machine, and anything else as it is."""
+    import numpy as np
+
+    if not isinstance(value, np.ndarray):
+        return value
+    refuse_mask(value, "a constant in an objective")
+    return native_order(value)
+
+
 def _native(original: Callable[..., Any], replacement: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def routed(*args: Any, **keywords: Any) -> Any:
@@ -90,11 +169,70 @@ def _routed(x: Any) -> bool:
 
 
 def _exact_number(operator: Callable[..., Any], kinds: tuple[type, ...] = (int, float)) -> Callable[..., Any]:
+    import numpy as np
+
+    numbers, kinds = frozenset(kinds), (*kinds, np.ndarray, np.ma.MaskedArray)
+
     @wraps(operator)
     def routed(x: Any, other: Any) -> Any:
-        if type(other) in kinds and _routed(x):
-            other = constant(other, x)
+        if type(other) in kinds:
+            if type(other) not in numbers:
+                other = _own_order(other) if _foreign(other) else other
+            elif _routed(x):
+                other = constant(other, x)
         return operator(x, other)
+
+    return routed
+
+
+#: The names that Jittor has for a reduction, and what takes their place.
+_REDUCTIONS: dict[tuple[str, ...], Callable[..., Any]] = {
+    ("prod", "product", "reduce_multiply"): reductions.product,
+    ("max", "min", "reduce_maximum", "reduce_minimum"): reductions.extremum,
+}
+
+
+def _exact_single(reduce: Callable[..., Any]) -> Callable[..., Any]:
+    # Sums are in every objective, so whatever holds more than one number is passed on at once.
+    @wraps(reduce)
+    def routed(x: Any, *args: Any, **keywords: Any) -> Any:
+        if isinstance(x, jt.Var) and x.numel() == 1 and MODE.get().exact:
+            return reductions.single(reduce, x, *args, **keywords)
+        return reduce(x, *args, **keywords)
+
+    return routed
+
+
+def _exact_reduction(reduce: Callable[..., Any], replacement: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(reduce)
+    def routed(*args: Any, **keywords: Any) -> Any:
+        # Jittor's softmax and its kin subtract a maximum. Its derivative cancels there, so no tie matters.
+        if MODE.get().exact and sys._getframe(1).f_globals.get("__name__") != "jittor.nn":
+            return replacement(reduce, *args, **keywords)
+        return reduce(*args, **keywords)
+
+    return routed
+
+
+def _single_or_more(reduce: Callable[..., Any], x: Any, *args: Any, **keywords: Any) -> Any:
+    return _exact_single(reduce)(x, *args, **keywords)
+
+
+def _exact_reduce(reduce: Callable[..., Any]) -> Callable[..., Any]:
+    by_operator = {
+        "add": _single_or_more,
+        "mean": _single_or_more,
+        "multiply": reductions.product,
+        "maximum": reductions.extremum,
+        "minimum": reductions.extremum,
+    }
+
+    @wraps(reduce)
+    def routed(x: Any, op: Any, *args: Any, **keywords: Any) -> Any:
+        replacement = by_operator.get(op) if MODE.get().exact else None
+        if replacement is None:
+            return reduce(x, op, *args, **keywords)
+        return replacement(lambda y, *rest, **named: reduce(y, op, *rest, **named), x, *args, **keywords)
 
     return routed
 

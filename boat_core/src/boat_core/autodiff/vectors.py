@@ -15,7 +15,7 @@ import optree
 
 from ..errors import StructureError
 from . import arrays, derivatives
-from .pytrees import nonfinite_leaf, path_text
+from .pytrees import leaf_text, nonfinite_leaf, path_text
 
 
 class Vector:
@@ -172,7 +172,7 @@ def gradients(value: Any, x: Vector, y: Vector) -> tuple[Vector, Vector]:
 
 
 def first_nonfinite(vector: Vector) -> str | None:
-    """Return the path of the first leaf that holds a NaN or an infinity, or None.
+    """Name the first leaf that holds a NaN or an infinity, such as "leaf ['a']"; None if there is none.
 
     One number per vector comes to the host. Only if it is not finite are the leaves tested one by one.
     """
@@ -182,7 +182,7 @@ def first_nonfinite(vector: Vector) -> str | None:
     if math.isfinite(arrays.scalar(total)):
         return None
     place = nonfinite_leaf(vector.tree)
-    return None if place is None else place or "."
+    return None if place is None else leaf_text(place)
 
 
 def tree_to_numpy(tree: Any) -> Any:
@@ -208,7 +208,10 @@ def tree_from_numpy(tree: Any, like: Any, where: str) -> Any:
                 raise StructureError(f"{place}: expected {type(want).__name__} (got {leaf!r})")
             read.append(leaf)
             continue
-        if not arrays.is_array(leaf) or (list(leaf.shape), str(leaf.dtype)) != (list(want.shape), str(want.dtype)):
+        if not arrays.is_array(leaf) or (list(leaf.shape), arrays.dtype_name(leaf)) != (
+            list(want.shape),
+            arrays.dtype_name(want),
+        ):
             raise StructureError(f"{place}: expected an array of shape {list(want.shape)} and dtype {want.dtype}")
         read.append(arrays.as_array(leaf, place))
     return optree.tree_unflatten(structure, read)

@@ -17,6 +17,7 @@ import numpy as np
 import optree
 
 from ..autodiff import arrays, derivatives
+from ..autodiff.pytrees import as_arrays
 from ..autodiff.vectors import Vector, dot, gradients, norm
 from .objectives import Bilevel, check_reproducible, prepare_batch
 from .problem import PerStep, Problem
@@ -38,9 +39,9 @@ def check_problem(
     """
     if isinstance(lower_batch, PerStep):
         lower_batch = lower_batch.batches[0]
-    x, y = (Vector.of(_in_float64(v), name) for v, name in ((problem.upper, "upper"), (problem.lower, "lower")))
-    lower = prepare_batch(_in_float64(lower_batch), "lower_batch", 1)
-    upper = prepare_batch(_in_float64(upper_batch), "upper_batch", 1)
+    x, y = (Vector.of(_in_float64(v, name), name) for v, name in ((problem.upper, "upper"), (problem.lower, "lower")))
+    lower = prepare_batch(_in_float64(lower_batch, "lower_batch"), "lower_batch", 1)
+    upper = prepare_batch(_in_float64(upper_batch, "upper_batch"), "upper_batch", 1)
     bilevel = Bilevel(problem, lower, upper, 1, native=operators == "native")
     check_reproducible(bilevel, x, y)
     rng = np.random.default_rng(seed)
@@ -55,14 +56,14 @@ def check_problem(
     return rows
 
 
-def _in_float64(tree: Any) -> Any:
+def _in_float64(tree: Any, where: str) -> Any:
     def convert(leaf: Any) -> Any:
         if not arrays.is_array(leaf):
             return leaf
         values = arrays.to_numpy(leaf)
         return values.astype(np.float64) if values.dtype.kind == "f" else values
 
-    return optree.tree_map(convert, tree)
+    return optree.tree_map(convert, as_arrays(tree, where))
 
 
 def _directions(x: Vector, y: Vector, rng: np.random.Generator) -> Iterator[tuple[str, list[tuple[Vector, Vector]]]]:

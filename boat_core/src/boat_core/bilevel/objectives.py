@@ -11,7 +11,7 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
-from ..autodiff.pytrees import as_arrays, nonfinite_leaf, one_number
+from ..autodiff.pytrees import Unchanged, as_arrays, nonfinite_leaf, one_number
 from ..autodiff.vectors import Vector, dot, gradient, gradients
 from ..errors import ObjectiveError, StructureError
 from .bounds import Projection
@@ -134,10 +134,26 @@ def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:
     """Evaluate F and f twice and compare, because a pullback evaluates them again and needs the same numbers.
 
     Raises:
-        ObjectiveError: Two values differ. The message names the objective and both values.
+        ObjectiveError: Two values differ, or an objective changes what it is given. The message names the objective.
     """
-    for role, objective in (("upper_objective", bilevel.upper), ("lower_objective", bilevel.lower)):
-        first, second = arrays.scalar(objective(x, y)), arrays.scalar(objective(x, y))
+    lower_batch = bilevel.lower_batch
+    if isinstance(lower_batch, PerStep):
+        lower_batch = lower_batch.batches[0]
+    x, y = x.detach(), y.detach()
+    roles = (
+        ("upper_objective", bilevel.upper, "upper_batch", bilevel.upper_batch),
+        ("lower_objective", bilevel.lower, "lower_batch", lower_batch),
+    )
+    for role, objective, batch_name, batch in roles:
+        before = optree.tree_leaves(batch)
+        unchanged = {"upper": Unchanged(x.leaves), "lower": Unchanged(y.leaves)}
+        unchanged[batch_name] = Unchanged([leaf for leaf in before if arrays.is_jittor(leaf)], constant=True)
+        value = objective(x, y)
+        for name, one in unchanged.items():
+            one.check(role, name)
+        if [*map(id, optree.tree_leaves(batch))] != [*map(id, before)]:
+            raise ObjectiveError(f"{role}: it changes the containers of {batch_name}; it must not change its arguments")
+        first, second = arrays.scalar(value), arrays.scalar(objective(x, y))
         if math.isfinite(first) and not math.isclose(first, second, rel_tol=1e-6):
             raise ObjectiveError(
                 f"{role}: two evaluations at the same point gave {first!r} and {second!r}; "

@@ -100,7 +100,7 @@ class OuterIteration:
             self.y0.match(problem.upper, "y starts at x, which must then be like lower; upper")
         for vector, role in ((self.x0, "upper"), (self.y0, "lower")):
             if path := first_nonfinite(vector):
-                raise NonFiniteError(f"the given {role} variables: leaf {path}")
+                raise NonFiniteError(f"the given {role} variables: {path}")
         self._step_class = _step_class(self.composition)
         self._carries = self._step_class.carries_optimizer or settings.lower_state == "carry"
         # Each is looked at once in a solver's life: it costs a step, and the answer does not change.
@@ -284,7 +284,7 @@ class OuterIteration:
 
     def _check_finite(self, vector: Vector, message: str) -> None:
         if self.settings.on_nonfinite == "error" and (path := first_nonfinite(vector)):
-            raise NonFiniteError(f"{message}, leaf {path}")
+            raise NonFiniteError(f"{message}, {path}")
 
 
 def _step_class(composition: Composition) -> type[OuterStep]:

@@ -242,7 +242,7 @@ def _nonfinite_result(outcome: Outcome) -> str | None:
     """Name the result that holds a NaN or an infinity, or return None."""
     for vector, name in ((outcome.direction, "the hypergradient"), (outcome.y, "the last iterate of y")):
         if path := first_nonfinite(vector):
-            return f"{name}, leaf {path}"
+            return f"{name}, {path}"
     state = outcome.operation
     if not all(math.isfinite(leaf) for leaf in optree.tree_leaves(state) if isinstance(leaf, float)):
         return "its own state"

@@ -103,7 +103,7 @@ class Point:
 
     def _seen(self, vector: Vector, name: str) -> Vector:
         if self._watch and (path := first_nonfinite(vector)):
-            raise NonFiniteError(f"{name} at y_{self.t + 1}, leaf {path}")
+            raise NonFiniteError(f"{name} at y_{self.t + 1}, {path}")
         return vector
 
 
@@ -206,4 +206,4 @@ class Trajectory:
     def _watch_pullback(self, t: int, p: Any, dx: Any) -> None:
         for vector, name in ((self.y0.like(p[: len(self.y0.leaves)]), "y"), (self.x.like(dx), "x")):
             if path := first_nonfinite(vector):
-                raise NonFiniteError(f"the pullback of lower step {t}, cotangent of {name}, leaf {path}")
+                raise NonFiniteError(f"the pullback of lower step {t}, cotangent of {name}, {path}")

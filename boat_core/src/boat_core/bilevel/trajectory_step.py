@@ -39,7 +39,7 @@ class TrajectoryStep(OuterStep):
         for t in range(1, trajectory.steps + 1):
             if path := first_nonfinite(trajectory.iterate(t)):
                 chain = " + ".join(entry.named for entry in self.composition.map)
-                return f"stage map ({chain}), lower step {t - 1}: y_{t}, leaf {path}"
+                return f"stage map ({chain}), lower step {t - 1}: y_{t}, {path}"
         chain = " + ".join(entry.named for entry in self.composition.approximate)
         try:
             self._estimate(trajectory.watched())

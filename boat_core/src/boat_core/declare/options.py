@@ -191,6 +191,12 @@ def _is_moderate(number: float) -> bool:
         return False
 
 
+def _floating(leaf: Any) -> bool:
+    """Whether a leaf is an array of floating-point numbers, in either byte order."""
+    dtype = getattr(leaf, "dtype", "")
+    return str(getattr(dtype, "name", dtype)).startswith("float")
+
+
 def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: Keys) -> Any:
     """Check an array, or a pytree of arrays, or a function of the step, whose numbers are checked when it is called."""
     if callable(value) and not hasattr(value, "dtype"):
@@ -198,7 +204,7 @@ def _check_varying(value: Any, hint: Any, field: dataclasses.Field[Any], where: 
     import optree
 
     leaves = optree.tree_leaves(value)
-    if not leaves or not all(str(getattr(leaf, "dtype", "")).startswith("float") for leaf in leaves):
+    if not leaves or not all(map(_floating, leaves)):
         expected = f"{expected_text(hint, field)}, floating-point arrays of them or a function of the step"
         raise OptionError(where=where, expected=expected, got=f"{shown(value)} of type {type(value).__name__}")
     if not _unchecked.get():

@@ -21,7 +21,16 @@ from ..autodiff.arrays import Array
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
-from ..autodiff.pytrees import Tree, as_arrays, detach_tree, differentiable, float_leaves, nonfinite_leaf, path_text
+from ..autodiff.pytrees import (
+    Tree,
+    as_arrays,
+    detach_tree,
+    differentiable,
+    float_leaves,
+    leaf_text,
+    nonfinite_leaf,
+    path_text,
+)
 from ..autodiff.unrolled import Unrolled
 from ..errors import NonFiniteError, OptionError, StructureError
 
@@ -131,7 +140,7 @@ class Unrolling:
             return
         for t in range(1, self.steps + 1):
             if (place := nonfinite_leaf(self._unrolled.iterate(t))) is not None:
-                raise NonFiniteError(f"unroll: NaN or infinity in the iterate after step {t - 1}, leaf {place or '.'}")
+                raise NonFiniteError(f"unroll: NaN or infinity in the iterate after step {t - 1}, {leaf_text(place)}")
 
 
 class _Next(list[Array]):
@@ -174,8 +183,8 @@ def _like_before(after: Tree, before: Tree, t: int) -> Any:
     for path, want, have in zip(paths, leaves, read):
         kinds = [f"{list(a.shape)} {a.dtype}" if arrays.is_array(a) else type(a).__name__ for a in (want, have)]
         if kinds[0] != kinds[1]:
-            place = path_text(path) or "."
-            raise StructureError(f"unroll: step {t}: leaf {place}: expected {kinds[0]} (got {kinds[1]})")
+            place = leaf_text(path_text(path))
+            raise StructureError(f"unroll: step {t}: {place}: expected {kinds[0]} (got {kinds[1]})")
     return structure.unflatten(read)
 
 

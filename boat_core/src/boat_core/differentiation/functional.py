@@ -10,8 +10,16 @@ import optree
 from .._util.integers import as_integer
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
-from ..autodiff.pytrees import as_arrays, detach_and_sync, differentiable, one_number
-from ..errors import StructureError
+from ..autodiff.pytrees import (
+    Unchanged,
+    as_arrays,
+    detach_and_sync,
+    differentiable,
+    leaf_text,
+    nonfinite_leaf,
+    one_number,
+)
+from ..errors import NonFiniteError, StructureError
 
 
 def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard: str = "error") -> Callable[..., Any]:
@@ -31,7 +39,7 @@ def grad(function: Callable[..., Any], argument: int = 0, *, second_order_guard:
         value does not depend.
 
     Calls raise:
-        ObjectiveError: the function does not return one number.
+        ObjectiveError: the function does not return one number, or changes the argument in place.
         StructureError: the argument is missing, or not a pytree of floating-point arrays.
         SecondOrderError: the function calls a kernel, or an operator that the guard refuses.
     """
@@ -46,12 +54,17 @@ def value_and_grad(function: Callable[..., Any], argument: int = 0) -> Callable[
     """Return the function that returns the value of `function` and its gradient, computed and without their history.
 
     The results are not differentiated again. So `function` may contain functions without a second derivative, such as
-    those that `custom_root`, `unroll` and `es_grad` make. Arguments and errors are those of `grad`.
+    those that `custom_root`, `unroll` and `es_grad` make. Arguments and errors are those of `grad`, and calls also
+    raise `NonFiniteError` if the value or the gradient holds a NaN or an infinity. The message names the leaf.
     """
 
     def both(*arguments: Any, **keywords: Any) -> tuple[Any, Any]:
-        results: tuple[Any, Any] = detach_and_sync(_value_and_gradient(function, argument, "off", arguments, keywords))
-        return results
+        value, gradient = detach_and_sync(_value_and_gradient(function, argument, "off", arguments, keywords))
+        if nonfinite_leaf(value) is not None:
+            raise NonFiniteError(f"{_name(function)}: its value is {arrays.scalar(value)}")
+        if (path := nonfinite_leaf(gradient)) is not None:
+            raise NonFiniteError(f"gradient of {_name(function)}: NaN or infinity in {leaf_text(path)}")
+        return value, gradient
 
     return both
 
@@ -67,10 +80,14 @@ def stop_gradient(tree: Any) -> Any:
     return detach_and_sync(tree)
 
 
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", repr(function)))
+
+
 def _value_and_gradient(
     function: Callable[..., Any], argument: int, guard: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[Any, Any]:
-    name = getattr(function, "__qualname__", repr(function))
+    name = _name(function)
     place = as_integer(argument)
     if place is None or not -len(arguments) <= place < len(arguments):
         raise StructureError(f"grad of {name}: expected an argument {argument!r} (got {len(arguments)} arguments)")
@@ -81,7 +98,8 @@ def _value_and_gradient(
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
     with evaluating(native=True, guard=guard, differentiated=True):
         leaves = [arrays.attached(leaf) for leaf in leaves]
-        tree = optree.tree_unflatten(structure, leaves)
+        tree, unchanged = optree.tree_unflatten(structure, leaves), Unchanged(leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)
+        unchanged.check(name, f"argument {argument}")
         one_number(value, name)
         return value, optree.tree_unflatten(structure, derivatives.gradient(value, leaves))

@@ -220,7 +220,7 @@ class Implicit:
             found, aux = found
         y = Vector.of(found, f"{self._name}: the solution").sync()
         if leaf := first_nonfinite(y):
-            raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, leaf {leaf}")
+            raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, {leaf}")
         return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
 
     def _residual(self, y: Vector, arguments: Any) -> Vector:
@@ -233,7 +233,7 @@ class Implicit:
     def _check(self, y: Vector, given: _Arguments) -> None:
         r = self._residual(y.detach(), given.detached()[0]).detach()
         if leaf := first_nonfinite(r):
-            raise NonFiniteError(f"{self._name}: the optimality condition contains NaN or infinity, leaf {leaf}")
+            raise NonFiniteError(f"{self._name}: the optimality condition contains NaN or infinity, {leaf}")
         tolerance = self._options.tolerance
         self.report = ImplicitReport(norm(r), tolerance * (1 + norm(y)))
         if self.report.optimality > self.report.bound:
@@ -366,8 +366,8 @@ def _like(y: Vector, tree: Any, what: str) -> Vector:
     if structure != y.structure:
         for text, ours, theirs in (("a leaf", y.paths, names), ("no leaf", names, y.paths)):
             for name in ours:
-                if name not in theirs:
-                    raise StructureError(f"{what}: expected a pytree like the solution, {text} {name or '.'} in it")
+                if name and name not in theirs:
+                    raise StructureError(f"{what}: expected a pytree like the solution, {text} {name} in it")
         raise StructureError(f"{what}: expected the structure {y.structure} (got {structure})")
     for name, leaf in zip(names, leaves):
         if not arrays.is_jittor(leaf):

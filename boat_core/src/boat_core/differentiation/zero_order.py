@@ -268,6 +268,8 @@ class _Call:
         self.x = Vector.of(alone, name)
         mine = (leaf for leaf, chosen in zip(leaves, self.chosen) if chosen)
         self.inputs = [leaf if arrays.is_jittor(leaf) else fixed for leaf, fixed in zip(mine, self.x.leaves)]
+        for path, leaf in zip(self.paths, leaves):
+            arrays.refuse_mask(leaf, f"{name}: argument {path[1]}{path_text(path[2:])}")
         self.leaves = [_copy(leaf) for leaf in leaves]
 
     def value(self, x: Vector, checked: bool = False) -> float:

@@ -69,7 +69,8 @@ class ModuleOptimizer:
 
         Raises:
             OptionError: there is no gradient.
-            NonFiniteError: a gradient is not finite. The message names the parameter, and nothing has moved.
+            NonFiniteError: a gradient or a moved parameter is not finite. The message names the parameter, and nothing
+                has moved.
         """
         if loss is not None:
             self.backward(loss)
@@ -82,7 +83,11 @@ class ModuleOptimizer:
         # In the caller's `jt.no_grad()` writing would mark the parameters as not trainable.
         with evaluating():
             updates, state = self._optimizer.update(self._gradient, self._state, parameters)
-            self._places.write(detach_and_sync(apply_updates(parameters, updates)))
+            moved = detach_and_sync(apply_updates(parameters, updates))
+            for name, one in moved.items():
+                if not arrays.all_finite(one):
+                    raise NonFiniteError(f"step: NaN or infinity in {name!r} after the step of {self._optimizer.name}")
+            self._places.write(moved)
         self._state, self._gradient = detach_and_sync(state), None
 
     @property
