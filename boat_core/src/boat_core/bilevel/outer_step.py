@@ -173,9 +173,9 @@ class OuterStep(ABC):
         return f"outer step {self.k}: " + (f"task {self.task}: " if self.task != ALONE else "")
 
     def first_nonfinite(self, place: str) -> str:
-        """Name what was given that is not finite, or the first number that was computed and is not."""
-        if given := nonfinite_input(self.bilevel, self.x, self.start):
-            return f"{given}, which the step was given"
+        """Name what was place_given that is not finite, or the first number that was computed and is not."""
+        if place_given := nonfinite_input(self.bilevel, self.x, self.start):
+            return f"{place_given}, which the step was given"
         return self._locate(place)
 
     def descent(self) -> Descent:

@@ -24,22 +24,22 @@ def doctor(arguments: argparse.Namespace) -> int:
     from ..runtime import facts
 
     warmed = {} if arguments.warm is None else {"warmed": _warm(arguments.warm)}
-    found = facts()
-    found["native"] |= {"operators": _operators(found["caches"]["core"])}
-    found = found | {"pack_kernels": _pack_kernels(found["caches"]["core"])} | warmed
+    machine = facts()
+    machine["native"] |= {"operators": _operators(machine["caches"]["core"])}
+    machine = machine | {"pack_kernels": _pack_kernels(machine["caches"]["core"])} | warmed
     if arguments.json:
-        print_json(found)
+        print_json(machine)
     else:
         special = ("decisions", "findings")
-        print_facts([row for key, value in found.items() if key not in special for row in _rows(key, value)])
+        print_facts([row for key, value in machine.items() if key not in special for row in _rows(key, value)])
         print()
-        decisions = [(d["what"], d["choice"], d["set_by"], d["reason"]) for d in found["decisions"]]
+        decisions = [(d["what"], d["choice"], d["set_by"], d["reason"]) for d in machine["decisions"]]
         print_table(("decided", "as", "by", "because"), decisions)
         print()
-        for finding in found["findings"]:
+        for finding in machine["findings"]:
             remedy = f". {finding['remedy']}" if finding["remedy"] else ""
             print(f"{finding['level']}: {finding['what']}{remedy}")
-    return 1 if any(finding["level"] == "error" for finding in found["findings"]) else 0
+    return 1 if any(finding["level"] == "error" for finding in machine["findings"]) else 0
 
 
 def _operators(core: str | None) -> int:

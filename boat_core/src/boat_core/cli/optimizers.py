@@ -86,6 +86,6 @@ def show_optimizer(arguments: argparse.Namespace) -> int:
 
 
 def _doc(build: Any) -> str:
-    """What is said of the formula: by the rule, or by the module of the function that builds it."""
+    """Return the documentation of the rule, or of the module whose function builds the optimizer."""
     rule = getattr(build, "__self__", None)
     return inspect.getdoc(rule if rule is not None else inspect.getmodule(build)) or ""

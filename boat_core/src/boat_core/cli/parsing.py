@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     """argparse with one-line errors that name the nearest verb or flag.
 
     The parser of a verb gets its arguments when it is first needed. So `boat` starts without the modules of other
-    verbs, and a pack whose verb cannot be set up costs nobody else anything.
+    verbs, and a pack whose verb cannot be set up does not affect the others.
     """
 
     #: Adds the arguments of the verb; None once it has.

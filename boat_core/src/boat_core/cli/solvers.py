@@ -100,11 +100,11 @@ def _stage(composition: Composition, entry: Registered) -> dict[str, Any]:
 
 
 def _optimizer(job: Job, level: str) -> dict[str, Any]:
-    given = [options for _, _, options in job.config.solver.optimizer_parts(level)]
+    written = [options for _, _, options in job.config.solver.optimizer_parts(level)]
     parts = [
         # What varies is shown as it stands in the configuration.
         {"name": part.declaration.name, **part.values, **{k: v for k, v in own.items() if is_mapping(v)}}
-        for part, own in zip(job.optimizer_parts(level), given)
+        for part, own in zip(job.optimizer_parts(level), written)
     ]
     return parts[0] if len(parts) == 1 else {"name": "chain", "parts": parts}
 

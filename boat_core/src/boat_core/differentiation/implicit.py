@@ -184,41 +184,41 @@ class Implicit:
         update_wrapper(self, solver, updated=())
 
     def __call__(self, start: Any, /, *args: Any, **keywords: Any) -> Any:
-        given = _Arguments(self._solver, (args, keywords))
+        theta = _Arguments(self._solver, (args, keywords))
         # The solver and the check take derivatives of their own, even if the caller is within `jt.no_grad()`.
         with evaluating():
-            y, aux = self._solved(start, given)
-            self._check(y, given)
+            y, aux = self._solved(start, theta)
+            self._check(y, theta)
         report = self.report
         assert report is not None
 
         def pullback(cotangents: list[Any]) -> list[Any]:
-            found, report.linear = self._cotangents(y, given, y.like(cotangents))
-            return found
+            cotangents_of_theta, report.linear = self._cotangents(y, theta, y.like(cotangents))
+            return cotangents_of_theta
 
         module = getattr(self._solver, "__module__", None) or __name__
         values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
-        if given.inputs:
-            values = attach_vjp(f"{module}.{self._name}", values, given.inputs, pullback)
+        if theta.inputs:
+            values = attach_vjp(f"{module}.{self._name}", values, theta.inputs, pullback)
         tree = y.like(values).tree
         return (tree, aux) if self._options.aux else tree
 
-    def _solved(self, start: Any, given: _Arguments) -> tuple[Vector, Any]:
+    def _solved(self, start: Any, theta: _Arguments) -> tuple[Vector, Any]:
         numpy = self._options.numpy
-        handed, own = given.copied(numpy), _copied(as_arrays(start, f"{self._name}: start"), numpy)
+        handed, own = theta.copied(numpy), _copied(as_arrays(start, f"{self._name}: start"), numpy)
         with evaluating(guard="off", differentiated=False):
-            found = self._solver(own, *handed[0], **handed[1])
-        if changed := given.changed(handed):
+            solution = self._solver(own, *handed[0], **handed[1])
+        if changed := theta.changed(handed):
             raise OperationError(
                 f"{self._name} changed its argument {changed}: expected it to change none of its arguments but"
                 " start; the derivative is taken at the arguments of the caller"
             )
         aux: Any = None
         if self._options.aux:
-            if not isinstance(found, (tuple, list)) or len(found) != 2:
-                raise StructureError(f"{self._name}: expected (y, aux), since aux=True (got {type(found).__name__})")
-            found, aux = found
-        y = Vector.of(found, f"{self._name}: the solution").sync()
+            if not isinstance(solution, (tuple, list)) or len(solution) != 2:
+                raise StructureError(f"{self._name}: expected (y, aux), since aux=True (got {type(solution).__name__})")
+            solution, aux = solution
+        y = Vector.of(solution, f"{self._name}: the solution").sync()
         if leaf := first_nonfinite(y):
             raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, {leaf}")
         return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
@@ -227,11 +227,11 @@ class Implicit:
         """Return r(y, θ) with its graph."""
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
         with evaluating(native=True, guard=self._options.second_order_guard, differentiated=True):
-            found = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
-            return y - found if self._fixed_point else found
+            value = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
+            return y - value if self._fixed_point else value
 
-    def _check(self, y: Vector, given: _Arguments) -> None:
-        r = self._residual(y.detach(), given.detached()[0]).detach()
+    def _check(self, y: Vector, theta: _Arguments) -> None:
+        r = self._residual(y.detach(), theta.detached()[0]).detach()
         if leaf := first_nonfinite(r):
             raise NonFiniteError(f"{self._name}: the optimality condition contains NaN or infinity, {leaf}")
         tolerance = self._options.tolerance
@@ -244,9 +244,9 @@ class Implicit:
                 " tolerance"
             )
 
-    def _cotangents(self, y: Vector, given: _Arguments, v: Vector) -> tuple[list[Any], LinearSolve]:
+    def _cotangents(self, y: Vector, theta: _Arguments, v: Vector) -> tuple[list[Any], LinearSolve]:
         y = y.detach()
-        arguments, inputs = given.detached()
+        arguments, inputs = theta.detached()
         r = self._residual(y, arguments)
 
         def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
@@ -291,13 +291,13 @@ class _Arguments:
         self._names = _names(solver)
         paths, leaves, self._structure = optree.tree_flatten_with_path(tree)
         self._places = [self._place(path) for path in paths]
-        given = [arrays.as_array(a, p) if arrays.is_array(a) else a for a, p in zip(leaves, self._places)]
+        read = [arrays.as_array(a, p) if arrays.is_array(a) else a for a, p in zip(leaves, self._places)]
         # A numpy array becomes a Jittor array that nobody else holds, so nobody can ask for a derivative by it.
         self._varying = [i for i, leaf in enumerate(leaves) if arrays.is_jittor(leaf) and differentiable(leaf)]
         #: The arrays that have a derivative, with their history.
-        self.inputs = [given[i] for i in self._varying]
+        self.inputs = [read[i] for i in self._varying]
         # Their values now: the caller may update them in place before a derivative is taken.
-        self._leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in given]
+        self._leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in read]
 
     def detached(self) -> tuple[Any, list[Any]]:
         """Return the arguments without their history, and the list of those that have a derivative."""

@@ -1,4 +1,4 @@
-"""Which hooks and operations run for a configuration, whose they are, and in which order."""
+"""Traces one outer step: which hooks and operations run, in which order, and which distribution provides each."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ def ask_driver() -> Driver:
 def find_toolkit(user_nvcc: str | None = None) -> Toolkit | None:
     """Return the toolkit that Jittor can link against: an nvcc whose parent folder holds the libraries, no wrapper."""
     if user_nvcc:
-        found = shutil.which(user_nvcc)
-        return Toolkit(Path(found), nvcc_version(found)) if found else None
+        path = shutil.which(user_nvcc)
+        return Toolkit(Path(path), nvcc_version(path)) if path else None
     for nvcc in _candidates():
         if _has_libraries(nvcc):
             return Toolkit(nvcc, nvcc_version(str(nvcc)))
@@ -81,7 +81,7 @@ def find_toolkit(user_nvcc: str | None = None) -> Toolkit | None:
 
 def nvcc_version(nvcc: str) -> str | None:
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [nvcc, "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -91,8 +91,8 @@ def nvcc_version(nvcc: str) -> str | None:
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"release (\d+\.\d+)", said)
-    return found.group(1) if found else None
+    match = re.search(r"release (\d+\.\d+)", output)
+    return match.group(1) if match else None
 
 
 def rewrite_header(text: str) -> str:

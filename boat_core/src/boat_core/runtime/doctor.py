@@ -36,7 +36,7 @@ def facts() -> dict[str, Any]:
     `findings` is a list of {"level": "ok" | "warning" | "error", "what", "remedy"}.
     """
     decided, environ, findings = _decide()
-    found: dict[str, Any] = {
+    machine: dict[str, Any] = {
         "python": {
             "version": platform.python_version(),
             "executable": sys.executable,
@@ -57,10 +57,10 @@ def facts() -> dict[str, Any]:
         "device": decided.device if decided else None,
         "decisions": [asdict(decision) for decision in decided.decisions] if decided else [],
     }
-    _judge(found, findings)
+    _judge(machine, findings)
     if all(finding["level"] == "ok" for finding in findings):
         findings.append(_finding("ok", "nothing stands in Jittor's way"))
-    return {**found, "findings": findings}
+    return {**machine, "findings": findings}
 
 
 def built_core() -> Path | None:
@@ -83,25 +83,25 @@ def _decide() -> tuple[Decisions | None, Mapping[str, str], list[dict[str, str]]
     return plan.decided(), {**os.environ, **plan.variables}, findings
 
 
-def _judge(found: dict[str, Any], findings: list[dict[str, str]]) -> None:
+def _judge(machine: dict[str, Any], findings: list[dict[str, str]]) -> None:
     try:
         check_build_tools()
     except RuntimeSetupError as error:
         findings.append(_finding("error", str(error)))
-    if found["jittor"]["folder"] is None:
+    if machine["jittor"]["folder"] is None:
         findings.append(_finding("error", "Jittor is not installed", "pip install jittor==1.3.11.0"))
-    elif not found["caches"]["core_compiled"]:
+    elif not machine["caches"]["core_compiled"]:
         what = "Jittor's core is compiled at the first run: a minute or two, once"
         findings.append(_finding("ok", what, "boat doctor --warm does it now"))
-    numpy = found["numpy"]["version"]
+    numpy = machine["numpy"]["version"]
     if numpy is None:
         findings.append(_finding("error", "numpy is not installed", "pip install 'numpy<2'"))
     elif not numpy.startswith("1."):
         findings.append(_finding("warning", f"Jittor was written for numpy 1 (got {numpy})", "pip install 'numpy<2'"))
-    for path in found["native"]["failed"]:
+    for path in machine["native"]["failed"]:
         what = f"BOAT's kernel header, its operators or a pack's kernels did not compile, see {path}"
         findings.append(_finding("warning", what, "remove it to try again"))
-    driver, toolkit = found["cuda"]["driver"], found["cuda"]["toolkit"]
+    driver, toolkit = machine["cuda"]["driver"], machine["cuda"]["toolkit"]
     if driver["usable"] and toolkit is None:
         what = "there is a CUDA device, and no toolkit (an nvcc whose parent folder holds lib64/libcudart.so)"
         findings.append(_finding("warning", what, "install the CUDA toolkit, or set CUDA_HOME to its folder"))
@@ -169,10 +169,10 @@ def _first_line(program: str | None, argument: str) -> str | None:
     if program is None:
         return None
     try:
-        said = subprocess.run([program, argument], capture_output=True, text=True, timeout=5, check=False).stdout
+        output = subprocess.run([program, argument], capture_output=True, text=True, timeout=5, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return said.splitlines()[0] if said else None
+    return output.splitlines()[0] if output else None
 
 
 def _finding(level: str, what: str, remedy: str = "") -> dict[str, str]:
