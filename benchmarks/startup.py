@@ -11,6 +11,7 @@ users: with `PYTHONDONTWRITEBYTECODE` every start would compile all sources.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -18,8 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-
-import importlib_metadata
 
 PLUGIN = """\
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ def main() -> None:
         places = {count: Path(folder) / str(count) for count in (0, 4, 50)}
         for count, place in places.items():
             install(place, count)
-        own = ",".join({point.dist.name for point in importlib_metadata.entry_points(group="boat")})
+        own = ",".join({point.dist.name for point in importlib.metadata.entry_points(group="boat")})
         listing = ("-m", "boat_core", "ops", "list")
         commands = {"python -c pass": (environment(places[0]), "-c", "pass")}
         commands |= {"all packs here": (environment(places[0]), *listing)}

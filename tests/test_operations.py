@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from dataclasses import replace
 
-import importlib_metadata
 import numpy as np
 import pytest
 
@@ -371,7 +371,7 @@ def test_published_list_agrees_with_the_packs():
 
 
 def test_versions_move_together():
-    versions = {importlib_metadata.version(d) for d in ("boat-core", *published_operations(), "boat-bilevel")}
+    versions = {importlib.metadata.version(d) for d in ("boat-core", *published_operations(), "boat-bilevel")}
     assert versions == {boat.__version__}
 
 

@@ -78,6 +78,6 @@ class LowerOptimizer:
             raise CompositionError(
                 f"as a function of x its hyperparameters are upper variables, but {what}, so they would never move",
                 where="lower_optimizer",
-                hint="an estimator that pulls back through the lower steps, such as RAD, sees them",
+                hint="an estimator that pulls back through the lower steps sees them",
             )
         return composition.with_rates(None, None)

@@ -1,6 +1,6 @@
 """Name, version and requirements of installed distributions.
 
-`importlib_metadata` parses metadata as e-mail, and `packaging` is slow to import. Neither is used where a plain look at
+`importlib.metadata` parses metadata as e-mail, and `packaging` is slow to import. Neither is used where a plain look at
 the text is enough, because every `boat` command reads the metadata of all packs.
 """
 

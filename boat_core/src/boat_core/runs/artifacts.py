@@ -22,7 +22,7 @@ class RunWarning(UserWarning):
 
 def versions(decisions: Any) -> dict[str, Any]:
     """Return what else the numbers of a run depend on, beside its configuration."""
-    import importlib_metadata
+    import importlib.metadata
 
     from ..plugins.discovery import installed
     from ..plugins.metadata import CORE
@@ -30,9 +30,9 @@ def versions(decisions: Any) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        CORE: importlib_metadata.version(CORE),
+        CORE: importlib.metadata.version(CORE),
         "packs": dict(sorted(installed().packs.items())),
-        **{name: importlib_metadata.version(name) for name in ("jittor", "numpy")},
+        **{name: importlib.metadata.version(name) for name in ("jittor", "numpy")},
         **asdict(decisions),
     }
 
