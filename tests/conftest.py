@@ -25,6 +25,7 @@ DISTRIBUTIONS = (
     "boat_ops_fo",
     "extras/boat_view",
     "extras/boat_author",
+    "extras/boat_compat",
     "plugins_example",
 )
 

@@ -1,0 +1,1 @@
+"""BOML's methods as settings of BOAT's solvers."""

@@ -1,0 +1,1 @@
+"""Few-shot data: loaders of Omniglot and mini-ImageNet, and episodes."""

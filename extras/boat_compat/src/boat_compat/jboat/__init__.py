@@ -1,0 +1,1 @@
+"""JBOAT's names and configurations, on BOAT's solvers."""
