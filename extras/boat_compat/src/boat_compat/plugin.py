@@ -2,4 +2,11 @@
 
 from __future__ import annotations
 
+from boat_core import CommandDeclaration, hookimpl
+
 BOAT_HOOK_API = 1
+
+
+@hookimpl
+def boat_commands() -> list[CommandDeclaration]:
+    return []
