@@ -21,11 +21,12 @@ def attach_vjp(
             because it cannot differentiate what `pullback` returns.
         values: floating-point arrays. Their history is dropped.
         inputs: floating-point arrays.
-        pullback: maps one detached cotangent for each value to one for each input. Jittor calls it once, while it
-            takes a derivative. An error in it reaches the caller who asked for that derivative.
+        pullback: maps one detached cotangent for each value, of its dtype, to one for each input. Jittor calls it once,
+            while it takes a derivative. An error in it reaches the caller who asked for that derivative.
     """
     function = _function_class(name)()
     function.values, function.pullback = [arrays.detach(value) for value in values], pullback
+    function.dtypes = [str(array.dtype) for array in inputs]
     attached: list[Array] = function(*inputs)
     return attached
 
@@ -42,10 +43,14 @@ def _function_class(name: str) -> Any:
         return [arrays.detach(value) for value in self.values]
 
     def grad(self: Any, *gradients: Any) -> list[Array]:
-        cotangents = [arrays.zeros_like(v) if g is None else arrays.detach(g) for g, v in zip(gradients, self.values)]
+        cotangents = [
+            arrays.zeros_like(value) if g is None else arrays.cast(arrays.detach(g), str(value.dtype))
+            for g, value in zip(gradients, self.values)
+        ]
         # Cotangents are constants, whatever surrounds the derivative that is being taken: kernels may compute them.
         with evaluating(guard="off", differentiated=False):
-            return [arrays.detach(cotangent) for cotangent in self.pullback(cotangents)]
+            pulled = [arrays.detach(cotangent) for cotangent in self.pullback(cotangents)]
+        return [arrays.cast(cotangent, dtype) for cotangent, dtype in zip(pulled, self.dtypes)]
 
     module, _, short = name.rpartition(".")
     members = {"execute": execute, "grad": grad, "__module__": module or __name__, "__qualname__": short}

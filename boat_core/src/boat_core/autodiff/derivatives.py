@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .arrays import Array
+from .arrays import Array, cast
 from .backend import jt
+from .operands import common_dtype
 from .operators import library
 
 
@@ -47,7 +48,7 @@ def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
     """Return ∇ value with respect to each array, zeros if it does not depend on one. `value` must hold one number."""
     for counter in _counters:
         counter.gradients += 1
-    return jt.grad(value, list(wrt), retain_graph=True)
+    return _grad(value, wrt)
 
 
 def vjp(
@@ -71,12 +72,20 @@ def vjp(
     if operators is not None and not jt.flags.amp_reg:
         return operators.pull(list(outputs), list(cotangents), list(wrt))
     fixed = [cotangent.detach() for cotangent in cotangents]
-    return [array.detach() for array in jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)]
+    return [array.detach() for array in _grad(inner(outputs, fixed), wrt)]
+
+
+def _grad(value: Array, wrt: Sequence[Array]) -> list[Array]:
+    """Return Jittor's gradient, each in the dtype of its array: Jittor may return float64 for a float32 one."""
+    return [cast(slope, str(array.dtype)) for slope, array in zip(jt.grad(value, list(wrt), retain_graph=True), wrt)]
 
 
 def inner(a: Sequence[Array], b: Sequence[Array]) -> Array:
     """Return ⟨a, b⟩ summed over all arrays, as an array that holds one number."""
-    total = (a[0] * b[0]).sum()
-    for left, right in zip(a[1:], b[1:]):
-        total = total + (left * right).sum()
+    products = [left * right for left, right in zip(a, b)]
+    dtype = common_dtype(products)
+    # Without the cast, Jittor adds numbers of different dtypes in the first one's.
+    total = cast(products[0].sum(), dtype)
+    for product in products[1:]:
+        total = total + cast(product.sum(), dtype)
     return total

@@ -97,7 +97,7 @@ class Bilevel:
 
 @runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with evaluating(native=native, differentiated=True):
+    with evaluating(native=native, differentiated=True, point=x.leaves + y.leaves):
         value = function(x.tree, y.tree, batch)
     return one_number(value, role)
 
@@ -114,8 +114,11 @@ def project(vector: Vector, projection: Projection | None, where: str) -> Vector
     if isinstance(projection, tuple):
         low, high = projection
         return vector.map(lambda leaf: arrays.clamped(leaf, low, high))
-    tree = projection(vector.tree)
-    projected = Vector(*optree.tree_flatten(tree))
+    with evaluating(native=False, point=vector.leaves):
+        leaves, structure = optree.tree_flatten(projection(vector.tree))
+    if structure == vector.structure and all(map(arrays.is_jittor, leaves)):
+        leaves = [arrays.narrowed(leaf, own) for leaf, own in zip(leaves, vector.leaves)]
+    projected = Vector(leaves, structure)
     projected.check_like(vector, where)
     return projected
 

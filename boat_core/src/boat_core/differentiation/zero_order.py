@@ -283,7 +283,7 @@ class _Call:
         before = [arrays.to_numpy(leaf) if checked and arrays.is_array(leaf) else None for leaf in leaves]
         arguments, keywords = self.structure.unflatten(leaves)
         # No derivative passes through what is computed here.
-        with evaluating(native=True, guard="off", differentiated=False):
+        with evaluating(native=True, guard="off", differentiated=False, point=x.leaves):
             value = self._number(self.function(*arguments, **keywords))
         for path, leaf, old in zip(self.paths, leaves, before):
             if old is not None and not np.array_equal(arrays.to_numpy(leaf), old, equal_nan=old.dtype.kind == "f"):

@@ -131,6 +131,8 @@ class Pull {
 
     void give(const Edge& edge, VarPtr&& cotangent) {
         if (!cotangent || edge.place < 0) return;
+        // Where dtypes meet, Jittor's derivatives have the wider one. A variable's cotangent has that of the variable.
+        cotangent = as_dtype(cotangent, edge.var->dtype());
         if (edge.var->loop_options) cotangent->loop_options = edge.var->loop_options;
         parts[edge.place].push_back(move(cotangent));
     }
