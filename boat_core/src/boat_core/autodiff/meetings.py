@@ -121,7 +121,7 @@ def _choice(function: Function) -> Function:
     @wraps(function)
     def routed(*args: Any, **keywords: Any) -> Any:
         if len(args) > 2 and MODE.get().exact:
-            args = (args[0], *operands.meet(args[1], args[2]), *args[3:])
+            args = (*operands.of_one_shape(args[0], *operands.meet(args[1], args[2])), *args[3:])
         return function(*args, **keywords)
 
     return routed

@@ -51,6 +51,23 @@ def real_dtype(point: Iterable[Array]) -> str:
     return "float64" if names == {"float64"} else "float32"
 
 
+def of_one_shape(condition: Any, yes: Any, no: Any) -> tuple[Any, Any, Any]:
+    """Return a condition and what it chooses from, in one shape if one of them is empty.
+
+    Jittor broadcasts an empty array and a number without end, until the process dies.
+    """
+    import numpy as np
+
+    arrays = [one for one in (condition, yes, no) if isinstance(one, jt.Var)]
+    if all(one.numel() for one in arrays):
+        return condition, yes, no
+    shape = np.broadcast_shapes(*(tuple(one.shape) for one in arrays))
+    like = next((one for one in (yes, no) if isinstance(one, jt.Var)), condition)
+    filled = [one if isinstance(one, jt.Var) else constant(one, like) for one in (condition, yes, no)]
+    spread = [one if tuple(one.shape) == shape else one.broadcast(shape) for one in filled]
+    return spread[0], spread[1], spread[2]
+
+
 def common_dtype(arrays: Sequence[Array]) -> str:
     """Return the dtype in which arrays are multiplied: the widest floating-point one, else one for integers."""
     names = [str(array.dtype) for array in arrays]
