@@ -269,6 +269,20 @@ def test_joined_and_written_arrays_of_mixed_dtypes():
         assert_close(ours, theirs.numpy(), 1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int64", "uint8"])
+def test_choices_from_empty_arrays(dtype):
+    """Jittor broadcasts without end there, which ends the process."""
+    empty = jt.array(np.zeros(0, dtype), dtype=dtype)
+    with evaluating(native=True):
+        for result in (
+            nn.relu(empty),
+            jt.where(empty > 0, 0.5, empty),
+            nn.leaky_relu(empty),
+            jt.clamp(empty, 0.1, 0.5),
+        ):
+            assert list(result.shape) == [0]
+
+
 def test_vectors_keep_their_dtypes():
     a = boat.Vector.of({"p": np.ones(2, "float32"), "q": np.full(1, 1 / 3)}, "a")
     b = boat.Vector.of({"p": np.full(2, 1 / 3), "q": np.ones(1, "float32")}, "b")

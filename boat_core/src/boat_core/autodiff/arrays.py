@@ -180,7 +180,7 @@ def _width(array: Any) -> int:
 
 
 def scaled(factor: Any, array: Array) -> Any:
-    """Return factor · array in the array's dtype. The factor, a number or an array, is not rounded to less."""
+    """Return factor · array in the dtype of the array. The factor is an array or a number, not rounded to float32."""
     if isinstance(factor, (int, float)):
         if factor == 1:
             return array

@@ -32,7 +32,7 @@ def meet(x: Any, y: Any, exponent: bool = False, divided: bool = False) -> tuple
     Args:
         x, y: the operands. At least one is a Jittor array; if neither is, they are returned as they are.
         exponent: whether y is an exponent. A small integer stays one, since Jittor has an exact kernel for x**2.
-        divided: whether the operator is a division, which makes numbers of truth values too.
+        divided: whether the operator is a division, whose result is a floating-point number also for integers.
     """
     if not isinstance(y, jt.Var):
         if not isinstance(x, jt.Var):
@@ -40,8 +40,12 @@ def meet(x: Any, y: Any, exponent: bool = False, divided: bool = False) -> tuple
         x, y = _beside(x, y, exponent)
     elif not isinstance(x, jt.Var):
         y, x = _beside(y, x, False)
+    if divided:
+        x, y = (floating(one) if isinstance(one, jt.Var) else one for one in (x, y))
     if isinstance(x, jt.Var) and isinstance(y, jt.Var):
-        return _together(x, y, divided)
+        return _together(x, y)
+    if divided and not isinstance(x, jt.Var):
+        return constant(x, y), y
     return x, y
 
 
@@ -136,9 +140,9 @@ def _beside(array: Array, value: Any, exponent: bool) -> tuple[Array, Any]:
 def _beside_number(array: Array, value: float, exponent: bool) -> tuple[Array, Any]:
     own, small = str(array.dtype), isinstance(value, int) and -_INT32 <= value < _INT32
     if own in WIDTHS:
-        # Jittor is right about numbers in float32 and about small exponents.
-        plain = small and exponent if own == "float64" else small or isinstance(value, float)
-        return array, value if plain or own == "bfloat16" else constant(value, array)
+        # Jittor is right about numbers in float32 and about small exponents. For 16 bits it compiles some.
+        right = small or isinstance(value, float) if own == "float32" else small and exponent and own == "float64"
+        return array, value if right else constant(value, array)
     if isinstance(value, float):
         array = array.cast("float64" if own in _LONG else MODE.get().real)
         return array, constant(value, array)
@@ -148,7 +152,7 @@ def _beside_number(array: Array, value: float, exponent: bool) -> tuple[Array, A
     return array, constant(value, array)
 
 
-def _together(x: Array, y: Array, divided: bool) -> tuple[Array, Array]:
+def _together(x: Array, y: Array) -> tuple[Array, Array]:
     first, second = str(x.dtype), str(y.dtype)
     if first in WIDTHS and second in WIDTHS:
         if first == second:
@@ -160,7 +164,7 @@ def _together(x: Array, y: Array, divided: bool) -> tuple[Array, Array]:
     if second in WIDTHS:
         y, x = _float_and_integer(y, x)
         return x, y
-    if first == second == "bool" and not divided:
+    if first == second == "bool":
         return x, y
     return counted(x), counted(y)
 
