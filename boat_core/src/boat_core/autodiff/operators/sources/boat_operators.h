@@ -18,6 +18,14 @@ bool served(const vector<VarHolder*>& arrays);
 // @pyjt(pull)
 vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolder*>& cotangents, const vector<VarHolder*>& targets);
 
+// The gradient of one number, which can be differentiated again.
+// @pyjt(gradient)
+vector<VarHolder*> gradient(VarHolder* value, const vector<VarHolder*>& targets);
+
+// A sum or mean that Jittor was told to make; the same in float64 where it adds up many shorter numbers.
+// @pyjt(widened)
+VarHolder* widened(VarHolder* sum);
+
 // Bytes of all computed variables behind these, but for those that nothing led to.
 // @pyjt(graph_bytes)
 int64 graph_bytes(const vector<VarHolder*>& ends);

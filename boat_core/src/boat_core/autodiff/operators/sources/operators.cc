@@ -8,6 +8,7 @@
 #include "pool.h"
 #include "pull.h"
 #include "rows.h"
+#include "sums.h"
 
 namespace jittor {
 #pragma GCC visibility push(default)
@@ -34,6 +35,12 @@ vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolde
     Pull pull(variables(targets), variables(outputs), variables(cotangents));
     return make_vh_vector(pull.found());
 }
+
+vector<VarHolder*> gradient(VarHolder* value, const vector<VarHolder*>& targets) {
+    return make_vh_vector(gradient(value->var, variables(targets)));
+}
+
+VarHolder* widened(VarHolder* sum) { return held(widened(VarPtr(sum->var))); }
 
 // All that these were made from.
 static vector<Node*> behind(const vector<VarHolder*>& ends) {
