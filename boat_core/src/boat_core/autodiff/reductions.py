@@ -14,8 +14,8 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from .arrays import detach, float_kind
 from ..runtime.float64 import is_sound
+from .arrays import detach, float_kind
 from .backend import jt
 from .operators import library
 
