@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from . import reductions
 from .arrays import Array, float_kind
 from .backend import jt
+from .captured import refuse
 from .operators import library
 
 
@@ -54,14 +55,14 @@ def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
 def differentiable_gradient(grad: Callable[..., list[Array]], value: Array, wrt: list[Array]) -> list[Array]:
     """Return ∇ value by `grad`, which is Jittor's, but with sums of many float32 numbers in float64.
 
-    Jittor makes such a sum of whatever was repeated, such as a bias. Without the library of operators it stays Jittor's.
+    Jittor makes such a sum for whatever was repeated, such as a bias. Without the library of operators it stays so.
     """
+    refuse(value, wrt)
     operators = library.operators()
     if operators is None or jt.flags.amp_reg or not float_kind(value) or not all(map(float_kind, wrt)):
         return grad(value, wrt, retain_graph=True)
     gradients: list[Array] = operators.gradient(value, wrt)
     return gradients
-
 
 
 def vjp(

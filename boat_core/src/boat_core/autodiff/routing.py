@@ -31,6 +31,7 @@ from ..errors import ObjectiveError
 from . import derivatives, reductions
 from .arrays import constant, native_order, refuse_mask
 from .backend import jt
+from .captured import refuse
 from .operators.overrides import OVERRIDES
 from .switches import MODE
 
@@ -239,6 +240,8 @@ def _exact_gradient(grad: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(grad)
     def routed(loss: Any, targets: Any, retain_graph: bool = True) -> Any:
         if not MODE.get().exact or not retain_graph or not isinstance(loss, jt.Var):
+            if isinstance(loss, jt.Var):
+                refuse(loss, [targets] if isinstance(targets, jt.Var) else list(targets))
             return grad(loss, targets, retain_graph)
         if isinstance(targets, jt.Var):
             return derivatives.differentiable_gradient(grad, loss, [targets])[0]

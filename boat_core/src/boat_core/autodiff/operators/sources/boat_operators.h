@@ -34,6 +34,19 @@ int64 graph_bytes(const vector<VarHolder*>& ends);
 // @pyjt(graph_operators)
 vector<string> graph_operators(const vector<VarHolder*>& ends);
 
+// The number of the newest node in the graph.
+// @pyjt(newest)
+int64 newest();
+
+// The numbers of the variables up to `newest` from which these were made, as far as derivatives reach, and not beyond the
+// variables with the numbers `last`.
+// @pyjt(made_from)
+vector<int64> made_from(const vector<VarHolder*>& ends, int64 newest, const vector<int64>& last);
+
+// Whether one of the variables with these numbers led to the value.
+// @pyjt(depends)
+bool depends(VarHolder* value, const vector<int64>& nodes);
+
 // Empty where the kernel cannot serve these inputs: mixed dtypes, or leaves of another size.
 // @pyjt(call)
 vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves, const vector<int>& like, int results, const vector<float64>& numbers);

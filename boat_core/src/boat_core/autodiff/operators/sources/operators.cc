@@ -58,6 +58,35 @@ static vector<Node*> behind(const vector<VarHolder*>& ends) {
     return found;
 }
 
+int64 newest() { return total_node; }
+
+vector<int64> made_from(const vector<VarHolder*>& ends, int64 newest, const vector<int64>& last) {
+    const int64 mark = ++tflag_count;
+    vector<Node*> open;
+    vector<int64> numbers;
+    const auto meet = [&](Node* node) {
+        if (node->tflag == mark || node->is_stop_grad()) return;
+        node->tflag = mark;
+        if (node->is_var() && node->id <= newest && node->var()->is_float()) numbers.push_back(node->id);
+        if (std::find(last.begin(), last.end(), node->id) == last.end()) open.push_back(node);
+    };
+    for (Var* end : variables(ends)) meet(end);
+    while (open.size()) {
+        Node* node = open.back();
+        open.pop_back();
+        for (Node* input : node->inputs()) meet(input);
+    }
+    return numbers;
+}
+
+bool depends(VarHolder* value, const vector<int64>& nodes) {
+    vector<Node*> back{value->var};
+    bfs_backward(back, [](Node* node) { return !node->is_stop_grad(); });
+    return std::any_of(back.begin(), back.end(), [&](Node* node) {
+        return node->is_var() && std::find(nodes.begin(), nodes.end(), node->id) != nodes.end();
+    });
+}
+
 int64 graph_bytes(const vector<VarHolder*>& ends) {
     std::unordered_map<void*, int64> blocks;  // by place: a clone has that of its original
     for (Node* node : behind(ends))
