@@ -110,7 +110,13 @@ constexpr int most_steps = 32;
 template <class T> constexpr int side_by_side = 256 / int(sizeof(T));  // lanes on a CPU: they fill some registers
 
 // O3: the lanes stay in registers.
-template <class T, class Term> __attribute__((optimize("O3"))) BOAT_HD double total_of_one(int64 n, const Term& term) {
+#ifdef __CUDACC__
+#define BOAT_O3
+#else
+#define BOAT_O3 __attribute__((optimize("O3")))
+#endif
+
+template <class T, class Term> BOAT_O3 BOAT_HD double total_of_one(int64 n, const Term& term) {
     constexpr int lanes = side_by_side<T>;
     double sum = 0;
     int64 i = 0;
@@ -151,8 +157,7 @@ template <class T, class Term> double total_in_parallel(int64 n, const Term& ter
 
 // sum[c] += Σ factor(o) · x[o, c] over the rows of a strip [height, some] of a matrix of that width.
 template <class T, class Factor>
-__attribute__((optimize("O3")))
-void sum_strip(const T* x, double* sum, int64 height, int64 width, int64 some, const Factor& factor) {
+BOAT_O3 void sum_strip(const T* x, double* sum, int64 height, int64 width, int64 some, const Factor& factor) {
     constexpr int lanes = side_by_side<T>;
     for (int64 top = 0; top < height; top += most_steps) {
         const int64 bottom = std::min<int64>(height, top + most_steps);
