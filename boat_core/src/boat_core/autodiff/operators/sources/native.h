@@ -126,7 +126,12 @@ template <class T, class Term> BOAT_O3 BOAT_HD double total_of_one(int64 n, cons
             #pragma omp simd
             for (int lane = 0; lane < lanes; lane++) part[lane] += term(i + lane);
         }
-        for (int lane = 0; lane < lanes; lane++) sum += double(part[lane]);
+        constexpr int some = lanes / 4;  // four lanes are one before the sums widen
+        double few = 0;
+        #pragma omp simd reduction(+ : few)
+        for (int lane = 0; lane < some; lane++)
+            few += double((part[lane] + part[lane + some]) + (part[lane + 2 * some] + part[lane + 3 * some]));
+        sum += few;
     }
     T rest = 0;
     #pragma omp simd reduction(+ : rest)
@@ -136,6 +141,12 @@ template <class T, class Term> BOAT_O3 BOAT_HD double total_of_one(int64 n, cons
 
 // Σ term(i) over [0, n), the whole of it for all of the team.
 template <class T, class Team, class Term> BOAT_HD double total(int64 n, Team team, const Term& term) {
+    if (team.lanes == 1 && n < side_by_side<T>) {
+        T sum = 0;
+        #pragma omp simd reduction(+ : sum)
+        for (int64 i = 0; i < n; i++) sum += term(i);
+        return double(sum);
+    }
     if (team.lanes == 1) return total_of_one<T>(n, term);
     double sum = 0;
     for (int64 i = team.lane; i < n; i += team.lanes) sum += double(term(i));
