@@ -64,7 +64,7 @@ class Captured:
         self._name, self._hint = name, hint
         self._nodes: set[int] = set()
         self._before = 0
-        self._active = dict(_active())
+        self._active = _active()
         self.arrays: list[Array] = []
 
     def call(self, function: Callable[[], Any], leaves: Callable[[Any], Sequence[Array]]) -> Any:
@@ -123,15 +123,25 @@ def refuse(value: Array, wrt: Sequence[Array]) -> None:
                 )
 
 
+def _groups() -> Iterator[tuple[str, Any]]:
+    for name, group in MODE.get().wrt:
+        yield name, group() if callable(group) else group
+
+
+def _is_vector(tree: Any) -> bool:
+    """Whether it is a `boat_core.Vector`, whose module imports this one."""
+    return hasattr(tree, "leaves") and hasattr(tree, "like_flat")
+
+
 def _active() -> dict[int, Array]:
     """Return the arrays with respect to which a derivative is being taken, by their nodes."""
-    return {leaf.id: leaf for _, leaf in _places() if is_jittor(leaf)}
+    groups = (tree.leaves if _is_vector(tree) else optree.tree_leaves(tree) for _, tree in _groups())
+    return {leaf.id: leaf for leaves in groups for leaf in leaves if is_jittor(leaf)}
 
 
 def _places() -> Iterator[tuple[str, Any]]:
-    for name, group in MODE.get().wrt:
-        tree = group() if callable(group) else group
-        paths, leaves, _ = optree.tree_flatten_with_path(getattr(tree, "tree", tree))
+    for name, tree in _groups():
+        paths, leaves, _ = optree.tree_flatten_with_path(tree.tree if _is_vector(tree) else tree)
         for path, leaf in zip(paths, leaves):
             yield name + path_text(path), leaf
 

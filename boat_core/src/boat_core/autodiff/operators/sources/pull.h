@@ -211,6 +211,7 @@ class Pull {
 
 // ∇ value, as Jittor computes it unless that adds up many short numbers.
 inline vector<VarPtr> gradient(Var* value, const vector<Var*>& targets) {
+    if (amp_reg) return grad(value, targets, true);
     static auto number = get_op_info("number").get_constructor<VarPtr, float, Var*>();
     VarPtr one = number(1.f, value);
     const int64 before = one->id;
