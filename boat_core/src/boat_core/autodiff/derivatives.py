@@ -7,12 +7,14 @@ Hessian-vector      ∇²_vv s · p = ∇_v ⟨∇_v s, p⟩        (reverse ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from . import reductions
 from .arrays import Array, cast
 from .backend import jt
+from .captured import refuse
 from .operands import common_dtype
 from .operators import library
 
@@ -48,7 +50,19 @@ def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
     """Return ∇ value with respect to each array, zeros if it does not depend on one. `value` must hold one number."""
     for counter in _counters:
         counter.gradients += 1
-    return _grad(value, wrt)
+    return differentiable_gradient(jt.grad, value, list(wrt))
+
+
+def differentiable_gradient(grad: Callable[..., list[Array]], value: Array, wrt: list[Array]) -> list[Array]:
+    """Return ∇ value by `grad`, which is Jittor's, but with sums of many float32 numbers in float64.
+
+    Jittor makes such a sum for whatever was repeated, such as a bias. Without the library of operators it stays so.
+    Each result has the dtype of its array; Jittor alone may return float64 for a float32 one.
+    """
+    refuse(value, wrt)
+    operators = library.operators()
+    gradients = grad(value, wrt, retain_graph=True) if operators is None else operators.gradient(value, wrt)
+    return [cast(one, str(array.dtype)) for one, array in zip(gradients, wrt)]
 
 
 def vjp(
@@ -85,7 +99,7 @@ def inner(a: Sequence[Array], b: Sequence[Array]) -> Array:
     products = [left * right for left, right in zip(a, b)]
     dtype = common_dtype(products)
     # Without the cast, Jittor adds numbers of different dtypes in the first one's.
-    total = cast(products[0].sum(), dtype)
+    total = cast(reductions.total(products[0]), dtype)
     for product in products[1:]:
-        total = total + cast(product.sum(), dtype)
+        total = total + cast(reductions.total(product), dtype)
     return total

@@ -39,13 +39,16 @@ class evaluating:
             made before. False leaves Jittor's switch as it is, for code that takes no derivative itself.
         point: the arrays at which the function is evaluated. Where all floating-point ones are float64, numbers that
             meet no array are float64 too.
+        wrt: what the derivative will be taken with respect to, besides what a block around this one names: pairs of a
+            name for messages and a pytree (or a `Vector`, or a function that returns a pytree). If `differentiated` is
+            False, no derivative passes through the block, and nothing counts.
 
     Raises:
         OptionError: `guard` is not one of the three words.
     """
 
     # A class with slots, not a generator: the door is entered several times in every lower step.
-    __slots__ = ("_changes", "_derivatives", "_no_grad", "_token")
+    __slots__ = ("_changes", "_derivatives", "_no_grad", "_token", "_wrt")
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class evaluating:
         kernels: bool | None = None,
         derivatives: bool = True,
         point: Iterable[Array] | None = None,
+        wrt: tuple[tuple[str, Any], ...] = (),
     ) -> None:
         if guard is not None and guard not in second_order.MODES:
             raise OptionError(
@@ -66,11 +70,11 @@ class evaluating:
             )
         real = None if point is None else real_dtype(point)
         self._changes = native, guard, differentiated, kernels, real
-        self._derivatives = derivatives
+        self._derivatives, self._wrt = derivatives, wrt
 
     def __enter__(self) -> None:
         native, guard, differentiated, kernels, real = self._changes
-        exact, operators, guard_before, differentiated_before, kernels_before, real_before = MODE.get()
+        exact, operators, guard_before, differentiated_before, kernels_before, real_before, wrt = MODE.get()
         if native is not None:
             # Routing puts its wrappers into Jittor at the first need; the first need may be here.
             routing.install()
@@ -81,11 +85,13 @@ class evaluating:
             second_order.install(_unguarded)
         if differentiated is None:
             differentiated = differentiated_before
+        elif not differentiated:
+            wrt = ()
         if kernels is None:
             kernels = kernels_before
         # `Mode(...)` itself takes twice as long: a NamedTuple's constructor is a Python function.
         real = real_before if real is None else real
-        mode = tuple.__new__(Mode, (exact, operators, guard, differentiated, kernels, real))
+        mode = tuple.__new__(Mode, (exact, operators, guard, differentiated, kernels, real, wrt + self._wrt))
         self._token = MODE.set(mode)
         self._no_grad = self._derivatives and jt.flags.no_grad
         if self._no_grad:

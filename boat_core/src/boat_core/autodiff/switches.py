@@ -19,6 +19,7 @@ class Mode(NamedTuple):
         differentiated: whether a derivative will be taken of what is computed; then a kernel is an error.
         kernels: whether kernels are used where they can be had; if not, their plain operators are.
         real: the dtype of numbers that meet no floating-point array, see `boat_core.autodiff.operands`.
+        wrt: what derivatives are being taken with respect to, see `boat_core.autodiff.captured`.
     """
 
     exact: bool = False
@@ -27,6 +28,7 @@ class Mode(NamedTuple):
     differentiated: bool = False
     kernels: bool = True
     real: str = "float32"
+    wrt: tuple[tuple[str, Any], ...] = ()
 
 
 # One variable for all switches: entering the door costs one `set`, and a reader never sees half of a change.

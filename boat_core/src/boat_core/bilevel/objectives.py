@@ -97,7 +97,8 @@ class Bilevel:
 
 @runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with evaluating(native=native, differentiated=True, point=x.leaves + y.leaves):
+    point, wrt = x.leaves + y.leaves, (("upper", x), ("lower", y))
+    with evaluating(native=native, differentiated=True, point=point, wrt=wrt):
         value = function(x.tree, y.tree, batch)
     return one_number(value, role)
 

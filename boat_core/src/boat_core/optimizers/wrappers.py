@@ -131,7 +131,8 @@ class MetaOptimizer:
         if self._block is not None:
             raise OptionError("MetaOptimizer: its with block is open already")
         point = self._places.parameters.values()
-        self._block = evaluating(native=True, guard=self._guard, differentiated=True, point=point)
+        wrt = (("parameters", lambda: self._places.parameters),)  # every step puts others there
+        self._block = evaluating(native=True, guard=self._guard, differentiated=True, point=point, wrt=wrt)
         self._block.__enter__()
         return self
 
@@ -191,6 +192,7 @@ def _expect(optimizer: Any) -> Optimizer:
 
 def _value(loss: Any, parameters: Mapping[str, Any]) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
-        with evaluating(native=True, differentiated=True, point=parameters.values()):
+        point, wrt = parameters.values(), (("parameters", parameters),)
+        with evaluating(native=True, differentiated=True, point=point, wrt=wrt):
             loss = loss()
     return one_number(loss, "loss")
