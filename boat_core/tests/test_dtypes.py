@@ -113,6 +113,12 @@ FLOAT64 = {
         np.tile(np.arange(3) / 3, (2, 1)),
         None,
     ),
+    "quotients of integers": (
+        lambda y: y * (jt.array(np.arange(3)) / jt.array(np.full(3, 7)) + 1 / jt.array(np.full(3, 3))),
+        Y * (np.arange(3) / 7 + 1 / 3),
+        None,
+        None,
+    ),
     "truth values": (lambda y: y * (0.1 * (y > 0.1)), Y * 0.1 * (Y > 0.1), 0.1 * (Y > 0.1), None),
     "ceil_mode": (
         lambda y: nn.avg_pool2d(y.reshape((1, 1, 2, 3)), (1, 2), (1, 2), ceil_mode=True)[0, 0],
@@ -201,6 +207,16 @@ def test_images_in_a_network():
         for name, gradient in ours.items():
             assert_close(gradient, right[name].numpy(), 1e-5)
             assert str(gradient.dtype) == "float32"
+
+
+def test_float16_beside_numbers():
+    """Jittor does not compile a comparison of a float16 array and a number."""
+    half = jt.array(np.array([0.5, -0.25]), dtype="float16")
+    with evaluating(native=True):
+        results = [nn.relu(half) + 0.5, jt.where(half > 0, half, 2) - 0.5 * half, jt.clamp(half, -0.125, 1)]
+    for result, right in zip(results, ([1.0, 0.5], [0.25, 2.125], [0.5, -0.125])):
+        assert str(result.dtype) == "float16"
+        assert result.numpy().tolist() == right
 
 
 A, B = np.arange(15.0).reshape(5, 3) / 7, np.arange(3.0)[:, None] / 3
