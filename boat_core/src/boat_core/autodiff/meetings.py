@@ -128,11 +128,20 @@ def _choice(function: Function) -> Function:
 
 
 def _writing(function: Function) -> Function:
-    """Wrap `setitem(x, slices, value)`."""
+    """Wrap `setitem(x, slices, value)`, which `concat` and `stack` consist of.
+
+    A float64 number goes there as a copy. Jittor's setitem adds an input to the operator that made its value, and with
+    that input, the kernel that writes a number has another key, which lacks the dtype as well
+    (`boat_core.runtime.float64`).
+    """
 
     @wraps(function)
     def routed(x: Any, slices: Any, value: Any, *rest: Any) -> Any:
-        return function(x, slices, operands.like(value, x) if MODE.get().exact else value, *rest)
+        if MODE.get().exact:
+            value = operands.like(value, x)
+            if isinstance(value, jt.Var) and value.numel() == 1 and str(value.dtype) == "float64":
+                value = value.clone()
+        return function(x, slices, value, *rest)
 
     return routed
 
