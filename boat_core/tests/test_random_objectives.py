@@ -300,7 +300,7 @@ def check(program: Program) -> None:
     slopes, bends, doubt = differences(lambda flat: reference(program, split(flat)), point, direction)
     scale = max(1.0, abs(right), *np.abs(slopes), *np.abs(bends))
     assume(scale < 1e4)
-    assume(doubt < 1e4 * scale)  # not at a kink of relu, max and the like
+    assume(doubt < 1e3 * scale)  # not at a kink of relu, max and the like
 
     dtypes = {spec.dtype for spec in program.inputs if isinstance(spec, (Leaf, Constant))}
     exact = not dtypes & {"float32", "float16"}
