@@ -21,6 +21,8 @@ class Registered:
     operation: Operation
     distribution: str
     version: str
+    #: What to write in a configuration: the name, or `distribution:NAME` where two packs declare the name.
+    address: str = ""
 
     @property
     def name(self) -> str:
