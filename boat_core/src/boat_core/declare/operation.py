@@ -323,6 +323,9 @@ class Operation:
         """The rule that the operation requires for the start of y, or None."""
         return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
 
+    def __deepcopy__(self, memo: Any) -> Operation:
+        return self  # a value, with compiled kernels
+
     @property
     def labels(self) -> frozenset[str]:
         """The name, role and tags, by which other operations refer to this one."""
