@@ -24,6 +24,7 @@ PROJECTS = (
     "extras/boat_view",
     "extras/boat_author",
     "extras/boat_compat",
+    "extras/boat_ray",
     "plugins_example",
 )
 

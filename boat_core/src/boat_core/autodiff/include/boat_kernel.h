@@ -44,7 +44,7 @@ typedef const char* (*boat_function)(const boat_call*);
 namespace boat {
 
 constexpr int64_t chunk = 4096;             // elements that one thread takes at a time: they stay in the first cache
-constexpr int64_t parallel_from = 1 << 15;  // elements below which one thread is faster
+constexpr int64_t parallel_from = 1 << 18;  // elements below which one thread works: about 100 µs
 constexpr int most_groups = 8, lanes = 16;
 
 // one(i) for every i, by several threads or by this one. Not `parallel if (…)`: a region of one thread makes a region
@@ -57,6 +57,18 @@ template <class One> void in_parallel(int64_t n, bool several, const One& one) {
         for (int64_t i = 0; i < n; i++) one(i);
     }
 }
+
+#ifdef __CUDACC__
+// Run a kernel on the device: the one place where anything is launched.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, const Arguments&... arguments) {
+#ifdef BOAT_SIMULATOR
+    boat_simulator::launch(blocks, threads, [&] { kernel(arguments...); });
+#else
+    kernel<<<blocks, threads>>>(arguments...);
+#endif
+}
+#endif
 
 // The arrays of one leaf, by group.
 template <class T> struct Leaf {
@@ -144,7 +156,9 @@ template <class T> struct Call {
     template <class Body> void each(const Body& body) const {
 #ifdef __CUDACC__
         if (raw.on_device) {
-            launches([&](const Leaves<T>& leaves, int blocks) { each_kernel<<<blocks, threads>>>(leaves, body); });
+            launches([&](const Leaves<T>& leaves, int blocks) {
+                launch(each_kernel<T, Body>, blocks, threads, leaves, body);
+            });
             return;
         }
 #endif
@@ -170,8 +184,8 @@ template <class T> struct Call {
             bool add = false;
             cudaMemsetAsync(total, 0, n * sizeof(double), 0);
             launches([&](const Leaves<T>& leaves, int blocks) {
-                sum_kernel<T, n><<<blocks, threads>>>(leaves, body, scratch());
-                total_kernel<n><<<1, 32>>>(scratch(), blocks, total, add);
+                launch(sum_kernel<T, n, Body>, blocks, threads, leaves, body, scratch());
+                launch(total_kernel<n>, 1, 32, scratch(), blocks, total, add);
                 add = true;
             });
             return;
@@ -196,7 +210,7 @@ template <class T> struct Call {
     template <class Body> void once(const Body& body) const {
 #ifdef __CUDACC__
         if (raw.on_device) {
-            once_kernel<<<1, 1>>>(body, raw.results);
+            launch(once_kernel<Body>, 1, 1, body, raw.results);
             return;
         }
 #endif
