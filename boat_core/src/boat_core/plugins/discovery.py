@@ -7,6 +7,7 @@ and listed as broken. Everything else works as if that pack were not installed.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import importlib.metadata
 import os
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
+from pickle import PicklingError
 from typing import Any
 
 import pluggy
@@ -78,6 +80,34 @@ def installed() -> Registry:
 @cache
 def _load_once() -> Registry:
     return load_registry()
+
+
+def installed_operation(distribution: str, name: str) -> Registered:
+    """Return the operation of this name of an installed distribution.
+
+    Raises:
+        CompositionError: it is not installed; the message says what to install.
+    """
+    return installed().find(f"{distribution}:{name}")
+
+
+# Operations hold functions and kernels. What is pickled is where they are installed.
+
+
+def _pickled_operation(entry: Registered) -> Any:
+    if entry not in installed().entries:
+        raise PicklingError(f"operation {entry.origin} is not installed, so it cannot be pickled")
+    return installed_operation, (entry.distribution, entry.name)
+
+
+def _pickled_registry(registry: Registry) -> Any:
+    if registry is not installed():
+        raise PicklingError("only the registry of what is installed can be pickled")
+    return installed, ()
+
+
+copyreg.pickle(Registered, _pickled_operation)
+copyreg.pickle(Registry, _pickled_registry)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pickle import PicklingError
 from typing import Any
 
 from ..declare.operation import Operation
@@ -39,7 +38,7 @@ class Registered:
         """The name, with distribution and version where users may not know which pack provides it."""
         return self.name if self.published else self.origin
 
-    # An operation is a value: its copy is itself, and it is pickled as the place where it is installed.
+    # An operation is a value: its copy is itself. `discovery.py` says how it is pickled.
 
     def __copy__(self) -> Registered:
         return self
@@ -47,28 +46,10 @@ class Registered:
     def __deepcopy__(self, memo: Any) -> Registered:
         return self
 
-    def __reduce__(self) -> Any:
-        from .discovery import installed  # discovery needs this file
-
-        if self not in installed().entries:
-            raise PicklingError(f"operation {self.origin} is not installed, so it cannot be pickled")
-        return installed_operation, (self.distribution, self.name)
-
     @property
     def published(self) -> bool:
         """Whether this distribution is known to publish an operation of that name."""
         return publishes(self.distribution, self.name)
-
-
-def installed_operation(distribution: str, name: str) -> Registered:
-    """Return an operation of this name from an installed distribution.
-
-    Raises:
-        CompositionError: it is not installed; the message says what to install.
-    """
-    from .discovery import installed  # discovery needs this file
-
-    return installed().find(f"{distribution}:{name}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pickle import PicklingError
 from typing import Any
 
 from ..declare.named import (
@@ -56,18 +55,13 @@ class Registry:
     plugins: tuple[tuple[str, Any], ...] = ()
     calls: tuple[Call, ...] = ()
 
+    # A registry is a value: its copy is itself. `discovery.py` says how it is pickled.
+
     def __copy__(self) -> Registry:
-        return self  # a value
+        return self
 
     def __deepcopy__(self, memo: Any) -> Registry:
         return self
-
-    def __reduce__(self) -> Any:
-        from .discovery import installed  # discovery needs this file
-
-        if self is not installed():
-            raise PicklingError("only the registry of what is installed can be pickled")
-        return installed, ()
 
     def adding(self, *declarations: Any, distribution: str, version: str) -> Registry:
         """Return a registry that lists these declarations too, as if that distribution provided them."""
