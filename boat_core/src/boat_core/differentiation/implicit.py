@@ -23,6 +23,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
+from ..autodiff.captured import Captured, Group
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.guard import MODES
@@ -78,6 +79,8 @@ def custom_root(
 
     The derivative is the implicit one. It exists with respect to every floating-point Jittor array in the arguments,
     all of which may be pytrees. None, strings, numbers and numpy arrays are constants, and `start` has no derivative.
+    An array that the condition uses without receiving it, from a closure say, has the right derivative too if BOAT
+    takes it (`boat.value_and_grad`, an objective, a module's optimizer). With Jittor's own `grad` it is an error.
     `fit.report` is the report of the last call, see `ImplicitReport`.
 
     Args:
@@ -190,25 +193,30 @@ class Implicit:
         # The solver and the check take derivatives of their own, even if the caller is within `jt.no_grad()`.
         with evaluating():
             y, aux = self._solved(start, theta)
-            self._check(y, theta)
+            captured = self._check(y, theta)
         assert self.report is not None
-        tree = self._attached(y, theta, theta.inputs, self.report).tree
-        return (tree, aux) if self._options.aux else tree
+        solution = self._attached(y, theta, captured.arrays, theta.inputs, self.report)
+        captured.tie(solution.leaves)
+        return (solution.tree, aux) if self._options.aux else solution.tree
 
-    def _attached(self, y: Vector, theta: _Arguments, inputs: Sequence[Any], report: ImplicitReport) -> Vector:
+    def _attached(
+        self, y: Vector, theta: _Arguments, captured: Sequence[Any], inputs: Sequence[Any], report: ImplicitReport
+    ) -> Vector:
         """Return the solution y, with its derivative with respect to `inputs`, the arrays of θ that have one."""
 
         def pullback(cotangents: list[Any]) -> list[Any]:
-            cotangents_of_theta, report.linear = self._cotangents(y, theta, y.like(cotangents))
-            return cotangents_of_theta
+            found, report.linear = self._cotangents(y, theta, captured, y.like(cotangents))
+            return found
 
         def cotangents(inputs: list[Any], v: list[Any]) -> list[Any]:
             return self._cotangents_with_graph(y, theta, inputs, y.like(v), report)
 
         module = getattr(self._solver, "__module__", None) or __name__
         values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
-        if inputs:
-            values = attach_vjp(f"{module}.{self._name}", values, inputs, pullback, cotangents)
+        if all_inputs := [*inputs, *captured]:
+            # Nothing can stand in for an array in a closure, so with one of them there is a first derivative only.
+            every_order = None if captured else cotangents
+            values = attach_vjp(f"{module}.{self._name}", values, all_inputs, pullback, every_order)
         return y.like(values)
 
     def _solved(self, start: Any, theta: _Arguments) -> tuple[Vector, Any]:
@@ -231,16 +239,20 @@ class Implicit:
             raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, {leaf}")
         return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
 
-    def _residual(self, y: Vector, arguments: Any, twice: bool = False) -> Vector:
+    def _residual(self, y: Vector, arguments: Any, wrt: tuple[Group, ...] = (), twice: bool = False) -> Vector:
         """Return r(y, θ) with its graph. `twice`: its derivative will be differentiated, so the guard must be on."""
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
         guard = self._options.second_order_guard
-        with evaluating(native=True, guard="error" if twice and guard == "off" else guard, differentiated=True):
+        guard = "error" if twice and guard == "off" else guard
+        with evaluating(native=True, guard=guard, differentiated=True, wrt=wrt):
             value = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
             return y - value if self._fixed_point else value
 
-    def _check(self, y: Vector, theta: _Arguments) -> None:
-        r = self._residual(y.detach(), theta.detached()[0]).detach()
+    def _check(self, y: Vector, theta: _Arguments) -> Captured:
+        """Check the solution. Return what the condition uses besides y and θ."""
+        point, arguments = y.detach(), theta.detached()[0]
+        captured = Captured(self._name, "Pass the array to the solver and to the condition as an argument.")
+        r = captured.call(lambda: self._residual(point, arguments), lambda r: r.leaves).detach()
         if leaf := first_nonfinite(r):
             raise NonFiniteError(f"{self._name}: the optimality condition contains NaN or infinity, {leaf}")
         tolerance = self._options.tolerance
@@ -252,16 +264,22 @@ class Implicit:
                 f" {self.report.bound:.3g} = {tolerance:g} · (1 + ‖y‖); let the solver go on for longer, or raise the"
                 " tolerance"
             )
+        return captured
 
-    def _cotangents(self, y: Vector, theta: _Arguments, v: Vector) -> tuple[list[Any], LinearSolve]:
+    def _cotangents(
+        self, y: Vector, theta: _Arguments, captured: Sequence[Any], v: Vector
+    ) -> tuple[list[Any], LinearSolve]:
         arguments, inputs = theta.detached()
-        r, u, solve = self._adjoint(y.detach(), arguments, v)
+        inputs = [*inputs, *captured]
+        r, u, solve = self._adjoint(y.detach(), arguments, v, inputs)
         # cotangent of θ = -uᵀ ∂_θ r
         return [-leaf for leaf in derivatives.vjp(r.leaves, u.leaves, inputs)], solve
 
-    def _adjoint(self, y: Vector, arguments: Any, v: Vector) -> tuple[Vector, Vector, LinearSolve]:
+    def _adjoint(
+        self, y: Vector, arguments: Any, v: Vector, inputs: Sequence[Any] = ()
+    ) -> tuple[Vector, Vector, LinearSolve]:
         """Solve (∂_y r)ᵀ u = v. Return r with its graph, u, and how the solve ended."""
-        r = self._residual(y, arguments)
+        r = self._residual(y, arguments, (("the solution", y), ("the arguments", list(inputs))))
 
         def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
             return y.like(derivatives.vjp(r.leaves, u.leaves, y.leaves))
@@ -289,7 +307,7 @@ class Implicit:
         def pulled(u: Any, y: Vector, inputs: list[Any], by: str) -> list[Any]:
             """uᵀ ∂_y r or uᵀ ∂_θ r: derivatives with respect to copies in the graph, so that they are partial ones."""
             y, own = y.map(lambda leaf: leaf.clone()), [array.clone() for array in inputs]
-            r = self._residual(y, theta.with_inputs(own), twice=True)
+            r = self._residual(y, theta.with_inputs(own), (("the solution", y), ("the arguments", own)), twice=True)
             return derivatives.gradient(
                 derivatives.inner(r.leaves, y.like_tree(u).leaves), y.leaves if by == "y" else own
             )
@@ -304,7 +322,7 @@ class Implicit:
         options = replace(self._options, aux=False, numpy=False)
         adjoint = Implicit(solver, condition, False, self._linear, options)
         with evaluating(differentiated=True):
-            solution = self._attached(y, theta, inputs, report)
+            solution = self._attached(y, theta, (), inputs, report)
             u = adjoint(v.detach().tree, list(solution.leaves), inputs, list(v.leaves))
             return [-leaf for leaf in pulled(u, solution, inputs, "θ")]
 
