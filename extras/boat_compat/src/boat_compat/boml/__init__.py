@@ -11,7 +11,7 @@ from typing import Any
 
 _HOMES = {
     "methods": "METHODS method",
-    "adaptation": "adapt",
+    "adaptation": "adapt as_jittor",
     "layers": "is_behind split with_transforms with_warps",
     "learner": ("Learner feature_learner masked_learner meta_sgd_learner start_learner warped_learner"),
     "masks": "carried draw_noise mask_logits masked_sgd sample_mask",
