@@ -119,7 +119,7 @@ def test_optimizers_are_those_that_the_settings_name():
         (lambda: boml.method("MAML", outer_objective_optimizer="adam"), "expected one of SGD, Momentum, Adam"),
         (
             lambda: boml.method("MetaInit", outer_method="Darts"),
-            r"expected Simple with Simple \(got Simple with Darts\)",
+            r"Simple with Simple \(got Simple with Darts\)",
         ),
         (lambda: boml.method("MetaFeat", use_t=True), "expected one of them at most, beside MetaInit"),
         (lambda: boml.method("RHG", outer_method="Reverse"), "is a whole method: leave out"),
