@@ -56,7 +56,7 @@ def spied(tmp_path):
 
 def vectors(dtype="float64", *more):
     rng = np.random.default_rng(0)
-    shapes = [(3, 5), (70_001,), (0,), (1,)]
+    shapes = [(3, 5), (270_001,), (0,), (1,)]
     made = [[rng.normal(size=shape).astype(kind) for shape, kind in zip(shapes, (dtype, *more, *[dtype] * 3))]]
     return [boat.Vector.of(made[0], "v"), boat.Vector.of([leaf[::-1].copy() for leaf in made[0]], "v")]
 

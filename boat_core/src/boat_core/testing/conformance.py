@@ -225,7 +225,7 @@ UNCLAIMED = (
 )
 
 #: Sizes of leaves: enough for several threads, one that no vector width divides, and a single entry.
-LEAVES = ((40_003,), (3, 5), (1,))
+LEAVES = ((270_001,), (3, 5), (1,))
 
 
 def check_kernels(claim: Claim, registry: Registry, device: str) -> None:

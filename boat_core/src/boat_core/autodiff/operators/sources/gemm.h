@@ -1,6 +1,7 @@
 // C = op(A)·op(B), or C += op(A)·op(B), row-major: oneDNN for float32 where it is there, else register tiles of our own; cuBLAS on a GPU.
 #pragma once
 #include "native.h"
+#include "threads.h"
 #ifdef BOAT_ONEDNN
 #include <dnnl.h>
 #endif
@@ -53,8 +54,6 @@ void multiply_panel(bool trans_a, bool trans_b, int m, int n, int k, const T* a,
     });
 }
 
-constexpr int64 gemm_parallel_from = 1 << 19;  // multiplications
-
 template <class T>
 void own_gemm(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c, bool add) {
     constexpr int full = tile_width<T>;
@@ -79,6 +78,7 @@ inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const floa
         multiply_panel<float, 8, narrow>(trans_a, trans_b, m, n, k, a, b, c, 0, several, add);
         return;
     }
+    Threads threads(int64(m) * n * k);
     auto status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, 1.f, a, trans_a ? m : k, b,
                              trans_b ? k : n, add ? 1.f : 0.f, c, n);
     ASSERT(status == dnnl_success) << "oneDNN: dnnl_sgemm returned" << int(status);
