@@ -14,6 +14,7 @@ from jittor import nn
 from boat_compat import boml
 from boat_core.testing import assert_close, central_differences, flat, upper_value
 
+pytestmark = pytest.mark.usefixtures("single_operators")
 RNG = np.random.default_rng(0)
 BATCHES = tuple(tuple(jt.array(RNG.normal(size=(5, 2)), dtype="float64") for _ in "xy") for _ in range(2))
 

@@ -9,6 +9,7 @@ import boat_core as boat
 from boat_compat import boml
 from boat_core.testing import QuadraticCase, assert_close
 
+pytestmark = pytest.mark.usefixtures("single_operators")
 T, RATE = 4, 0.1
 CHAINS = {
     "RHG": "NGD | RAD",

@@ -9,6 +9,7 @@ import pytest
 import boat_core as boat
 from boat_core.testing import Claim, OperationSuite, QuadraticCase, assert_close
 
+pytestmark = pytest.mark.usefixtures("single_operators")
 STEPS, RATE = 4, 0.1
 
 

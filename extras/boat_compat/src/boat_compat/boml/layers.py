@@ -12,6 +12,7 @@ Sources: Flennerhag et al. (WarpGrad), ICLR 2020, arXiv 1909.00025; Lee and Choi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import boat_core as boat
@@ -109,7 +110,7 @@ def _places(module: Any, prefix: str = "") -> Iterator[tuple[str, Any, Callable[
     holder = module.layers if isinstance(module, nn.Sequential) else vars(module)
     for key, child in list(holder.items()):
         if isinstance(child, nn.Module):
-            yield f"{prefix}{key}", child, lambda layer, holder=holder, key=key: holder.__setitem__(key, layer)
+            yield f"{prefix}{key}", child, partial(holder.__setitem__, key)
             yield from _places(child, f"{prefix}{key}.")
 
 

@@ -127,6 +127,17 @@ class Splits:
     validation: ImageClasses | None
     test: ImageClasses | None
 
+    def part(self, name: str) -> ImageClasses:
+        """Return the classes of a part.
+
+        Raises:
+            DataError: the part has none.
+        """
+        classes: ImageClasses | None = getattr(self, name)
+        if classes is None:
+            raise DataError(where=name, expected="at least one class", got="none")
+        return classes
+
 
 def _hash(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed} {name}".encode()).digest()

@@ -23,7 +23,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return codecs.encode(text, "latin1")
 
 
-_MULTIARRAY = getattr(np, "_core", None) or np.core  # type: ignore[attr-defined]
+_MULTIARRAY = getattr(np, "_core", None) or np.core
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,

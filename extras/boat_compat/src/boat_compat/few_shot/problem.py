@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: The variable of the environment that names the folder of the data.
 VARIABLE = "BOAT_FEW_SHOT_DATA"
-#: Classes for training and validation; those that are left are for the test.
-OMNIGLOT_SPLIT = 1100, 100
 LEARNERS = ("start", "features", "meta_sgd", "masked", "warped")
 #: Numbers that keep the random numbers of evaluations apart from those of a run.
 STREAMS = {"validation": 1, "test": 2}
@@ -50,7 +48,9 @@ class Options:
     filters: int = option(32, ge=1, doc="filters of each of the four convolutions")
     rate: float = option(0.1, gt=0, doc="rate of the steps of an evaluation; Meta-SGD's rates at first")
     steps: int = option(5, ge=1, doc="steps of an evaluation")
-    rotations: bool = option(True, doc="turned characters are further classes for training")
+    train_classes: int = option(1100, ge=2, doc="Omniglot: characters for training")
+    validation_classes: int = option(100, ge=0, doc="Omniglot: characters for validation; all others are for the test")
+    rotations: bool = option(True, doc="Omniglot: turned characters are further classes for training")
     test_tasks: int = option(600, ge=2, doc="tasks of an evaluation")
     score: str = option("test", choices=("test", "validation"), doc="which classes an evaluation draws from")
 
@@ -70,8 +70,8 @@ def classes_of(options: Options) -> tuple[ImageClasses, ImageClasses]:
         raise DataError(where="data", expected=expected, got="none", hint=hint)
     if options.dataset == "mini-imagenet":
         return load_mini_imagenet(folder, "train"), load_mini_imagenet(folder, options.score)
-    splits = load_omniglot(folder).split(*OMNIGLOT_SPLIT)
-    training, held_out = splits.train, getattr(splits, options.score)
+    splits = load_omniglot(folder).split(options.train_classes, options.validation_classes)
+    training, held_out = splits.part("train"), splits.part(options.score)
     return (training.rotated() if options.rotations else training), held_out
 
 
