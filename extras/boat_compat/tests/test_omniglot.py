@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from boat_compat.few_shot import DataError, Episodes, ImageClasses, load_omniglot
+from boat_compat.few_shot.problem import VARIABLE
 
 pytest.importorskip("PIL", reason="Pillow draws the images")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -119,7 +121,7 @@ def no_archive(folder):
     ("make", "message"),
     [
         (only_background, r"expected images_evaluation beside images_background .*part 'background' reads that alone"),
-        (too_deep, r"omniglot_resized, or ALPHABET/.*\(got raw\); the nearest are images such as raw/data/Alpha"),
+        (too_deep, r"\(got raw\); the nearest are .* raw/data/Alpha/.*; give the folder .*/raw/data$"),
         (flat_images, r"\(got a\); the nearest are images such as a/0.png, and they must lie in ALPHABET/CHARACTER/"),
         (lambda folder: None, r"\(got nothing\); there are no images in it"),
         (coloured, r"Beta/character02/x.png: expected an image in black and white or grey \(got RGB\)"),
@@ -140,3 +142,13 @@ def test_a_folder_that_does_not_exist_is_named_with_what_lies_beside(tmp_path):
         load_omniglot(tmp_path / "omniglott")
     with pytest.raises(DataError, match="part: expected all, background or evaluation"):
         load_omniglot(tmp_path, part="train")
+
+
+@pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} names no Omniglot")
+def test_the_whole_of_omniglot():
+    classes = load_omniglot(os.environ[VARIABLE])
+    assert len(classes) == 1623 and {len(one.images) for one in classes} == {20}
+    assert len({name.split("/")[0] for name in classes.names}) == 50
+    assert np.mean([one.images.mean() for one in classes]) / 255 == pytest.approx(0.081, abs=0.002)
+    splits = classes.split(1100, 100)
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [1100, 100, 423]

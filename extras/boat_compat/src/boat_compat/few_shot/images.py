@@ -48,7 +48,7 @@ def decode(content: bytes, place: str, size: int, grey: bool) -> np.ndarray:
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise DataError(f"{place} cannot be read as an image ({error})", where="data") from error
     if grey and image.mode not in _GREY:
-        raise DataError(where=("data", place), expected="an image in black and white or grey", got=image.mode)
+        raise DataError(where=place, expected="an image in black and white or grey", got=image.mode)
     image = image.convert("L" if grey else "RGB")
     if image.size != (size, size):
         image = image.resize((size, size), library.Resampling.LANCZOS)

@@ -92,7 +92,7 @@ def _read_cache(file: Path) -> Images:
     for name, own in places.items():
         if own.dtype.kind not in "iu" or own.ndim != 1 or not len(own) or own.min() < 0 or own.max() >= len(images):
             expected = f"rows of image_data, 0 … {len(images) - 1}"
-            raise DataError(where=("data", str(file), "class_dict", name), expected=expected, got=str(own[:5]))
+            raise DataError(where=(str(file), "class_dict", name), expected=expected, got=str(own[:5]))
     return {name: images[own] for name, own in places.items()}
 
 
@@ -112,13 +112,13 @@ def _read_h5(file: Path, rows: int) -> Images:
     try:
         with library.File(file, "r") as content:
             if "X" not in content:
-                raise DataError(where=("data", str(file)), expected="a dataset X", got=", ".join(content) or "none")
+                raise DataError(where=str(file), expected="a dataset X", got=", ".join(content) or "none")
             images = np.asarray(content["X"])
     except OSError as error:
         raise DataError(f"{file} cannot be read as HDF5 ({error})", where="data") from error
     if len(images) % rows or not len(images):
         expected, hint = f"a multiple of {rows} images, {rows} of each class", "see rows_per_class"
-        raise DataError(where=("data", str(file), "X"), expected=expected, got=str(len(images)), hint=hint)
+        raise DataError(where=(str(file), "X"), expected=expected, got=str(len(images)), hint=hint)
     return {f"{i:04d}": images[i * rows : (i + 1) * rows] for i in range(len(images) // rows)}
 
 
@@ -126,7 +126,7 @@ def _read_folders(folder: Path, size: int) -> Images:
     tree = folder_tree(folder, 1)
     if not tree.names:
         expected, entries = "CLASS/IMAGE.jpg", sorted(entry.name for entry in folder.iterdir())[:5]
-        raise DataError(where=("data", str(folder)), expected=expected, got=", ".join(entries) or "nothing")
+        raise DataError(where=str(folder), expected=expected, got=", ".join(entries) or "nothing")
     images: dict[str, list[np.ndarray]] = {}
     for name in tree.names:
         image = decode(tree.read(name), f"{folder}/{name}", size, grey=False)
@@ -138,18 +138,18 @@ def _read_csv(file: Path, path: Path, size: int) -> Images:
     folders = [file.parent / "images", file.parent.parent / "images", path / "images"]
     folder = next((one for one in folders if one.is_dir()), None)
     if folder is None:
-        raise DataError(where=("data", str(file)), expected="a folder images beside the csv files", got="none")
+        raise DataError(where=str(file), expected="a folder images beside the csv files", got="none")
     with file.open(newline="", encoding="utf8") as lines:
         rows = list(csv.DictReader(lines))
     if not rows or not {"filename", "label"} <= rows[0].keys():
         got = ", ".join(map(str, rows[0])) if rows else "no line"
-        raise DataError(where=("data", str(file)), expected="lines with filename and label", got=got)
+        raise DataError(where=str(file), expected="lines with filename and label", got=got)
     images: dict[str, list[np.ndarray]] = {}
     for number, row in enumerate(sorted(rows, key=lambda row: (row["label"], row["filename"]))):
         image = folder / str(row["filename"])
         if not image.is_file():
             expected = f"{image}, which a line of label {row['label']} names"
-            raise DataError(where=("data", str(file)), expected=expected, got=f"no such file ({number} are there)")
+            raise DataError(where=str(file), expected=expected, got=f"no such file ({number} are there)")
         images.setdefault(row["label"], []).append(decode(image.read_bytes(), str(image), size, grey=False))
     return {name: np.stack(pictures) for name, pictures in images.items()}
 
@@ -159,12 +159,12 @@ def _check(images: Images, file: Path, size: int) -> None:
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != (size, size, 3):
             expected = f"uint8 images of {size}×{size} pixels and 3 channels"
             got = f"{array.dtype} of shape {array.shape}"
-            raise DataError(where=("data", str(file), name), expected=expected, got=got)
+            raise DataError(where=(str(file), name), expected=expected, got=got)
 
 
 def _wrong(file: Path, expected: str, content: object) -> DataError:
     got = f"keys {', '.join(map(str, content))}" if isinstance(content, dict) else type(content).__name__
-    return DataError(where=("data", str(file)), expected=expected, got=got)
+    return DataError(where=str(file), expected=expected, got=got)
 
 
 def _no_layout(path: Path, part: str) -> DataError:
@@ -182,7 +182,7 @@ def _no_layout(path: Path, part: str) -> DataError:
     hint = f"the part {others[0]} is there, {part} is not" if others else None
     if hint is None and (path / "images").is_dir():
         hint = f"images/ is there; the csv files of the split are not ({names[0]}.csv)"
-    return DataError(where=("data", str(path)), expected=", or ".join(files), got=got, hint=hint)
+    return DataError(where=str(path), expected=", or ".join(files), got=got, hint=hint)
 
 
 def _has(path: Path, part: str) -> bool:

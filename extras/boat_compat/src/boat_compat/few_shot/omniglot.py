@@ -68,7 +68,7 @@ def _published(path: Path, part: str) -> list[Tree]:
         if missing := [name for name in wanted if trees and name not in trees]:
             have, of_part = next(iter(trees)), next(key for key, name in PARTS.items() if name in trees)
             expected, hint = f"{missing[0]} beside {have}", f"part {of_part!r} reads that alone"
-            raise DataError(where=("data", str(path)), expected=expected, got="none", hint=hint)
+            raise DataError(where=str(path), expected=expected, got="none", hint=hint)
         if trees:
             return [trees[name] for name in wanted]
     return []
@@ -114,7 +114,7 @@ def _no_layout(path: Path, part: str) -> DataError:
     layouts = f"{PARTS['background']} and {PARTS['evaluation']}, {RESIZED}, or ALPHABET/CHARACTER/IMAGE.png"
     if part != "all":
         layouts = f"{PARTS[part]}, as a folder or as a zip archive"
-    return DataError(where=("data", str(path)), expected=layouts, got=_contents(path), hint=_nearest(path))
+    return DataError(where=str(path), expected=layouts, got=_contents(path), hint=_nearest(path))
 
 
 def _contents(path: Path) -> str:
@@ -128,8 +128,9 @@ def _nearest(path: Path) -> str:
     for depth in (0, 1, 3, 4):
         if path.is_dir():
             names = folder_tree(path, depth).names
-        if found := [name for name in names if name.count("/") == depth]:
+        if images := [name for name in names if name.count("/") == depth]:
             wanted = "they must lie in ALPHABET/CHARACTER/"
-            inside = f"; give the folder {path / found[0].split('/')[0]}" if depth > 2 and path.is_dir() else ""
-            return f"the nearest are images such as {found[0]}, and {wanted}{inside}"
+            above = "/".join(images[0].split("/")[: depth - 2])
+            inside = f"; give the folder {path / above}" if depth > 2 and path.is_dir() else ""
+            return f"the nearest are images such as {images[0]}, and {wanted}{inside}"
     return "there are no images in it"

@@ -23,10 +23,18 @@ def _encode(text: str, encoding: str) -> bytes:
     return codecs.encode(text, "latin1")
 
 
+def _dtype(name: Any, *flags: Any) -> np.dtype:
+    """`numpy.dtype` for numbers and texts. An array of objects would hold whatever the pickle makes."""
+    made = np.dtype(name, *flags)
+    if made.kind not in "biufcSU":
+        raise _Refused(f"arrays of dtype {made}")
+    return made
+
+
 _MULTIARRAY = getattr(np, "_core", None) or np.core
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
     **{
         (f"numpy.{core}.{module}", name): getattr(getattr(_MULTIARRAY, module), name)
@@ -68,9 +76,9 @@ def load_arrays(path: Path) -> Any:
     except _Refused as refused:
         message = f"this pickle asks for {refused}"
         expected, hint = "numpy arrays in dictionaries and lists alone", "nothing of it was run"
-        raise DataError(message, where=("data", str(path)), expected=expected, hint=hint) from None
+        raise DataError(message, where=str(path), expected=expected, hint=hint) from None
     except DataError as error:
-        raise error.within("data", str(path)) from None
+        raise error.within(str(path)) from None
     except Exception as error:
         raise DataError(f"{path} cannot be read as a pickle of arrays ({error})", where="data") from error
     return content
