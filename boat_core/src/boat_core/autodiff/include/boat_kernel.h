@@ -58,6 +58,18 @@ template <class One> void in_parallel(int64_t n, bool several, const One& one) {
     }
 }
 
+#ifdef __CUDACC__
+// Run a kernel on the device: the one place where anything is launched.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, const Arguments&... arguments) {
+#ifdef BOAT_SIMULATOR
+    boat_simulator::launch(blocks, threads, [&] { kernel(arguments...); });
+#else
+    kernel<<<blocks, threads>>>(arguments...);
+#endif
+}
+#endif
+
 // The arrays of one leaf, by group.
 template <class T> struct Leaf {
     const T* given[most_groups];
@@ -144,7 +156,9 @@ template <class T> struct Call {
     template <class Body> void each(const Body& body) const {
 #ifdef __CUDACC__
         if (raw.on_device) {
-            launches([&](const Leaves<T>& leaves, int blocks) { each_kernel<<<blocks, threads>>>(leaves, body); });
+            launches([&](const Leaves<T>& leaves, int blocks) {
+                launch(each_kernel<T, Body>, blocks, threads, leaves, body);
+            });
             return;
         }
 #endif
@@ -170,8 +184,8 @@ template <class T> struct Call {
             bool add = false;
             cudaMemsetAsync(total, 0, n * sizeof(double), 0);
             launches([&](const Leaves<T>& leaves, int blocks) {
-                sum_kernel<T, n><<<blocks, threads>>>(leaves, body, scratch());
-                total_kernel<n><<<1, 32>>>(scratch(), blocks, total, add);
+                launch(sum_kernel<T, n, Body>, blocks, threads, leaves, body, scratch());
+                launch(total_kernel<n>, 1, 32, scratch(), blocks, total, add);
                 add = true;
             });
             return;
@@ -196,7 +210,7 @@ template <class T> struct Call {
     template <class Body> void once(const Body& body) const {
 #ifdef __CUDACC__
         if (raw.on_device) {
-            once_kernel<<<1, 1>>>(body, raw.results);
+            launch(once_kernel<Body>, 1, 1, body, raw.results);
             return;
         }
 #endif

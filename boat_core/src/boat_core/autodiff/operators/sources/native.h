@@ -23,7 +23,11 @@ struct Native : Op {
         flags.set(NodeFlags::_cuda);
 #endif
     }
+#ifdef BOAT_SIMULATOR
+    bool on_device() const { return true; }
+#else
     bool on_device() const { return flags.get(NodeFlags::_cuda); }
+#endif
     Var* out() { return output(0); }
 };
 
@@ -105,7 +109,7 @@ template <class Body> void each(const Native* op, int64 n, const Body& body) {
     if (n <= 0) return;
 #ifdef __CUDACC__
     if (op->on_device()) {
-        each_kernel<<<blocks(n, 256), 256>>>(n, body);
+        ::boat::launch(each_kernel<Body>, blocks(n, 256), 256, n, body);
         return;
     }
 #endif
@@ -118,7 +122,7 @@ template <class Body> void rows(const Native* op, int64 n, int64 work, const Bod
     if (n <= 0) return;
 #ifdef __CUDACC__
     if (op->on_device()) {
-        rows_kernel<<<blocks(n, 8), 256>>>(n, body);
+        ::boat::launch(rows_kernel<Body>, blocks(n, 8), 256, n, body);
         return;
     }
 #endif
