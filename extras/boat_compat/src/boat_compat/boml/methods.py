@@ -26,31 +26,36 @@ class Method:
     Args:
         definition: One lower step, or what the hypergradient is, as a formula.
         source: The paper.
-        chain: The keys of `boat.Solver` that name the operations.
-        own: The settings that only some methods have: their defaults by name.
-        options: A function of those settings that returns the options of the operations.
-        start: The rule for the start of y.
+        problem: What x and y are.
+        map, approximate: The operations of the solver.
+        own: The settings that only some methods have, with their defaults.
+        options: A function of all settings that returns the options of the operations.
+        start: The rule for the start of y; None leaves it to the operations.
         steps: T if it is not given.
-        problem: What the problem has to be.
     """
 
     definition: str
     source: str
-    chain: Mapping[str, Any]
-    own: Mapping[str, Any]
-    options: Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]]
-    start: str | None
-    steps: int
     problem: str
+    map: tuple[str, ...]
+    approximate: tuple[str, ...]
+    own: Mapping[str, Any]
+    options: Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]] = lambda settings: {}
+    start: str | None = "cold"
+    steps: int = 5
 
 
-def _no_options(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {}
+def _rgt(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    steps = settings["truncate_iter"]
+    return {} if steps is None else {"RGT": {"last_steps": steps}}
 
 
 def _cg(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    named = {"max_iterations": settings["max_iterations"], "tolerance": settings["tolerance"]}
-    return {"CG": {**named, "damping": settings["damping"]}}
+    return {"CG": {name: settings[name] for name in ("max_iterations", "tolerance", "damping")}}
+
+
+def _fd(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"FD": {"radius": settings["radius"]}}
 
 
 def _gda(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -58,73 +63,112 @@ def _gda(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"GDA": {"alpha": settings["alpha_init"], "schedule": "harmonic", **scales}}
 
 
-_RHG = "x: what tasks share, such as a representation; y: a head (boml.feature_learner)"
-_LEARNER = "boml.{}_learner(network).problem(loss, batches)"
-_START = "x and y: all parameters, y starts at x (boml.start_learner)"
-_RATE, _BOTH = {"learning_rate": 0.1}, {"map": ["NGD"], "approximate": ["RAD"]}
+def _warp(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"WARP": {"start": "start", "start_weight": settings["warp_lambda"]}}
+
+
+_SHARED = "x: what tasks share, such as a representation; y: a head (feature_learner)"
+_START = "x: the start of all parameters; y: the parameters of a task (start_learner)"
+_RATE = {"learning_rate": 0.1}
 
 #: The methods by name.
 METHODS: dict[str, Method] = {
     "RHG": Method(
-        "dF(x, y_T(x))/dx through all T steps y ← y - α∇f",
-        "Franceschi et al. 2017/2018, arXiv 1703.01785, 1806.04910",
-        _BOTH, _RATE, _no_options, "cold", 5, _RHG,
+        definition="dF(x, y_T(x))/dx through all T steps y ← y - α∇f",
+        source="Franceschi et al. 2017/2018, arXiv 1703.01785, 1806.04910",
+        problem=_SHARED,
+        map=("NGD",),
+        approximate=("RAD",),
+        own=_RATE,
     ),
     "T-RHG": Method(
-        "RHG through the last `truncate_iter` steps",
-        "Shaban et al. 2019, arXiv 1810.10667",
-        {"map": ["NGD"], "approximate": ["RGT", "RAD"]}, {**_RATE, "truncate_iter": None},
-        lambda settings: {"RGT": {"last_steps": settings["truncate_iter"]}} if settings["truncate_iter"] else {},
-        "cold", 5, _RHG,
+        definition="RHG through the last `truncate_iter` steps",
+        source="Shaban et al. 2019, arXiv 1810.10667",
+        problem=_SHARED,
+        map=("NGD",),
+        approximate=("RGT", "RAD"),
+        own={**_RATE, "truncate_iter": None},
+        options=_rgt,
     ),
     "HOAG": Method(
-        "∇_x F - ∇²_xy f q, ∇²_yy f q = ∇_y F solved by CG, y warm",
-        "Pedregosa 2016, arXiv 1602.02355",
-        {"map": ["NGD"], "approximate": ["CG"]},
-        {**_RATE, "max_iterations": 20, "tolerance": 1e-6, "damping": 0.0}, _cg, "warm", 5, _RHG,
+        definition="∇_x F - ∇²_xy f q, ∇²_yy f q = ∇_y F solved by CG, y warm",
+        source="Pedregosa 2016, arXiv 1602.02355",
+        problem=_SHARED,
+        map=("NGD",),
+        approximate=("CG",),
+        own={**_RATE, "max_iterations": 20, "tolerance": 1e-6, "damping": 0.0},
+        options=_cg,
+        start="warm",
     ),
     "DARTS": Method(
-        "∇_x F - α(∇_x f(x, y⁺) - ∇_x f(x, y⁻))/2ε, y± = y ± ε∇_y F(x, y - α∇f), ε = radius/‖∇_y F‖",
-        "Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055",
-        {"map": ["NGD"], "approximate": ["FD"]}, {**_RATE, "radius": 0.01},
-        lambda settings: {"FD": {"radius": settings["radius"]}}, "warm", 1, _RHG,
+        definition="∇_x F - α(∇_x f(x, y⁺) - ∇_x f(x, y⁻))/2ε, y± = y ± ε∇_y F(x, y - α∇f), ε = radius/‖∇_y F‖",
+        source="Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055",
+        problem=_SHARED,
+        map=("NGD",),
+        approximate=("FD",),
+        own={**_RATE, "radius": 0.01},
+        options=_fd,
+        start="warm",
+        steps=1,
     ),
     "BDA": Method(
-        "y ← y - α(α_t s∇F + (1 - α_t) t∇f), α_t = alpha_init/t at step t = 1, 2, …; then RHG",
-        "Liu et al. (BDA), ICML 2020, arXiv 2006.04045",
-        {"map": ["GDA", "NGD"], "approximate": ["RAD"]},
-        {**_RATE, "alpha_init": 0.5, "s": 1.0, "t": 1.0}, _gda, "cold", 5, _RHG,
+        definition="y ← y - α(α_t s∇F + (1 - α_t) t∇f), α_t = alpha_init/t at step t = 1, 2, …; then RHG",
+        source="Liu et al. (BDA), ICML 2020, arXiv 2006.04045",
+        problem=_SHARED,
+        map=("GDA", "NGD"),
+        approximate=("RAD",),
+        own={**_RATE, "alpha_init": 0.5, "s": 1.0, "t": 1.0},
+        options=_gda,
     ),
     "MAML": Method(
-        "dF(y_T(x))/dx, y_0 = x, y ← y - α∇f(y)",
-        "Finn et al. (MAML), ICML 2017, arXiv 1703.03400",
-        {"map": ["NGD"], "approximate": ["IAD", "RAD"]}, _RATE, _no_options, None, 5, _START,
+        definition="dF(y_T(x))/dx, y_0 = x, y ← y - α∇f(y)",
+        source="Finn et al. (MAML), ICML 2017, arXiv 1703.03400",
+        problem=_START,
+        map=("NGD",),
+        approximate=("IAD", "RAD"),
+        own=_RATE,
+        start=None,
     ),
     "FOMAML": Method(
-        "∇F(y_T), y_0 = x: MAML with second derivatives taken as zero",
-        "Finn et al. 2017, section 5.2; Nichol et al., arXiv 1803.02999",
-        {"map": ["NGD"], "approximate": ["IAD", "FOA", "RAD"]}, _RATE, _no_options, None, 5, _START,
+        definition="∇F(y_T), y_0 = x: MAML with second derivatives taken as zero",
+        source="Finn et al. 2017, section 5.2; Nichol et al., arXiv 1803.02999",
+        problem=_START,
+        map=("NGD",),
+        approximate=("IAD", "FOA", "RAD"),
+        own=_RATE,
+        start=None,
     ),
     "Meta-SGD": Method(
-        "y_1 = x - a ∘ ∇f(x): the start x and the rates a, one for each parameter, descend F(y_1)",
-        "Li et al. (Meta-SGD) 2017, arXiv 1707.09835",
-        _BOTH, {}, _no_options, "cold", 1, _LEARNER.format("meta_sgd"),
+        definition="y_1 = x - a ∘ ∇f(x): the start x and the rates a, one for each parameter, descend F(y_1)",
+        source="Li et al. (Meta-SGD) 2017, arXiv 1707.09835",
+        problem="x: the start and the rates; y: the displacement (meta_sgd_learner)",
+        map=("NGD",),
+        approximate=("RAD",),
+        own={},
+        steps=1,
     ),
     "MT-net": Method(
-        "W ← W - α M ∘ ∇_W f in layers T W u; start, T and the probabilities of the mask M descend F",
-        "Lee and Choi (MT-net), ICML 2018, arXiv 1801.05558",
-        _BOTH, _RATE, _no_options, "cold", 1, _LEARNER.format("masked"),
+        definition="W ← W - α M ∘ ∇_W f in layers T W u; start, T and the probabilities of the mask M descend F",
+        source="Lee and Choi (MT-net), ICML 2018, arXiv 1801.05558",
+        problem="x: the start, T and the logits of M; y: the displacement of W (masked_learner)",
+        map=("NGD",),
+        approximate=("RAD",),
+        own=_RATE,
+        steps=1,
     ),
     "WarpGrad": Method(
-        "θ ← θ - α∇f(θ; φ); φ descends Σ_t F(θ_t - α∇f(θ_t; φ); φ), θ_t held fixed; the start warp_lambda · F(θ_T)",
-        "Flennerhag et al. (WarpGrad), ICLR 2020, arXiv 1909.00025",
-        {"map": ["NGD"], "approximate": ["WARP"]}, {**_RATE, "warp_lambda": 1.0},
-        lambda settings: {"WARP": {"start": "start", "start_weight": settings["warp_lambda"]}},
-        "cold", 5, _LEARNER.format("warped"),
+        definition="θ ← θ - α∇f(θ; φ); φ descends Σ_t F(θ_t - α∇f(θ_t; φ); φ), θ_t held fixed;"
+        " the start descends warp_lambda · F(θ_T)",
+        source="Flennerhag et al. (WarpGrad), ICLR 2020, arXiv 1909.00025",
+        problem="x: the start and the warp layers φ; y: the displacement of θ (warped_learner)",
+        map=("NGD",),
+        approximate=("WARP",),
+        own={**_RATE, "warp_lambda": 1.0},
+        options=_warp,
     ),
-}  # fmt: skip
+}
 
-#: What every method has: default and meaning.
+#: The settings that every method has, with their defaults.
 COMMON: dict[str, Any] = {
     "T": None,
     "inner_objective_optimizer": "SGD",
@@ -197,7 +241,8 @@ def method(
     if settings.get("T") is not None and "lower_steps" in settings:
         raise OptionError("T and lower_steps are the same number: leave one out", where="method")
     result: dict[str, Any] = {
-        **{key: list(chain) for key, chain in chosen.chain.items()},
+        "map": list(chosen.map),
+        "approximate": list(chosen.approximate),
         "options": chosen.options(values),
         "lower_steps": chosen.steps if values["T"] is None else values["T"],
         "lower_optimizer": values["lower_optimizer"] or _lower_optimizer(name, values),
