@@ -15,7 +15,7 @@ _HOMES = {
     "layers": "is_behind split with_transforms with_warps",
     "learner": ("Learner feature_learner masked_learner meta_sgd_learner start_learner warped_learner"),
     "masks": "carried draw_noise mask_logits masked_sgd sample_mask",
-    "networks": "BatchStatistics FourBlocks cross_entropy",
+    "networks": "batch_statistics cross_entropy four_blocks",
     "rates": "initial_rates meta_sgd",
     "warp": "WARP",
 }

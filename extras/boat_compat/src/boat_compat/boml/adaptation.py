@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import boat_core as boat
-
-import jittor as jt  # isort: skip
 import numpy as np
 import optree
+
+import boat_core as boat
 
 
 def adapt(
@@ -43,8 +42,9 @@ def adapt(
 
 def as_jittor(tree: Any) -> Any:
     """Return a pytree with its numpy arrays as Jittor arrays of the same dtype. Other leaves stay as they are."""
+    import jittor
 
     def convert(leaf: Any) -> Any:
-        return jt.array(leaf, dtype=str(leaf.dtype)) if isinstance(leaf, np.ndarray) else leaf
+        return jittor.array(leaf, dtype=str(leaf.dtype)) if isinstance(leaf, np.ndarray) else leaf
 
     return optree.tree_map(convert, tree)

@@ -11,27 +11,14 @@ Sources: Flennerhag et al. (WarpGrad), ICLR 2020, arXiv 1909.00025; Lee and Choi
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import boat_core as boat
-
-import jittor as jt  # isort: skip
 import numpy as np
-from jittor import nn
 
-
-class Followed(nn.Module):  # type: ignore[misc]
-    """A layer and what follows it, which stands under its own name ("warp", "transform")."""
-
-    def __init__(self, layer: Any, name: str, after: Any) -> None:
-        super().__init__()
-        self.layer, self._name = layer, name
-        setattr(self, name, after)
-
-    def execute(self, *inputs: Any) -> Any:
-        return getattr(self, self._name)(self.layer(*inputs))
+import boat_core as boat
 
 
 def with_warps(
@@ -85,6 +72,8 @@ def _followed(
     after: Callable[[str, Any], bool] | None,
     skip_last: bool,
 ) -> Any:
+    from jittor import nn
+
     places = [place for place in _places(network) if not is_behind(place[0])]
     if after is not None:
         chosen = [place for place in places if after(place[0], place[1])]
@@ -100,13 +89,15 @@ def _followed(
     made: dict[int, Any] = {}  # a layer that is used in two places keeps one warp
     for _, layer, put in chosen:
         if id(layer) not in made:
-            made[id(layer)] = Followed(layer, name, make(layer))
+            made[id(layer)] = nn.Sequential(OrderedDict([("layer", layer), (name, make(layer))]))
         put(made[id(layer)])
     return network
 
 
 def _places(module: Any, prefix: str = "") -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
     """Yield (dotted name, layer, function that puts another layer in its place) for all layers below a module."""
+    from jittor import nn
+
     holder = module.layers if isinstance(module, nn.Sequential) else vars(module)
     for key, child in list(holder.items()):
         if isinstance(child, nn.Module):
@@ -115,6 +106,8 @@ def _places(module: Any, prefix: str = "") -> Iterator[tuple[str, Any, Callable[
 
 
 def _width(layer: Any, what: str) -> int:
+    from jittor import nn
+
     if not isinstance(layer, (nn.Conv2d, nn.Linear)):
         expected = "a convolution or a linear layer"
         raise boat.StructureError(where=what, expected=expected, got=type(layer).__name__, hint="see `make`")
@@ -122,6 +115,8 @@ def _width(layer: Any, what: str) -> int:
 
 
 def _warp(layer: Any) -> Any:
+    from jittor import nn
+
     width, dtype = _width(layer, "with_warps"), str(layer.weight.dtype)
     if isinstance(layer, nn.Linear):
         return _linear(np.eye(width), dtype, bias=True)
@@ -131,6 +126,8 @@ def _warp(layer: Any) -> Any:
 
 
 def _transform(layer: Any) -> Any:
+    from jittor import nn
+
     width, dtype = _width(layer, "with_transforms"), str(layer.weight.dtype)
     if isinstance(layer, nn.Linear):
         return _linear(np.eye(width), dtype, bias=False)
@@ -138,17 +135,23 @@ def _transform(layer: Any) -> Any:
 
 
 def _linear(weight: np.ndarray, dtype: str, bias: bool) -> Any:
+    from jittor import nn
+
     layer = nn.Linear(*weight.shape[::-1], bias=bias)
     return _with_values(layer, weight, dtype, bias)
 
 
 def _convolution(kernel: np.ndarray, dtype: str, bias: bool) -> Any:
+    from jittor import nn
+
     size = kernel.shape[2]
     layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], size, padding=size // 2, bias=bias)
     return _with_values(layer, kernel, dtype, bias)
 
 
 def _with_values(layer: Any, weight: np.ndarray, dtype: str, bias: bool) -> Any:
+    import jittor as jt
+
     layer.weight = jt.array(weight.astype(dtype), dtype=dtype)
     if bias:
         layer.bias = jt.array(np.zeros(len(weight), dtype), dtype=dtype)

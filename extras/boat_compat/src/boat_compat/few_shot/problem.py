@@ -83,7 +83,7 @@ def learner_of(options: Options, channels: int, size: int, seed: int) -> Learner
 
     rng = np.random.default_rng([seed, 0])
     pool = options.dataset == "mini-imagenet"
-    network = boml.FourBlocks(options.ways, options.filters, channels, size, pool, rng)
+    network = boml.four_blocks(options.ways, options.filters, channels, size, pool, rng)
     if options.learner == "features":
         return boml.feature_learner(network, "head")
     if options.learner == "meta_sgd":
