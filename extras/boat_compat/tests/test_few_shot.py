@@ -71,6 +71,20 @@ def test_evaluation_adapts_as_the_solver_does(tmp_path):
     assert_close(solver.lower, boat.Vector.of(y, "y").leaves, 1e-5)
 
 
+@pytest.mark.nightly
+def test_colour_images_of_mini_imagenet_train_a_network_with_pooling(tmp_path):
+    """Max pooling has second derivatives here, which MAML takes."""
+    files = {
+        f"{part}/{name}/{i}.png": drawings.png(image, "RGB")
+        for part in ("train", "test")
+        for name, images in drawings.colours(2, 4, size=84).items()
+        for i, image in enumerate(images)
+    }
+    drawings.write(tmp_path / "data", files)
+    summary = boat.run(configured("omniglot_maml", tmp_path, dataset="mini-imagenet", queries=1, tasks=1))
+    assert summary["status"] == "finished" and 0 <= summary["evaluation"]["accuracy"] <= 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -207,17 +207,61 @@ def test_warp_layers_descend_one_step_ahead_of_every_iterate():
     assert_close(h["start"], start, 1e-8)
 
 
+def convolutional():
+    """A convolutional network in float64."""
+    flat = [nn.Tanh(), lambda u: u.reshape((u.shape[0], -1))]
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), *flat, nn.Linear(18, 2))
+    rng = np.random.default_rng(4)
+    for layer in (net[0], net[3]):
+        for name in ("weight", "bias"):
+            shape = tuple(getattr(layer, name).shape)
+            setattr(layer, name, jt.array(0.5 * rng.normal(size=shape), dtype="float64"))
+    return net
+
+
+@pytest.mark.parametrize("name", ["Meta-SGD", "MT-net", "WarpGrad"])
+def test_convolutions_with_layers_behind_them_have_the_right_derivative(name):
+    """Along a random direction of x. With one lower step WarpGrad's objective is F(x, y_1(x)), as the others' is."""
+    if name == "Meta-SGD":
+        learner = boml.meta_sgd_learner(convolutional(), 0.1)
+    elif name == "MT-net":
+        learner = boml.masked_learner(boml.with_transforms(convolutional()), hard=False)
+    else:
+        learner = boml.warped_learner(boml.with_warps(convolutional()))
+    rng = np.random.default_rng(6)
+    batches = [tuple(jt.array(rng.normal(size=s), dtype="float64") for s in ((3, 1, 3, 3), (3, 2))) for _ in range(2)]
+    batches[0] = learner.lower_batch(batches[0], rng)
+    x = boat.Vector.of(perturbed(learner.upper, 0.1), "x")
+    problem, solver = at(learner.problem(loss), x.tree), settings(name, T=1)
+    direction = x.map(lambda leaf: jt.array(rng.normal(size=tuple(leaf.shape)), dtype="float64"))
+    ends = [upper_value(problem, (x + h * direction).tree, batches, **solver) for h in (1e-5, -1e-5)]
+    h = boat.Vector.of(boat.Solver(problem, **solver).hypergradient(*batches).upper, "h")
+    assert boat.dot(h, direction) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-7)
+
+
 def test_layers_behind_others_are_the_identity_at_first():
-    rows = jt.array(RNG.normal(size=(4, 2)), dtype="float64")
-    images = jt.array(RNG.normal(size=(2, 1, 6, 6)).astype(np.float32))
-    plain = network()(rows).numpy()
-    for change in (boml.with_warps, boml.with_transforms):
-        np.testing.assert_allclose(change(network())(rows).numpy(), plain, rtol=1e-12)
-        net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3, stride=2))
-        before = net(images).numpy()
-        np.testing.assert_allclose(change(net)(images).numpy(), before, atol=1e-6)
+    rows = tuple(jt.array(RNG.normal(size=shape), dtype="float64") for shape in ((3, 2), (3, 2)))
+    images = tuple(jt.array(RNG.normal(size=shape), dtype="float64") for shape in ((3, 1, 3, 3), (3, 2)))
+    for make, batch in ((network, rows), (convolutional, images)):
+        losses = []
+        for change in (lambda net: net, boml.with_warps, boml.with_transforms):
+            learner = boml.start_learner(change(make()))
+            losses.append(value(learner.upper_objective(loss), None, learner.lower, batch))
+        assert losses == pytest.approx([losses[0]] * 3, rel=1e-12)
     names = set(boat.parameters(boml.with_transforms(network())))
     assert {"first.layer.weight", "first.transform.weight", "rest.1.layer.bias", "rest.1.transform.weight"} <= names
+
+
+def test_batches_are_one_pair_or_tasks_and_get_noise_only_with_a_mask():
+    pairs = {"a": (1, 2), "b": (3, 4)}
+    for learner in (masked(hard=True)[0], boml.start_learner(network())):
+        one = learner.problem(loss, lambda k, rng: (k, 7)).batches(5, np.random.default_rng(0))
+        several = learner.problem(loss, lambda k, rng: boat.Tasks(pairs)).batches(5, np.random.default_rng(0)).by_name()
+        lowers = [one[0], *(lower for lower, _ in several.values())]
+        assert [one[1], *(upper for _, upper in several.values())] == [7, 2, 4]
+        assert [lower[0] if learner.masked else lower for lower in lowers] == [5, 1, 3]
+        if learner.masked:  # each task has noise of its own
+            assert len({str(noise) for _, noise in lowers[1:]}) == 2
 
 
 def test_a_layer_in_two_places_keeps_one_warp():

@@ -79,18 +79,23 @@ class Learner:
 
         return objective
 
-    def problem(self, loss: Loss, batches: Callable[[int, Any], boat.Tasks] | None = None, **more: Any) -> boat.Problem:
+    def problem(self, loss: Loss, batches: Callable[[int, Any], Any] | None = None, **more: Any) -> boat.Problem:
         """Return the bilevel problem.
 
         Args:
             loss: The loss `(net, batch) -> scalar` of both levels.
-            batches: `(k, rng) -> boat.Tasks`, pairs of (support, query). Noise for masks is added here.
+            batches: `(k, rng)`, which returns one pair (support, query), or `boat.Tasks` of such pairs. Noise for masks
+                is added here.
             more: Further arguments of `boat.Problem`, such as `evaluate`.
         """
 
-        def with_noise(k: int, rng: np.random.Generator) -> boat.Tasks:
+        def with_noise(k: int, rng: np.random.Generator) -> Any:
             assert batches is not None
-            pairs = batches(k, rng).by_name()
+            drawn = batches(k, rng)
+            if not isinstance(drawn, boat.Tasks):
+                lower, upper = drawn
+                return self.lower_batch(lower, rng), upper
+            pairs = drawn.by_name()
             return boat.Tasks({name: (self.lower_batch(one, rng), other) for name, (one, other) in pairs.items()})
 
         return boat.Problem(

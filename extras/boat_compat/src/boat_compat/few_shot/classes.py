@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import overload
 
 import numpy as np
 
@@ -59,7 +60,11 @@ class ImageClasses(Sequence[ImageClass]):
     def __len__(self) -> int:
         return len(self._classes)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, index: int) -> ImageClass: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ImageClass, ...]: ...
+    def __getitem__(self, index: int | slice) -> ImageClass | tuple[ImageClass, ...]:
         return self._classes[index]
 
     def __iter__(self) -> Iterator[ImageClass]:

@@ -42,7 +42,19 @@ def folder_tree(folder: Path, depth: int) -> Tree:
     paths = (path.relative_to(folder).as_posix() for path in folder.glob("/".join(["*"] * (depth + 1))))
     # Names are sorted, so that nothing depends on the order in which a file system lists them.
     names = tuple(sorted(name for name in paths if is_image(name)))
-    return Tree(str(folder), names, lambda name: (folder / name).read_bytes())
+    return Tree(str(folder), names, lambda name: read_file(folder / name))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})", where="data") from error
 
 
 def zip_tree(path: Path) -> Tree:
@@ -55,7 +67,14 @@ def zip_tree(path: Path) -> Tree:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as a zip archive ({error})", where="data") from error
-    return Tree(str(path), tuple(sorted(name for name in archive.namelist() if is_image(name))), archive.read)
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(name)
+        except Exception as error:  # a damaged entry, or one that is encrypted
+            raise DataError(f"{name} in {path} cannot be read ({error})", where="data") from error
+
+    return Tree(str(path), tuple(sorted(name for name in archive.namelist() if is_image(name))), read)
 
 
 def existing(path: str | Path) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 
 from .classes import ImageClasses
 from .errors import DataError
-from .files import existing, folder_tree
+from .files import existing, folder_tree, read_file
 from .images import decode, require
 from .pickles import load_arrays
 
@@ -93,7 +93,14 @@ def _read_cache(file: Path) -> Images:
         if own.dtype.kind not in "iu" or own.ndim != 1 or not len(own) or own.min() < 0 or own.max() >= len(images):
             expected = f"rows of image_data, 0 … {len(images) - 1}"
             raise DataError(where=(str(file), "class_dict", name), expected=expected, got=str(own[:5]))
-    return {name: images[own] for name, own in places.items()}
+    return {name: _rows(images, own) for name, own in places.items()}
+
+
+def _rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some images: a view where the rows follow each other, so that a cache takes its memory once."""
+    first = int(rows[0])
+    follow = np.array_equal(rows, np.arange(first, first + len(rows)))
+    return images[first : first + len(rows)] if follow else images[rows]
 
 
 def _read_categories(file: Path) -> Images:
@@ -104,7 +111,10 @@ def _read_categories(file: Path) -> Images:
     if not isinstance(images, np.ndarray) or labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise _wrong(file, "an array data, and as many whole numbers as labels", content)
     names = {number: name for name, number in content.get("catname2label", {}).items()}
-    return {str(names.get(int(label), f"{label:04d}")): images[labels == label] for label in np.unique(labels)}
+    return {
+        str(names.get(int(label), f"{label:04d}")): _rows(images, np.flatnonzero(labels == label))
+        for label in np.unique(labels)
+    }
 
 
 def _read_h5(file: Path, rows: int) -> Images:
@@ -139,7 +149,7 @@ def _read_csv(file: Path, path: Path, size: int) -> Images:
     folder = next((one for one in folders if one.is_dir()), None)
     if folder is None:
         raise DataError(where=str(file), expected="a folder images beside the csv files", got="none")
-    with file.open(newline="", encoding="utf8") as lines:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
         rows = list(csv.DictReader(lines))
     if not rows or not {"filename", "label"} <= rows[0].keys():
         got = ", ".join(map(str, rows[0])) if rows else "no line"
@@ -150,7 +160,7 @@ def _read_csv(file: Path, path: Path, size: int) -> Images:
         if not image.is_file():
             expected = f"{image}, which a line of label {row['label']} names"
             raise DataError(where=str(file), expected=expected, got=f"no such file ({number} are there)")
-        images.setdefault(row["label"], []).append(decode(image.read_bytes(), str(image), size, grey=False))
+        images.setdefault(row["label"], []).append(decode(read_file(image), str(image), size, grey=False))
     return {name: np.stack(pictures) for name, pictures in images.items()}
 
 
