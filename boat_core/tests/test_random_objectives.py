@@ -15,7 +15,7 @@ from typing import Any
 import jittor as jt
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from jittor import nn
 
@@ -304,7 +304,7 @@ def check(program: Program) -> None:
 
     dtypes = {spec.dtype for spec in program.inputs if isinstance(spec, (Leaf, Constant))}
     exact = not dtypes & {"float32", "float16"}
-    digits = 1e-9 if exact else 2e-4 if "float16" not in dtypes else 5e-3
+    digits = 1e-9 if exact else 2e-4 if "float16" not in dtypes else 2e-2
     function = objective(program)
     value, gradient = boat.value_and_grad(function)([leaf.copy() for leaf in leaves])
     products = hessian_products(function, leaves, split(direction))
@@ -340,7 +340,22 @@ def _compare(arrays: list[Any], flat: np.ndarray, tolerance: float, what: str) -
 QUIET = dict(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
+#: Programs that random ones have shrunk to.
+CUBE = Program((Leaf((1,), "float64"),), (("cube", (0,)), ("concat", (1, 1))))
+WRITTEN = [
+    Program((Leaf((1,), dtype),), (("sigmoid", (0,)), ("concat", (0, 0)), ("where", (0, 1)), ("divide", (2, 2))))
+    for dtype in FLOATS
+]
+EMPTY = Program((Leaf((1,), "float32"), Constant((0,), "int64", "transposed")), (("relu", (1,)),))
+QUOTIENT = Program((Leaf((3,), "float64"), 3, Constant((3,), "uint8")), (("multiply", (2, 1)), ("divide", (2, 3))))
+
+
 @pytest.mark.usefixtures("single_operators")
+@example(QUOTIENT)
+@example(EMPTY)
+@example(WRITTEN[1])
+@example(WRITTEN[0])
+@example(CUBE)
 @settings(max_examples=100, derandomize=True, **QUIET)
 @given(programs())
 def test_random_objectives(program):

@@ -42,7 +42,8 @@ def _operator(function: Function, exponent: bool = False, divided: bool = False)
                     return function(x, other)
             elif kind is int and -_INT32 <= other < _INT32:
                 own = str(x.dtype)
-                if own == "float32" or (own == "float64" and (exponent or compared)):
+                right = compared or (exponent and (other == 2 or x.numel() != 1))
+                if own == "float32" or (own == "float64" and right):
                     return function(x, other)
         if MODE.get().exact:
             x, other = operands.meet(x, other, exponent, divided)
@@ -130,7 +131,7 @@ def _choice(function: Function) -> Function:
 def _writing(function: Function) -> Function:
     """Wrap `setitem(x, slices, value)`, which `concat` and `stack` consist of.
 
-    A float64 number goes there as a copy. Jittor's setitem adds an input to the operator that made its value, and with
+    An array of one number goes there as a copy. Jittor's setitem adds an input to the operator that made its value, and with
     that input, the kernel that writes a number has another key, which lacks the dtype as well
     (`boat_core.runtime.float64`).
     """
@@ -139,7 +140,7 @@ def _writing(function: Function) -> Function:
     def routed(x: Any, slices: Any, value: Any, *rest: Any) -> Any:
         if MODE.get().exact:
             value = operands.like(value, x)
-            if isinstance(value, jt.Var) and value.numel() == 1 and str(value.dtype) == "float64":
+            if isinstance(value, jt.Var) and value.numel() == 1:
                 value = value.clone()
         return function(x, slices, value, *rest)
 

@@ -140,8 +140,10 @@ def _beside(array: Array, value: Any, exponent: bool) -> tuple[Array, Any]:
 def _beside_number(array: Array, value: float, exponent: bool) -> tuple[Array, Any]:
     own, small = str(array.dtype), isinstance(value, int) and -_INT32 <= value < _INT32
     if own in WIDTHS:
-        # Jittor is right about numbers in float32 and about small exponents. For 16 bits it compiles some.
-        right = small or isinstance(value, float) if own == "float32" else small and exponent and own == "float64"
+        # Jittor is right about numbers in float32, squares, and small exponents. But it rounds the derivative of the
+        # cube of one number to float32. For 16 bits it compiles some.
+        power = exponent and own == "float64" and small and (value == 2 or array.numel() != 1)
+        right = small or isinstance(value, float) if own == "float32" else power
         return array, value if right else constant(value, array)
     if isinstance(value, float):
         array = array.cast("float64" if own in _LONG else MODE.get().real)
