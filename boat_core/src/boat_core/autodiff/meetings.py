@@ -131,8 +131,8 @@ def _choice(function: Function) -> Function:
 def _writing(function: Function) -> Function:
     """Wrap `setitem(x, slices, value)`, which `concat` and `stack` consist of.
 
-    An array of one number goes there as a copy. Jittor's setitem adds an input to the operator that made its value, and with
-    that input, the kernel that writes a number has another key, which lacks the dtype as well
+    An array of one number goes there as a copy. Jittor's setitem adds an input to the operator that made its value, and
+    with that input, the kernel that writes a number has another key, which lacks the dtype as well
     (`boat_core.runtime.float64`).
     """
 
