@@ -54,6 +54,11 @@ class SweepFolder:
             if row["run"] in planned:
                 self._ended[row["run"]] = self._read(planned[row["run"]], row)
 
+    def write_config(self) -> None:
+        """Write `sweep.yaml`."""
+        with storing(self.path / CONFIG_NAME):
+            write_text(self.path / CONFIG_NAME, self._plan.text)
+
     def folder_of(self, run: PlannedRun) -> Path:
         """Return the folder of a run."""
         return self.path / "runs" / run.name
@@ -145,9 +150,9 @@ def new_sweep(plan: Plan) -> Iterator[SweepFolder]:
     wanted = Path(plan.section.out or f"sweeps/{plan.stem}-{datetime.now():%Y%m%d-%H%M%S}").absolute()
     path = _create(wanted, may_rename=plan.section.out is None)
     with lock_folder(path, LOCK):
-        with storing(path / CONFIG_NAME):
-            write_text(path / CONFIG_NAME, plan.text)
-        yield SweepFolder(path, plan)
+        folder = SweepFolder(path, plan)
+        folder.write_config()
+        yield folder
 
 
 @contextlib.contextmanager
@@ -156,11 +161,13 @@ def old_sweep(path: Path, plan: Plan) -> Iterator[SweepFolder]:
 
     Raises:
         RunError: another process carries it out, or it cannot be written.
+        BoatError: its runs do not have the metric.
     """
     with lock_folder(path, LOCK):
-        with storing(path / CONFIG_NAME):
-            write_text(path / CONFIG_NAME, plan.text)
-        yield SweepFolder(path.absolute(), plan)
+        folder = SweepFolder(path.absolute(), plan)
+        folder.results().require_metric()
+        folder.write_config()
+        yield folder
 
 
 def _create(wanted: Path, may_rename: bool) -> Path:

@@ -97,12 +97,8 @@ def make_plan(values: dict[str, Any], source: Source, stem: str, registry: Regis
     runs = [reader.read(described, setting, seed) for described, setting in varied for seed in seeds or (None,)]
     width = max(2, len(str(len(runs) - 1)))
     named = tuple(dataclasses.replace(run, name=f"{number:0{width}d}") for number, run in enumerate(runs))
-    return Plan(
-        to_text({**base, "sweep": {key: value for key, value in section.as_dict().items() if key != "out"}}),
-        section,
-        named,
-        stem,
-    )
+    saved = {key: value for key, value in section.as_dict().items() if key != "out"}
+    return Plan(to_text({**base, "sweep": saved}), section, named, stem)
 
 
 def _base(values: Mapping[str, Any], source: Source) -> dict[str, Any]:

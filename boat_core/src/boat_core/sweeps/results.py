@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import BoatError, suggestion
+from ..errors import BoatError, closest
 from .place import FINISHED
 
 #: The numbers of a run's summary that can order results, beside those of the problem's `evaluate`.
@@ -104,9 +104,9 @@ class SweepResults:
         """Raise `BoatError` if runs have finished, and none of them has the metric."""
         names = self.metrics()
         if names and self.metric not in names:
-            hint = suggestion(self.metric, names) or ""
-            listed = f"the runs have {', '.join(names)}"
-            raise BoatError(f"no run has the metric {self.metric!r}", hint="; ".join(filter(None, (hint, listed))))
+            near = closest(self.metric, names)
+            meant = f"did you mean {near!r}? " if near else ""
+            raise BoatError(f"no run has the metric {self.metric!r}", hint=f"{meant}the runs have {', '.join(names)}")
 
 
 def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -129,12 +129,13 @@ def results_of(
         settings: the settings of all runs that it has, also of those that have not ended.
         runs: the runs that have ended.
     """
-    groups: dict[str, tuple[Mapping[str, Any], int]] = {}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for setting in settings:
-        groups[repr(setting)] = setting, groups.get(repr(setting), (setting, 0))[1] + 1
-    rows = [
-        _row(setting, count, [run for run in runs if run.settings == setting]) for setting, count in groups.values()
-    ]
+        groups.setdefault(repr(setting), []).append(setting)
+    members: dict[str, list[SweptRun]] = {}
+    for run in runs:
+        members.setdefault(repr(run.settings), []).append(run)
+    rows = [_row(same[0], members.get(key, []), len(same)) for key, same in groups.items()]
     sign = 1.0 if best == "min" else -1.0
 
     def order(row: SweepRow) -> tuple[bool, float]:
@@ -145,7 +146,7 @@ def results_of(
     return SweepResults(folder, metric, best, len(settings), ordered, tuple(sorted(rows, key=order)))
 
 
-def _row(setting: Mapping[str, Any], count: int, runs: Sequence[SweptRun]) -> SweepRow:
+def _row(setting: Mapping[str, Any], runs: Sequence[SweptRun], count: int) -> SweepRow:
     finished = [run for run in runs if run.status == FINISHED]
     names = dict.fromkeys(name for run in finished for name in run.metrics)
     columns = {name: [run.metrics[name] for run in finished if name in run.metrics] for name in names}

@@ -98,7 +98,8 @@ class Schedule:
                 self._heed_signals()
                 if not self._urgency:
                     self._submit()
-                self._collect()
+                if self._running:
+                    self._collect()
                 self._view.tick(list(self._running.values()))
         finally:
             self._end()

@@ -19,7 +19,11 @@ from ..errors import ConfigError, OptionError, shown, suggestion
 from .section import SweepConfig, located
 
 #: Keys that the sweep itself sets, and what to write instead.
-_OWN = {"run.out": "the sweep names the folders of its runs", "run.seed": "write seeds: [0, 1]", "sweep": "vary others"}
+_OWN = {
+    "run.out": "the sweep names the folders of its runs",
+    "run.seed": "seeds have a key of their own, sweep.seeds",
+    "sweep": "vary other keys",
+}
 
 
 @dataclass(frozen=True)

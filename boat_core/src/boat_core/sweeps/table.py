@@ -52,7 +52,9 @@ def setting_text(settings: Mapping[str, Any], key: str) -> str:
     if key not in settings:
         return ""
     value = settings[key]
-    return value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else flow_text(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else str(value) if type(value) is int else flow_text(value)
 
 
 def _runs(row: SweepRow) -> str:

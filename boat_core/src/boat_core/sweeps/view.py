@@ -57,10 +57,12 @@ class LiveView:
 
     def ended(self, run: SweptRun, running: Running) -> None:
         """Say how a run has ended."""
-        self._total.end(run.status, running)
         said = f"{run.status} after {time.monotonic() - running.begun:.1f} s"
         if run.status == FINISHED and self._metric in run.metrics:
             said += f", {self._metric} {run.metrics[self._metric]:.4g}"
+        elif run.status == FINISHED and not self._total.finished:
+            self.say(f"there is no metric {self._metric!r} to order the results by: {', '.join(run.metrics)}")
+        self._total.end(run.status, running)
         done = f"{self._total.ended}/{self._total.runs}"
         self.say("  ".join([done, run.name, _described(run.settings, run.seed), said]))
         if run.error:
@@ -90,7 +92,7 @@ class Total:
     """
 
     def __init__(self, steps: Mapping[str, int], kept: Sequence[str]) -> None:
-        self.runs, self.ended, self.failed = len(steps), len(kept), 0
+        self.runs, self.ended, self.finished, self.failed = len(steps), len(kept), len(kept), 0
         self._begun = time.monotonic()
         self._left = sum(count for name, count in steps.items() if name not in kept)
         self._done = 0
@@ -98,6 +100,7 @@ class Total:
     def end(self, status: str, running: Running) -> None:
         """Count a run that has ended."""
         self.ended += 1
+        self.finished += status == FINISHED
         self.failed += status == FAILED
         self._left -= running.run.steps
         self._done += running.position.steps - running.start
