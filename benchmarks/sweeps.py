@@ -2,8 +2,8 @@
 
 python benchmarks/sweeps.py [--pairs 3] [--runs 4] [--steps 60] [--threads 1]
 
-Each sweep is the data hyper-cleaning of examples/ with as many seeds as there are runs, every run a process. Its time is
-that of the whole command, so starts, the wait for the run that compiles kernels, and results are part of it. A first
+Each sweep is the data hyper-cleaning of examples/ with as many seeds as there are runs, every run a process. Its time
+is that of the whole command, so starts, the wait for the run that compiles kernels, and results are part of it. A first
 sweep, which is not counted, compiles the kernels. The ratio of each pair of sweeps is printed, and the median.
 """
 

@@ -25,6 +25,7 @@ from boat_core.plugins.discovery import installed_as
 from boat_core.runs.folder import lock_folder
 from boat_core.sweeps.plan import make_plan
 from boat_core.sweeps.section import SweepConfig
+from boat_core.testing import check_place
 
 PAGE = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text("utf-8")
 SWEEP = (sys.executable, "-m", "boat_core", "sweep")
@@ -172,10 +173,21 @@ def test_runs_that_fail_are_rows_and_cores_are_divided(monkeypatch, capsys):
     assert results.rows[0].settings == {"problem_options.ends": "well"} and results.rows[1].finished == 0
 
 
-def test_a_run_stops_within_its_step_if_it_has_to_hurry():
-    """The place by itself: a second `stop` does not wait for the step, and `close` leaves no process."""
+@pytest.fixture
+def processes():
     declaration = installed().place("processes").declaration
-    place = declaration.build(declaration.options(jobs=2, threads=1, device="cpu"))
+    return declaration.build(declaration.options(jobs=2, threads=1, device="cpu"))
+
+
+def test_the_place_is_one(processes):
+    text = CONFIG.replace("steps: 20", "steps: 2") + f"problem_path: {Path.cwd()}\n"
+    check_place(processes, text, Path("out/runs"))
+    assert not is_running("left")
+
+
+def test_a_run_stops_within_its_step_if_it_has_to_hurry(processes):
+    """A second `stop` does not wait for the step, and `close` leaves no process."""
+    place = processes
     text = CONFIG + f"problem_path: {Path.cwd()}\nproblem_options: {{seconds: 60}}\n"
     specs = [RunSpec(name, text, (), f"{Path.cwd()}/out/runs/{name}") for name in ("00", "01")]
     one, other = map(place.submit, specs)
