@@ -95,3 +95,10 @@ def test_learned_start_has_the_cotangent_through_the_whole_trajectory():
     decay = np.linalg.matrix_power(np.eye(3) - RATE * case.A, STEPS)
     assert_close(h.start, decay @ case.upper_gradient(case.iterates(STEPS, RATE)[-1]), 1e-9)
     assert_close(h.upper, along_the_trajectory(case, STEPS, RATE), 1e-9)
+
+
+def test_lower_optimizer_that_steps_by_signs_is_a_concern():
+    settings = dict(approximate=["WARP"], lower_steps=2, upper_optimizer=boat.sgd(0.1))
+    solver = boat.Solver(QuadraticCase(0).problem, lower_optimizer=boat.lion(0.1), **settings)
+    (concern,) = solver.hypergradient().report.concerns
+    assert "steps by signs of gradients" in concern

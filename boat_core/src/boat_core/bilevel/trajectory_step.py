@@ -110,7 +110,7 @@ class TrajectoryStep(OuterStep):
         report, concerns = expect_hypergradient(estimator, h, self.x, self.start)
         if lower_set is not None:
             concerns += tuple(f"{estimator.name}: {concern}" for concern in lower_set.concerns)
-        if self.optimizer.by_sign and "pullback" in estimator.operation.tags:
+        if self.optimizer.by_sign and {"pullback", "single-steps"} & set(estimator.operation.tags):
             concerns += (
                 f"{self.optimizer.name} steps by signs of gradients, through which no derivative passes: what the"
                 " lower objective knows of x is lost to the hypergradient",

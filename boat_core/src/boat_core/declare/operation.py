@@ -215,10 +215,10 @@ class Operation:
         tags: The properties by which other operations know it. "end-point": an estimator that reads the last iterate
             only; on the boundary of a lower set it sees the free directions, see `Point`. "curved-set": it also holds
             where that boundary is curved, so that `Point.symmetric` is false. "pullback": an estimator that also
-            returns the cotangent of the start. "pullback-view": a selector that changes only what is pulled back.
-            "start": it determines the start of y. "aggregate": a modifier with the options `alpha` and `decay`, the
-            weight of F and its decay. "line-search": an estimator that searches along its residual. A pack may use tags
-            of its own.
+            returns the cotangent of the start. "single-steps": an estimator that pulls back steps one by one.
+            "pullback-view": a selector that changes only what is pulled back. "start": it determines the start of y.
+            "aggregate": a modifier with the options `alpha` and `decay`, the weight of F and its decay. "line-search":
+            an estimator that searches along its residual. A pack may use tags of its own.
         needs, excludes: The operations that it requires and refuses in the same solver, with the reason.
         aliases: Other names in the field for chains that this operation completes.
         cost: A function `(options, work) -> Cost` of one outer step. A solver whose costs contain no product with

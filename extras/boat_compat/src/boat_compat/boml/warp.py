@@ -64,6 +64,7 @@ WARP = Operation(
     source="Flennerhag et al. (WarpGrad), ICLR 2020, arXiv 1909.00025",
     apply=estimate,
     options=Options,
+    tags=("single-steps",),
     excludes=(
         Excludes(("pullback-view",), "it pulls back single steps, and there is no longer way back to change"),
         Excludes(
