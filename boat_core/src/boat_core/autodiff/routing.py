@@ -13,6 +13,8 @@
 - A sum or mean of many float32 numbers is made in float64, also where it is the derivative of something repeated.
 - The derivative of a product at zeros is right, and that of max and min at ties is a subgradient
   (`boat_core.autodiff.reductions`).
+- A numpy function that reads an array of which a derivative is being taken (`np.exp(y)`) is an error: the derivative
+  would lack what goes through it.
 - A numpy array in the other byte order, as files hold it, becomes one in the order of this machine. Jittor would read
   it as other numbers. A masked array is an error, since Jittor would take the masked entries for numbers.
 
@@ -34,7 +36,7 @@ from ..errors import ObjectiveError
 from . import derivatives, error_functions, meetings, reductions
 from .arrays import constant, native_order, refuse_mask
 from .backend import jt
-from .captured import refuse
+from .captured import derivative_of, refuse
 from .operators.overrides import OVERRIDES
 from .switches import MODE
 
@@ -68,6 +70,7 @@ def install() -> None:
     for name in ("erf", "erfinv"):
         for path in (name, f"Var.{name}"):
             _replace(path, _corrected(attrgetter(path)(jittor), getattr(error_functions, name)))
+    jittor.Var.__array__ = _read_by_numpy(jittor.Var.__array__)
     # After the others: what those replace receives operands that have met.
     for table in meetings.TABLES:
         for path, wrap in table.items():
@@ -108,6 +111,23 @@ def _exists(path: str) -> bool:
 
     owner, _, name = path.rpartition(".")
     return hasattr(attrgetter(owner)(jittor) if owner else jittor, name)
+
+
+def _read_by_numpy(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse that numpy reads an array on which a derivative depends; `.numpy()` says that none is wanted."""
+
+    @wraps(read)
+    def routed(array: Any, dtype: Any = None, **keywords: Any) -> Any:
+        if MODE.get().differentiated and (place := derivative_of(array)) is not None:
+            raise ObjectiveError(
+                f"numpy reads an array that depends on {place}; the derivative of what it makes of it would be lost",
+                hint="call Jittor's function, jt.exp for np.exp and jt.stack for np.array, or array.numpy() where the"
+                " array is a constant",
+            )
+        values = read(array)
+        return values if dtype is None else values.astype(dtype)
+
+    return routed
 
 
 def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
