@@ -1,0 +1,89 @@
+"""The user's loss functions as BOAT's objectives: pure functions of x, y and a batch.
+
+    F(x, y, feeds) = upper_level_loss(ul_feed_dict, upper_model, lower_model)      the models hold x and y
+    f(x, y, feeds) = lower_level_loss(ll_feed_dict, upper_model, lower_model)
+    ψ(x, y, feeds) = gda_loss({**ll_feed_dict, "alpha": α}, ul_feed_dict, upper_model, lower_model)
+
+This is the only place where their way to call a loss meets ours. An evaluation points the user's arrays to x and y, and
+afterwards back. Every other array of the models, such as the running mean of a BatchNorm, is put back as well: a
+pullback evaluates a step again, and must get the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .losses import Losses
+from .variables import Handles
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """The feed dictionaries of one iteration. BOAT passes this batch on without a look at what it holds."""
+
+    lower: Any
+    upper: Any
+
+
+class Objectives:
+    """F, f and the aggregate of GDA on the user's models.
+
+    Args:
+        losses: the user's functions.
+        upper, lower: the user's arrays that stand for x and y.
+        rest: all other arrays of both models.
+        upper_model, lower_model: what the functions get.
+    """
+
+    def __init__(
+        self, losses: Losses, upper: Handles, lower: Handles, rest: Handles, upper_model: Any, lower_model: Any
+    ) -> None:
+        self.losses, self.upper_model, self.lower_model = losses, upper_model, lower_model
+        self._handles = rest, upper, lower
+        self._alpha: float | None = None
+
+    def upper(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
+        """Return F(x, y)."""
+        with self.holding(x, y):
+            return self.losses.upper(feeds.upper, self.upper_model, self.lower_model)
+
+    def lower(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
+        """Return f(x, y), or ψ(x, y) inside `aggregating`."""
+        with self.holding(x, y):
+            if self._alpha is None:
+                return self.losses.lower(feeds.lower, self.upper_model, self.lower_model)
+            assert self.losses.gda is not None
+            lower_feed = {**feeds.lower, "alpha": self._alpha}
+            return self.losses.gda(lower_feed, feeds.upper, self.upper_model, self.lower_model)
+
+    def aggregate(self, upper: Callable[..., Any], lower: Callable[..., Any], options: Any) -> Callable[..., Any]:
+        """Return ψ_t with α_t = α_0 decay^t: what GDA applies, with the user's `gda_loss` in place of α F + (1-α) f."""
+
+        def psi(x: Any, y: Any, t: int) -> Any:
+            before, self._alpha = self._alpha, options.alpha * options.decay**t
+            try:
+                return lower(x, y, t)
+            finally:
+                self._alpha = before
+
+        return psi
+
+    @contextmanager
+    def holding(self, x: Sequence[Any], y: Sequence[Any]) -> Iterator[None]:
+        """Inside this block the models hold x and y."""
+        rest, upper, lower = self._handles
+        try:
+            upper.point(x)
+            lower.point(y)
+            yield
+        finally:
+            for handles in (upper, lower, rest):
+                handles.restore()
+
+    def remember(self) -> None:
+        """Take what the models hold now as what every evaluation comes back to."""
+        for handles in self._handles:
+            handles.remember()
