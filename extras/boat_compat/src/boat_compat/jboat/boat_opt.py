@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import ChainMap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from ._layer.notes import (
     notice,
 )
 from ._layer.objectives import Feeds
-from ._layer.source import read_source
+from ._layer.source import Source, read_source
+from ._layer.variables import trainable
 from .gm_ol.sequential_ds import SequentialDS
 from .na_ol.sequential_hg import SequentialHG
 from .operation_registry import Operation_REGISTRY
@@ -48,12 +50,16 @@ class Problem:
     """
 
     def __init__(self, config: dict[str, Any], loss_config: dict[str, Any]) -> None:
-        self._source = read_source("boat_config", config)
+        # Optimizers that the builders are given come first; the script's dictionary is not changed.
+        self._given: dict[str, Any] = {}
+        own = read_source("boat_config", config)
+        self._source = Source(own.file, ChainMap(self._given, config))
         self.boat_configs, self.loss_configs = config, loss_config
         self._engine = Engine(self._source, read_source("loss_config", loss_config), Catalogue(Operation_REGISTRY))
         self.loss_history: list[dict[str, float]] = []
         self._ll_solver: Any = None
         self._ul_solver: Any = None
+        self._instances: dict[str, Any] | None = None
         self._track_traj, self._told = False, False
         path = self._source.find("loss_log_path")
         self._loss_file = LossFile(Path(path)) if path else None
@@ -64,7 +70,7 @@ class Problem:
         """Build the lower part of the solver. Return this problem.
 
         Args:
-            optimizers: releases of 2024 took the lower optimizer here. The configuration's is used if there is none.
+            optimizers: the lower optimizer, which releases of 2024 took here; without it that of the configuration.
 
         Raises:
             ConfigError: the operations do not form a solver; with the key.
@@ -93,20 +99,27 @@ class Problem:
             self._ll_solver = SequentialDS([i for i in made.values() if i is not None], list(chain.map))
             self._ul_chain = SequentialHG([i for i in estimators.values() if i is not None], list(chain.approximate))
             instances = {**made, **estimators}
-        engine.build({name: instance for name, instance in instances.items() if instance is not None})
+        self._instances = {name: instance for name, instance in instances.items() if instance is not None}
+        if self._source.find("upper_level_opt") is not None:
+            engine.build(self._instances)
         return self
 
     def build_ul_solver(self, *optimizers: Any) -> Problem:
         """Build the upper part of the solver. Return this problem.
 
         Args:
-            optimizers: releases of 2024 took the upper optimizer here. The configuration's is used if there is none.
+            optimizers: the upper optimizer, which releases of 2024 took here; without it that of the configuration.
+
+        Raises:
+            ConfigError: the operations do not form a solver; with the key.
         """
         self._take("upper_level_opt", optimizers)
+        if self._instances is None:
+            self.build_ll_solver()
+        assert self._instances is not None
         if self._engine.chain.first_order is None:
-            if self._ll_solver is None:
-                self.build_ll_solver()
             self._ul_solver = self._ul_chain
+        self._engine.build(self._instances)
         return self
 
     def _instance(self, name: str, arguments: dict[str, Any]) -> Any:
@@ -117,8 +130,8 @@ class Problem:
     def _take(self, key: str, optimizers: Sequence[Any]) -> None:
         if len(optimizers) > 1:
             raise boat.OptionError(where=key, expected="one optimizer at most", got=str(len(optimizers)))
-        if optimizers and optimizers[0] is not self._source.find(key):
-            raise self._source.error(key, "the solver was given another optimizer than the configuration")
+        if optimizers:
+            self._given[key] = optimizers[0]
 
     def check_status(self) -> None:
         """Check the configuration, and decide whether lower steps keep their graph.
@@ -154,18 +167,19 @@ class Problem:
             ConfigError: the feeds do not fit the configuration.
             BoatError: what `boat_core.Solver.step` raises.
         """
-        if self._ll_solver is None:
+        if self._instances is None:
             raise boat.RunError("run_iter: call build_ll_solver() and build_ul_solver() first")
         begin = time.perf_counter()
         pairs, summed = self._pairs(ll_feed_dict, ul_feed_dict)
         if not self._told:
             self._told = True
             print(notice(self.notes()))
-        outcomes = self._solve(pairs, summed, int(current_iter))
-        gradients = self._gradients(outcomes)
-        returned = self._source.flag("return_grad")
-        if not returned:
-            self._step(gradients, outcomes[-1].upper_scale)
+        levels, returned = self._engine.levels, self._source.flag("return_grad")
+        with trainable([*levels.x.handles, *levels.y.handles]):
+            outcomes = self._solve(pairs, summed, int(current_iter))
+            gradients = self._gradients(outcomes)
+            if not returned:
+                self._step(gradients, outcomes[-1].upper_scale)
         seconds = time.perf_counter() - begin
         self._log_losses(int(current_iter), *pairs[0])
         return (self._as_given(gradients) if returned else self._log(outcomes)), seconds
@@ -237,10 +251,11 @@ class Problem:
         """Return what differs from JBOAT for this configuration."""
         engine, source = self._engine, self._source
         levels, settings = engine.levels, engine.lower_settings()
+        upper, plain = engine.upper_as_text()
         named = source.find("na_op") or []
         added = engine.levels.start_is_upper and "IAD" not in [str(name).upper() for name in named]
         return [
-            *notes_of_optimizers(type(engine.upper).__name__, not settings.plain, str(settings)),
+            *notes_of_optimizers(upper, plain, str(settings), settings.plain),
             *notes_of_chain(engine.chain, bool(source.find("copy_last_param"))),
             *notes_of_return(source.flag("return_grad")),
             *notes_of_variables(levels.both, levels.left_alone(), levels.start_is_upper, added),

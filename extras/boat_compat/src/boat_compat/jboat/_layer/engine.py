@@ -52,9 +52,6 @@ class Engine:
         self.levels = Levels(source)
         self.chain: Chain = read_chain(source, catalogue.labels, self.levels.start_is_upper)
         self.losses = load_losses(losses, "GDA" in self.chain.map)
-        self.upper = require_optimizer(source, "upper_level_opt")
-        upper_optimizer.check_groups(source, "upper_level_opt", self.upper, self.levels.x.handles)
-        self.lower_settings()
         self._check_start()
         self._instances: dict[str, Any] = {}
         self._solver: boat.Solver | None = None
@@ -64,9 +61,22 @@ class Engine:
         self._start: Any = None
         self._start_optimizer: Any = None
 
+    @property
+    def upper(self) -> Any:
+        """The user's upper optimizer."""
+        return require_optimizer(self.source, "upper_level_opt")
+
     def lower_settings(self) -> Hyperparameters:
         """Return what the lower optimizer does now."""
         return read_optimizer(self.source, "lower_level_opt", self.levels.y.handles)
+
+    def upper_as_text(self) -> tuple[str, bool]:
+        """Return the upper optimizer as text, and whether it is plain gradient descent."""
+        try:
+            settings = read_optimizer(self.source, "upper_level_opt", self.levels.x.handles)
+        except ConfigError:  # a class of the user's own, or settings that are no numbers
+            return type(self.upper).__name__, False
+        return str(settings), settings.plain
 
     @property
     def lower_steps(self) -> int:
@@ -108,6 +118,7 @@ class Engine:
             instances: an object for each operation whose class a script has registered, or may have changed.
         """
         self._instances = instances
+        upper_optimizer.check_groups(self.source, "upper_level_opt", self.upper, self.levels.x.handles)
         self.solver()
 
     def solver(self) -> boat.Solver:
@@ -249,9 +260,8 @@ class Engine:
         return replace(proposal.outcome, losses=(proposal.result.upper_loss, proposal.result.lower_loss))
 
     def _batches(self, tasks: dict[str, Feeds]) -> Batches:
-        if list(tasks) == [ALONE]:
-            return Batches(tasks[ALONE], tasks[ALONE])
-        return Batches(tasks={name: (feeds, feeds) for name, feeds in tasks.items()})
+        pairs = {name: (feeds.per_step(self.lower_steps), feeds) for name, feeds in tasks.items()}
+        return Batches(*pairs[ALONE]) if list(tasks) == [ALONE] else Batches(tasks=pairs)
 
     def _state(self, solver: boat.Solver, tasks: dict[str, Feeds], k: int) -> SolverState:
         """Return the user's arrays, and what the engine keeps, as a state of the solver."""

@@ -123,18 +123,18 @@ def notes_of_return(returns_gradient: bool) -> Iterator[Note]:
         yield Note("return_grad", "return_grad: x stays, and gradients do not add up over iterations", full)
 
 
-def notes_of_optimizers(upper: str, lower_extras: bool, lower: str) -> Iterator[Note]:
+def notes_of_optimizers(upper: str, upper_is_plain: bool, lower: str, lower_is_plain: bool) -> Iterator[Note]:
     """Yield what differs for the optimizers.
 
     Args:
-        upper: the class of the upper optimizer.
-        lower_extras: whether the lower optimizer is more than plain gradient descent.
-        lower: the lower optimizer as text.
+        upper, lower: the optimizers as text.
+        upper_is_plain, lower_is_plain: whether they are plain gradient descent.
     """
-    full = f"The upper optimizer takes its own steps. JBOAT takes only its step size, and makes {upper} plain SGD."
-    yield Note("upper_level_opt", f"the upper {upper} is {upper}", full)
-    if lower_extras:
-        full = f"The lower steps are those of {lower}, and derivatives pass through them. JBOAT ignores its settings."
+    if not upper_is_plain:
+        full = f"The upper optimizer is {upper}. JBOAT takes only its step size, for plain gradient steps."
+        yield Note("upper_level_opt", f"the upper optimizer is {upper}", full)
+    if not lower_is_plain:
+        full = f"The lower steps are those of {lower}, and derivatives pass through them. In JBOAT they are not."
         yield Note("lower_level_opt", f"the lower optimizer is {lower}", full)
 
 
@@ -172,4 +172,6 @@ ALWAYS = (
 
 def notice(notes: list[Note]) -> str:
     """Return the notice that the first `run_iter` prints."""
+    if not notes:
+        return "[boat-compat] solved by BOAT; nothing in this configuration differs from JBOAT"
     return f"[boat-compat] unlike JBOAT: {'; '.join(note.short for note in notes)}. More: boat convert"

@@ -13,19 +13,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from boat_core import PerStep
+
+from .draws import Draws
 from .losses import Losses
 from .variables import Handles
 
 
 @dataclass(frozen=True)
 class Feeds:
-    """The feed dictionaries of one iteration. BOAT passes this batch on without a look at what it holds."""
+    """The feed dictionaries of one lower step. BOAT passes this batch on without a look at what it holds.
+
+    Args:
+        lower, upper: `ll_feed_dict` and `ul_feed_dict`.
+        draws: the random numbers that losses have drawn with them.
+    """
 
     lower: Any
     upper: Any
+    draws: Draws = field(default_factory=Draws)
+
+    def per_step(self, steps: int) -> PerStep:
+        """Return the same feeds for each lower step, with random numbers of its own."""
+        return PerStep([Feeds(self.lower, self.upper) for _ in range(steps)])
 
 
 class Objectives:
@@ -47,12 +60,12 @@ class Objectives:
 
     def upper(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
         """Return F(x, y)."""
-        with self.holding(x, y):
+        with self.holding(x, y), feeds.draws.of("upper"):
             return self.losses.upper(feeds.upper, self.upper_model, self.lower_model)
 
     def lower(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
         """Return f(x, y), or ψ(x, y) inside `aggregating`."""
-        with self.holding(x, y):
+        with self.holding(x, y), feeds.draws.of("lower"):
             if self._alpha is None:
                 return self.losses.lower(feeds.lower, self.upper_model, self.lower_model)
             assert self.losses.gda is not None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .source import Source
+from .variables import trainable
 
 
 def check_groups(source: Source, key: str, optimizer: Any, arrays: Sequence[Any]) -> None:
@@ -37,7 +37,7 @@ def step(
 
     by_array = {id(array): gradient for array, gradient in zip(arrays, gradients)}
     before = [array.detach() for array in arrays]
-    with _trainable(arrays):
+    with trainable(arrays):
         for group in optimizer.param_groups:
             zeros = [jittor.zeros(array.shape, array.dtype) for array in group["params"] if id(array) not in by_array]
             rest = iter(zeros)
@@ -50,16 +50,3 @@ def step(
             for array, old in zip(arrays, before):
                 array.update(old + factor(rates[id(array)]) * (array - old))
     jittor.sync([array for group in optimizer.param_groups for array in group["params"]])
-
-
-@contextmanager
-def _trainable(arrays: Sequence[Any]) -> Iterator[None]:
-    """Jittor's optimizers pass over arrays of a module in `eval()`. The upper variables move nevertheless."""
-    stopped = [array for array in arrays if array.is_stop_grad()]
-    for array in stopped:
-        array.start_grad()
-    try:
-        yield
-    finally:
-        for array in stopped:
-            array.stop_grad()

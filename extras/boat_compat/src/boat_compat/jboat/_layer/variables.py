@@ -7,7 +7,8 @@ everything. No copy of the model is needed, and no place where the array is held
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .source import Source
@@ -64,7 +65,7 @@ class Variables(Handles):
         for place, array in enumerate(self.given):
             if not isinstance(array, jittor.Var):
                 raise source.error((key, str(place)), expected="a jittor array", got=type(array).__name__)
-        trainable = _trainable(source, key.replace("_var", "_model"))
+        trainable = _set_aside(source, key.replace("_var", "_model"))
         places = {id(array): place for place, array in reversed(list(enumerate(self.given)))}
         self.positions = [
             place
@@ -100,7 +101,20 @@ class Variables(Handles):
         self.remember()
 
 
-def _trainable(source: Source, key: str) -> set[int]:
+@contextmanager
+def trainable(arrays: Sequence[Any]) -> Iterator[None]:
+    """Inside this block derivatives reach the arrays, also those of a module that a script has left in `eval()`."""
+    stopped = [array for array in arrays if array.is_stop_grad()]
+    for array in stopped:
+        array.start_grad()
+    try:
+        yield
+    finally:
+        for array in stopped:
+            array.stop_grad()
+
+
+def _set_aside(source: Source, key: str) -> set[int]:
     """Return the arrays that are constants only while a module of the model is in `eval()`."""
     import jittor
 
