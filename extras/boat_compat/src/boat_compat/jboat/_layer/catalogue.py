@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boat_core import Operation, Registry, installed
+from boat_core import CompositionError, Operation, Registry, installed
 
 Classes = dict[str, type]
 
@@ -38,9 +38,22 @@ class Catalogue:
         """
         return installed().find(name).operation
 
-    def labels(self, name: str) -> frozenset[str]:
-        """Return what an operation is known by. Raises `CompositionError` for an unknown name."""
-        return frozenset({name}) if self.foreign(name) else self.operation(name).labels
+    def labels(self, name: str, stage: str | None = None) -> frozenset[str]:
+        """Return what an operation is known by.
+
+        Raises:
+            CompositionError: the name is unknown, or an operation of another stage.
+        """
+        foreign = self.foreign(name)
+        if foreign is None:
+            operation = self.operation(name)
+            if stage not in (None, operation.stage):
+                raise CompositionError(f"{name} is an operation of stage {operation.stage}, not {stage}")
+            return operation.labels
+        method = "compute_gradients" if stage == "approximate" else "optimize"
+        if stage is not None and not callable(getattr(foreign, method, None)):
+            raise CompositionError(f"{name} has no method {method}", hint=f"it was registered as {foreign!r}")
+        return frozenset({name})
 
     def registry(self, operations: list[Operation], distribution: str) -> Registry:
         """Return what is installed, with more operations under a distribution."""

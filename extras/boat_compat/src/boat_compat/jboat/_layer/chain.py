@@ -9,8 +9,9 @@ from boat_core import CompositionError
 
 from .source import OLD_NAMES, Source
 
-#: From an operation's name to the labels (name, role, tags) by which rules know it.
-Labels = Callable[[str], frozenset[str]]
+#: From an operation's name, and the stage at which it must stand, to the labels (name, role, tags) by which rules know it.
+Labels = Callable[..., frozenset[str]]
+_STAGES = {"gm_op": "map", "na_op": "approximate", "fo_op": "first-order"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def read_chain(source: Source, labels: Labels, starts_at_upper: bool = False) ->
 
     Args:
         source: the boat_config.
-        labels: what an operation is known by. It raises `CompositionError` for an unknown name.
+        labels: what an operation is known by. It raises `CompositionError` for an unknown name
+            and for one of another stage.
         starts_at_upper: whether the lower variables are the upper variables.
 
     Raises:
@@ -77,7 +79,7 @@ def _known(source: Source, key: str, name: str, labels: Labels) -> str:
     errors = []
     for spelling in dict.fromkeys((OLD_NAMES.get(name.upper(), name), name.upper())):
         try:
-            labels(spelling)
+            labels(spelling, _STAGES[key])
         except CompositionError as error:
             errors.append(error)
         else:

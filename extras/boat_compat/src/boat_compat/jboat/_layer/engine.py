@@ -225,7 +225,9 @@ class Engine:
             return self.source.relocated(error, *keys[1:])
         if keys and keys[0] in _CHAINS:
             return self.source.relocated(error, _CHAINS[keys[0]])
-        return self.source.relocated(error, *(("boat", *keys) if keys and keys[0] in self._settings() else ()))
+        if keys[:1] == ("solver",):
+            return self.source.relocated(error, "boat", *keys[1:])
+        return self.source.relocated(error, *keys)
 
     # An iteration
 

@@ -48,7 +48,7 @@ def twin_of(
         handles = Handles(targets)
         try:
             handles.point(values)
-            return base.__call__(self, *inputs, **keywords)
+            return _own_handles(base.__call__(self, *inputs, **keywords), targets)
         finally:
             handles.restore()
 
@@ -64,6 +64,16 @@ def twin_of(
     twin = twin_class.__new__(twin_class)
     object.__setattr__(twin, "__dict__", model.__dict__)
     return twin
+
+
+def _own_handles(output: Any, targets: Sequence[Any]) -> Any:
+    """Return what a module returned, with handles of its own: a module may return a parameter itself."""
+    if isinstance(output, (list, tuple)):
+        entries = [_own_handles(entry, targets) for entry in output]
+        return entries if isinstance(output, list) else tuple(entries)
+    if isinstance(output, dict):
+        return {key: _own_handles(entry, targets) for key, entry in output.items()}
+    return output.clone() if any(output is target for target in targets) else output
 
 
 def separate_copy(model: Any, variables: Sequence[Any]) -> tuple[Any, list[Any]]:

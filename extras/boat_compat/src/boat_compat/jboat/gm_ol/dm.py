@@ -22,7 +22,7 @@ class DM(DynamicalSystem):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self.strategy = self.solver_config["DM"]["strategy"]
+        self.strategy = (self.solver_config.get("DM") or {}).get("strategy")
 
     def optimize(self, **kwargs: Any) -> Any:
         """DM steps both levels at once, which `Problem.run_iter` does. Alone it cannot run."""

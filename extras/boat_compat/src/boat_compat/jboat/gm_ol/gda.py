@@ -16,8 +16,8 @@ class GDA(DynamicalSystem):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        section = self.solver_config["GDA"]
-        self.alpha, self.alpha_decay = section["alpha_init"], section["alpha_decay"]
+        section = self.solver_config.get("GDA") or {}
+        self.alpha, self.alpha_decay = section.get("alpha_init"), section.get("alpha_decay")
         self.gda_loss = self.solver_config.get("gda_loss")
 
     def optimize(  # type: ignore[override]
