@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import jittor as jt
@@ -12,17 +13,7 @@ import numpy as np
 
 import boat_compat.jboat as jboat
 
-L2 = json.loads("""{
-    "fo_op": null, "gm_op": ["NGD"], "na_op": ["RAD"], "return_grad": true, "lower_iters": 5, "accumulate_grad": false,
-    "copy_last_param": true, "fogm_batch_input": false, "device": "cpu", "loss_log_path": "./loss_log.json",
-    "DI": {"lr": 0.1}, "GDA": {"alpha_init": 0.5, "alpha_decay": 0.9},
-    "DM": {"auxiliary_v_lr": 0.1, "tau": 0.01, "p": 100, "mu0": 0.9, "eta0": 0.5, "strategy": "s3"},
-    "RGT": {"truncate_iter": 0}, "CG": {"k": 2, "tolerance": 1e-10}, "FD": {"r": 1e-2},
-    "VSO": {"z_loop": 5, "z_lr": 0.01, "ll_l2_reg": 0.1, "ul_l2_reg": 0.01, "ul_ln_reg": 10, "reg_decay": true},
-    "PGDO": {"y_hat_lr": 0.1, "gamma_init": 0.0, "gamma_max": 0.2, "gamma_argmax_step": 50000,
-             "updata_y_ahead": false, "penalty": "difference"},
-    "VFO": {"eta": 0.5, "u1": 0.1, "y_hat_lr": 0.1},
-    "MESO": {"eta": 0.001, "gamma_1": 0.01, "c0": 0.2, "y_hat_lr": 0.1}}""")
+L2 = json.loads((Path(__file__).parent / "configs_jit" / "boat_config_l2.json").read_text("utf8"))
 NAS = json.loads("""{
     "fo_op": null, "gm_op": ["NGD"], "na_op": ["RAD"], "return_grad": false, "lower_iters": 1, "accumulate_grad": false,
     "copy_last_param": true, "device": "cuda", "cuda": true, "loss_log_path": "loss_log.json",
