@@ -1,4 +1,4 @@
-"""The modules in `jboat_scripts` are imported by name, as a script's own modules are: loss functions, and the material."""
+"""The modules in `jboat_scripts` are imported by name, as a script's own modules are."""
 
 import sys
 from pathlib import Path

@@ -74,7 +74,7 @@ def run_both(built, upper_model, step, iterations=2) -> None:
         assert_close(upper_model.value.numpy(), step(k)[0].numpy())
 
 
-@pytest.mark.parametrize("maps, ends", UNROLLED[:48] + META, ids=lambda value: value.replace(",", "+"))
+@pytest.mark.parametrize(("maps", "ends"), UNROLLED[:48] + META, ids=lambda value: value.replace(",", "+"))
 def test_hypergradient_and_steps_are_those_of_our_solver(maps, ends, capsys):
     """The first hypergradient, by return_grad, and x after each of two iterations."""
     meta = "IAD" in ends
@@ -97,7 +97,7 @@ def test_hypergradient_and_steps_are_those_of_our_solver(maps, ends, capsys):
     assert capsys.readouterr().out.count("[boat-compat]") == 2
 
 
-@pytest.mark.parametrize("maps, ends", UNROLLED[48:], ids=lambda value: value.replace(",", "+"))
+@pytest.mark.parametrize(("maps", "ends"), UNROLLED[48:], ids=lambda value: value.replace(",", "+"))
 def test_dm_with_its_schedules(maps, ends):
     """Three iterations, with the strategies that JBOAT's example sets on the object of DM."""
     with_gda = "GDA" in maps
@@ -112,7 +112,12 @@ def test_dm_with_its_schedules(maps, ends):
         dm["multiplier_rate"] = 0.1 if with_gda else 0.5 * ETA
         chain = left_of(maps, ends)
         rate = ETA if with_gda else RATE * ETA
-        own = own_solver(*chain, rate=rate, steps=1, options={"DM": dm, **{n: {} for n in ("GDA", "CG") if n in {*chain[0], *chain[1]}}})
+        own = own_solver(
+            *chain,
+            rate=rate,
+            steps=1,
+            options={"DM": dm, **{n: {} for n in ("GDA", "CG") if n in {*chain[0], *chain[1]}}},
+        )
         if state is not None:
             own.restore(state)
         own.step()
@@ -180,7 +185,7 @@ def _meta_end() -> np.ndarray:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("maps, ends", UNROLLED, ids=lambda value: value.replace(",", "+"))
+@pytest.mark.parametrize(("maps", "ends"), UNROLLED, ids=lambda value: value.replace(",", "+"))
 def test_the_shipped_nas_configuration(maps, ends):
     """T is 1 there: RGT has nothing to truncate, which is an error in JBOAT too."""
     upper_model, lower_model = models(False)
@@ -193,5 +198,3 @@ def test_the_shipped_nas_configuration(maps, ends):
         built.run_iter({}, {}, current_iter=k)
     assert np.isfinite(upper_model.value.numpy()).all()
     assert np.linalg.norm(upper_model.value.numpy() - CASE.x) > 0
-
-

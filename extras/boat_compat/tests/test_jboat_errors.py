@@ -22,7 +22,7 @@ def build(config, losses=LOSSES):
 
 
 @pytest.mark.parametrize(
-    "key, message",
+    ("key", "message"),
     [
         ("lower_iters", "lower_iters: missing"),
         ("return_grad", "return_grad: missing: expected true or false"),
@@ -43,7 +43,7 @@ def test_missing_keys(config, key, message):
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    ("changes", "message"),
     [
         ({"na_op": ["CGG"]}, "na_op: no operation 'CGG'.*'CG'"),
         ({"gm_op": ["NGD", "CG"]}, "gm_op: CG is an operation of stage approximate"),
@@ -59,7 +59,10 @@ def test_missing_keys(config, key, message):
         ({"na_op": ["CG"], "CG": {"k": 0, "tolerance": 1e-9}}, "CG.k: expected an integer >= 1"),
         ({"na_op": ["NS"], "CG": {"k": -1, "tolerance": 1e-9}}, "CG.k: expected an integer >= 1"),
         ({"na_op": ["RGT", "RAD"]}, "RGT.truncate_iter: expected an integer >= 1"),
-        ({"na_op": ["RGT", "RAD"], "RGT": {"truncate_iter": 5}}, "RGT.truncate_iter: expected fewer than the lower_iters"),
+        (
+            {"na_op": ["RGT", "RAD"], "RGT": {"truncate_iter": 5}},
+            "RGT.truncate_iter: expected fewer than the lower_iters",
+        ),
         ({"gm_op": ["GDA", "NGD"], "GDA": {"alpha_init": 1.5, "alpha_decay": 0.9}}, "GDA.alpha_init: expected"),
         ({"gm_op": ["GDA", "NGD"], "GDA": {"alpha_init": 0.5}}, "GDA.alpha_decay: missing"),
         ({"fo_op": "VFO", "VFO": {"u1": 0.1}}, "VFO.y_hat_lr: missing"),
@@ -77,7 +80,7 @@ def test_wrong_values(config, changes, message):
 
 
 @pytest.mark.parametrize(
-    "entry, message",
+    ("entry", "message"),
     [
         ({"function": "no_such_module.loss"}, "lower_level_loss.function: there is no module 'no_such_module'"),
         ({"function": "jboat_quadratic.lowr"}, "lower_level_loss.function: .*no function 'lowr'.*'lower'"),
@@ -99,7 +102,7 @@ def test_gda_needs_its_loss(config):
 
 
 @pytest.mark.parametrize(
-    "feeds, changes, message",
+    ("feeds", "changes", "message"),
     [
         (([{}], {}), {}, "accumulate_grad: expected ll_feed_dict to be a dictionary .*set accumulate_grad to true"),
         (({}, {}), {"accumulate_grad": True}, "accumulate_grad: expected ll_feed_dict to be a list"),

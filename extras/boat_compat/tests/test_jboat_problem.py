@@ -171,7 +171,7 @@ def test_the_users_gda_loss_decides_what_alpha_weighs(models, monkeypatch, ends)
     ids=["momentum", "nesterov", "dampening", "adam", "adamw", "rmsprop"],
 )
 def test_derivatives_through_the_users_lower_optimizer(make):
-    """Against central differences of F after five steps of Jittor's optimizer, which rounds to float32 here and there."""
+    """Against central differences of F after five steps of Jittor's optimizer, which rounds some numbers to float32."""
 
     def value(x):
         model = Parameter(CASE.y)
@@ -305,8 +305,10 @@ def test_one_model_for_both_levels_and_its_statistics(monkeypatch):
     built.run_iter(lower_feed, upper_feed, current_iter=0)
     assert np.abs(net.arch_parameters()[0].numpy() - start).max() > 1e-6
     assert np.abs(net.first.weight.numpy() - weight).max() > 1e-6
-    mean, features = np.zeros(4), {key: net.first(feed["data"]).numpy() for key, feed in
-                                   {"lower": lower_feed, "upper": upper_feed}.items()}
+    mean, features = (
+        np.zeros(4),
+        {key: net.first(feed["data"]).numpy() for key, feed in {"lower": lower_feed, "upper": upper_feed}.items()},
+    )
     for rows in features.values():
         mean = mean + 0.1 * (rows.mean(0) - mean)
     assert_close(net.norm.running_mean.numpy(), mean, 1e-5)
@@ -314,7 +316,7 @@ def test_one_model_for_both_levels_and_its_statistics(monkeypatch):
 
 
 def test_random_numbers_are_drawn_anew_in_every_iteration(monkeypatch):
-    net, built = net_problem(monkeypatch, dropout=0.5, return_grad=True, copy_last_param=False)
+    _net, built = net_problem(monkeypatch, dropout=0.5, return_grad=True, copy_last_param=False)
     gradients = [built.run_iter(*net_feeds(), current_iter=k)[0][0].numpy() for k in range(2)]
     assert np.isfinite(gradients).all() and np.abs(gradients[0] - gradients[1]).max() > 1e-6
 

@@ -70,7 +70,7 @@ class Implicit(jboat.HyperGradient):
         utils.update_tensor_grads(self.ul_var, gradients)
 
 
-@pytest.mark.parametrize("helper, ours", [("conjugate_gradient", "CG"), ("neumann", "NS")])
+@pytest.mark.parametrize(("helper", "ours"), [("conjugate_gradient", "CG"), ("neumann", "NS")])
 def test_an_estimator_from_the_helpers(register, helper, ours):
     register(Implicit)
     assert_close(gradient_of(("NGD", "Implicit"), helper=helper), gradient_of(("NGD", ours)), 1e-7)
@@ -192,9 +192,9 @@ def test_chains_of_classes():
     rules = jboat.HyperGradientRules
     before = rules.get_gradient_order()
     rules.set_gradient_order([["CG"], ["PTT"]])
-    arguments = dict.fromkeys(
-        ("ll_objective", "ul_objective", "ul_model", "ll_model", "ll_var", "ul_var", "solver_config"), {}
-    )
+    arguments = {
+        key: {} for key in ("ll_objective", "ul_objective", "ul_model", "ll_model", "ll_var", "ul_var", "solver_config")
+    }
     chain = jboat.makes_functional_na_operation(["PTT", "CG"], **arguments)
     rules.set_gradient_order(before)
     assert [type(one).__name__ for one in chain.gradient_instances] == ["CG", "PTT"]

@@ -35,10 +35,19 @@ def test_modules_and_names(script):
         module = script(f"jboat.na_ol.{name}")
         assert getattr(module, name.upper()) is getattr(jboat.na_ol, name.upper())
         assert module is script(f"boat_jit.na_ol.{name}")
-    for path in ("gm_ol.ngd.NGD", "gm_ol.dm.DM", "gm_ol.sequential_ds.SequentialDS", "na_ol.sequential_hg.SequentialHG",
-                 "na_ol.hyper_gradient.HyperGradient", "gm_ol.dynamical_system.DynamicalSystem", "fo_ol.vso.VSO",
-                 "operation_registry.register_class", "boat_opt.Problem", "utils.op_utils.ResultStore",
-                 "utils.op_utils.HyperGradientRules"):
+    for path in (
+        "gm_ol.ngd.NGD",
+        "gm_ol.dm.DM",
+        "gm_ol.sequential_ds.SequentialDS",
+        "na_ol.sequential_hg.SequentialHG",
+        "na_ol.hyper_gradient.HyperGradient",
+        "gm_ol.dynamical_system.DynamicalSystem",
+        "fo_ol.vso.VSO",
+        "operation_registry.register_class",
+        "boat_opt.Problem",
+        "utils.op_utils.ResultStore",
+        "utils.op_utils.HyperGradientRules",
+    ):
         module, _, name = path.rpartition(".")
         assert getattr(script(f"boat_jit.{module}"), name) is getattr(script(f"boat_compat.jboat.{module}"), name)
     registered = "CG DI DM DynamicalSystem FD FOA GDA HyperGradient IAD IGA MESO NGD NS PGDO PTT RAD RGT VFO VSO"
@@ -52,7 +61,7 @@ def test_install_replaces_nothing(monkeypatch):
         jboat.install()
 
 
-@pytest.mark.parametrize("maps, ends", UNROLLED, ids=lambda value: value.replace(",", "+"))
+@pytest.mark.parametrize(("maps", "ends"), UNROLLED, ids=lambda value: value.replace(",", "+"))
 def test_l2_regularization(script, maps, ends):
     """The shipped configuration has return_grad true: x stays at 0, and the classifier is trained."""
     upper_model, lower_model = script("l2_regularization").main(["--gm_op", maps, "--na_op", ends])
@@ -66,7 +75,7 @@ def test_l2_regularization_first_order(script, name):
     assert not upper_model.x.numpy().any() and np.isfinite(lower_model.y.numpy()).all()
 
 
-@pytest.mark.parametrize("maps, ends", [("NGD", "RAD"), ("GDA,NGD", "PTT,RAD")])
+@pytest.mark.parametrize(("maps", "ends"), [("NGD", "RAD"), ("GDA,NGD", "PTT,RAD")])
 def test_hyper_cleaning_finds_the_corrupt_rows(script, maps, ends, capsys):
     weights, corrupt = script("hyper_cleaning").main(CONFIG, maps, ends)
     assert weights[corrupt].max() < weights[~corrupt].min()
@@ -82,6 +91,6 @@ def test_meta_learning_with_batch_norm(script, ends):
 
 @pytest.mark.parametrize("ends", ["RAD", "FD"])
 def test_architecture_search(script, ends, tmp_path):
-    before, after, model = script("architecture_search").main(CONFIG, ends)
+    before, after, _model = script("architecture_search").main(CONFIG, ends)
     assert all(np.abs(new - old).max() > 1e-3 for old, new in zip(before, after))
     assert (tmp_path / "loss_curve.png").exists()

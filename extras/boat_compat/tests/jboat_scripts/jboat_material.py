@@ -71,9 +71,24 @@ def problem(
     if ends and "RGT" in ends:
         config["RGT"]["truncate_iter"] = 1
     config["lower_level_model"], config["upper_level_model"] = lower_model, upper_model
-    config["lower_level_var"], config["upper_level_var"] = list(lower_model.parameters()), list(upper_model.parameters())
+    config["lower_level_var"], config["upper_level_var"] = (
+        list(lower_model.parameters()),
+        list(upper_model.parameters()),
+    )
     config["lower_level_opt"] = jt.nn.SGD(lower_model.parameters(), lr=rates[0])
     config["upper_level_opt"] = jt.nn.SGD(upper_model.parameters(), lr=rates[1])
     config["loss_log_path"] = None
     config.update(changes)
     return jboat.Problem(config, losses).build_ll_solver().build_ul_solver()
+
+
+def quadratic_models() -> tuple[Parameter, Parameter]:
+    """Return the models of the quadratic problem, as a converted module asks for them."""
+    from jboat_quadratic import CASE
+
+    return Parameter(CASE.x), Parameter(CASE.y)
+
+
+def no_feeds(k: int, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return empty feeds."""
+    return {}, {}

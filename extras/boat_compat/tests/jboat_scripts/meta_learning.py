@@ -1,4 +1,4 @@
-"""Few-shot learning in JBOAT's words: one convolutional net is both levels' model, and feeds are lists with one task each."""
+"""Few-shot learning in JBOAT's words: one convolutional net is both levels' model, and feeds are lists of tasks."""
 
 import json
 
@@ -36,7 +36,9 @@ def main(config_path, na_op="IAD", iterations=3):
     net = ConvNet()
     with open(config_path) as file:
         config = json.load(file)
-    losses = {f"{k}_level_loss": {"function": f"meta_learning.{v}"} for k, v in (("lower", "ll_loss"), ("upper", "ul_loss"))}
+    losses = {
+        f"{k}_level_loss": {"function": f"meta_learning.{v}"} for k, v in (("lower", "ll_loss"), ("upper", "ul_loss"))
+    }
     config.update(gm_op=["NGD"], na_op=na_op.split(","), accumulate_grad=True, copy_last_param=False)
     config["lower_level_model"] = config["upper_level_model"] = net
     config["lower_level_opt"] = nn.SGD(net.parameters(), lr=0.1)

@@ -11,6 +11,7 @@ Scripts with `import jboat` or `import boat_jit` run unchanged after `boat_compa
 """
 
 from . import fo_ol, gm_ol, na_ol, utils
+from .as_problem import as_problem
 from .boat_opt import Problem
 from .fo_ol import MESO, PGDO, VFO, VSO
 from .gm_ol import DI, DM, GDA, NGD, DynamicalSystem, makes_functional_dynamical_system
@@ -47,6 +48,7 @@ __all__ = [
     "Problem",
     "SequentialDS",
     "SequentialHG",
+    "as_problem",
     "average_grad",
     "copy_parameter_from_list",
     "fo_ol",

@@ -9,7 +9,7 @@ from boat_core import CompositionError
 
 from .source import OLD_NAMES, Source
 
-#: From an operation's name, and the stage at which it must stand, to the labels (name, role, tags) by which rules know it.
+#: From an operation's name, and the stage at which it must stand, to the labels by which rules know it.
 Labels = Callable[..., frozenset[str]]
 _STAGES = {"gm_op": "map", "na_op": "approximate", "fo_op": "first-order"}
 

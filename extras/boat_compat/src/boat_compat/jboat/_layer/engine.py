@@ -1,9 +1,9 @@
 """One problem of a script, solved by BOAT: `build` composes the solver, `iterate` does what `run_iter` does.
 
-    user's arrays ──► SolverState ──► OuterIteration.propose ──► Outcome ──► user's arrays, by the user's upper optimizer
+    user's arrays ──► SolverState ──► OuterIteration.propose ──► Outcome ──► user's arrays, by their own optimizer
 
-The user's arrays are the state: whatever a script writes into its models between two iterations counts. The engine keeps
-only what the models cannot hold: the state of operations and of the lower optimizer, and a learned start.
+The user's arrays are the state: whatever a script writes into its models between two iterations counts. The engine
+keeps only what the models cannot hold: the state of operations and of the lower optimizer, and a learned start.
 """
 
 from __future__ import annotations

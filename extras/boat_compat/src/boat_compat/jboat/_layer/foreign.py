@@ -21,7 +21,7 @@ from .levels import Levels
 from .objectives import Feeds, Objectives
 from .twins import twin_of
 
-_TEXTS = {"summary": "registered by the script", "formula": "its class says", "source": "the script"}
+_TEXTS: dict[str, Any] = {"summary": "registered by the script", "formula": "its class says", "source": "the script"}
 
 
 @dataclass
@@ -131,15 +131,13 @@ def approximate_operation(name: str, instance: Any, current: Current, successor:
         return (trajectory.until(steps) if 0 < steps < trajectory.steps else trajectory), {}
 
     role, apply = ("selector", select) if successor else ("estimator", estimate)
-    return Operation(name=name, stage="approximate", role=role, apply=apply, **_TEXTS)  # type: ignore[arg-type]
+    return Operation(name=name, stage="approximate", role=role, apply=apply, **_TEXTS)
 
 
 def first_order_operation(name: str, instance: Any, current: Current) -> Operation:
     """Return a class with `optimize(ll_feed_dict, ul_feed_dict, current_iter)` as a method."""
 
-    def apply(
-        bilevel: Any, x: Vector, y: Vector, state: Any, descend: Any, k: int, options: Any
-    ) -> FirstOrderStep:
+    def apply(bilevel: Any, x: Vector, y: Vector, state: Any, descend: Any, k: int, options: Any) -> FirstOrderStep:
         levels = current.levels
         clear_gradients(levels.x.handles)
         with current.objectives.holding([leaf.clone() for leaf in x.leaves], [leaf.clone() for leaf in y.leaves]):
@@ -147,7 +145,7 @@ def first_order_operation(name: str, instance: Any, current: Current) -> Operati
             moved = y.like(levels.y.values()).sync()
         return FirstOrderStep(y=moved, direction=x.like(delivered(name, levels.x.handles)).detach())
 
-    return Operation(name=name, stage="first-order", role="method", apply=apply, **_TEXTS)  # type: ignore[arg-type]
+    return Operation(name=name, stage="first-order", role="method", apply=apply, **_TEXTS)
 
 
 def trajectory_model(trajectory: Trajectory, current: Current) -> Any:
@@ -158,7 +156,9 @@ def trajectory_model(trajectory: Trajectory, current: Current) -> Any:
     def iterate(t: int) -> Sequence[Any]:
         return end if t == trajectory.steps else attached(trajectory, t, upper)
 
-    return twin_of(current.levels.lower_model, variables, lambda: end, iterate, _trajectory=trajectory, _current=current)
+    return twin_of(
+        current.levels.lower_model, variables, lambda: end, iterate, _trajectory=trajectory, _current=current
+    )
 
 
 def attached(trajectory: Trajectory, t: int, upper: Sequence[Any]) -> list[Any]:

@@ -67,8 +67,8 @@ def _load(source: Source, key: str) -> Callable[..., Any]:
         from difflib import get_close_matches
 
         near = get_close_matches(name, [n for n, value in vars(module).items() if callable(value)], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else None
-        raise entry.error("function", f"{module.__name__} has no function {name!r}", hint=hint)
+        message = f"{module.__name__} has no function {name!r}"
+        raise entry.error("function", message, hint=f"did you mean {near[0]!r}?" if near else None)
     parameters = entry.find("params") or {}
     if not isinstance(parameters, Mapping):
         raise entry.error("params", expected="a mapping of keyword arguments", got=repr(parameters))

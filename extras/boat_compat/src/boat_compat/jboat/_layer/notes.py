@@ -1,4 +1,4 @@
-"""What differs from JBOAT for one boat_config: a short phrase for the notice of a script, a sentence for `boat convert`."""
+"""What differs from JBOAT for one boat_config: a phrase for the notice of a script, a sentence for `boat convert`."""
 
 from __future__ import annotations
 
@@ -54,10 +54,15 @@ _BY_OPERATION = (
         ("CG", "NS"),
         "na_op",
         "CG and NS solve their system",
-        "CG and NS solve (∇²_yy f) q = ∇_y F. JBOAT differentiates the vector of each product too, and gets other numbers"
-        " from the second product on.",
+        "CG and NS solve (∇²_yy f) q = ∇_y F. JBOAT differentiates the vector of each product too, and gets other"
+        " numbers from the second product on.",
     ),
-    (("PTT",), "na_op", "PTT selects a step", "PTT cuts the trajectory where F is largest. In JBOAT it selects nothing."),
+    (
+        ("PTT",),
+        "na_op",
+        "PTT selects a step",
+        "PTT cuts the trajectory where F is largest. In JBOAT it selects nothing.",
+    ),
     (
         ("RGT",),
         "na_op",
@@ -80,8 +85,8 @@ _BY_OPERATION = (
         ("DI",),
         "gm_op",
         "DI moves the start along dF(y_T)/dy_0",
-        "DI moves the start of y along the derivative of F(x, y_T) with respect to it, by an optimizer of the upper one's"
-        " class. JBOAT moves it along ∇_y F(y_T), by plain gradient steps.",
+        "DI moves the start of y along the derivative of F(x, y_T) with respect to it, by an optimizer of the upper"
+        " one's class. JBOAT moves it along ∇_y F(y_T), by plain gradient steps.",
     ),
     (("VFO",), "fo_op", "VFO moves x and y", "VFO moves x and y along ∇F + λ∇q. In JBOAT neither moves."),
     (
@@ -94,7 +99,8 @@ _BY_OPERATION = (
 )
 _COUNTED_TWICE = (
     "with PTT, nothing is counted twice",
-    "CG, NS, FD and IGA take ∇_x F and their own term. In JBOAT, beside PTT, ∇_x F holds the unrolled derivative as well.",
+    "CG, NS, FD and IGA take ∇_x F and their own term. In JBOAT, beside PTT, ∇_x F holds the unrolled derivative as"
+    " well.",
 )
 _MAML = (
     "IAD is MAML with second derivatives",
@@ -102,12 +108,13 @@ _MAML = (
 )
 _LEARNED_START = (
     "the model holds y_T, and y starts at DI's start",
-    "copy_last_param writes y_T into the lower model, for evaluation. The next iteration starts at the start that DI has"
-    " learned, unless the script writes into the lower model.",
+    "copy_last_param writes y_T into the lower model, for evaluation. The next iteration starts at the start that DI"
+    " has learned, unless the script writes into the lower model.",
 )
 _START_AT_X = (
     "y starts at x",
-    "IAD starts every iteration at x, and copy_last_param does not change that. In JBOAT the step of x would begin at y_T.",
+    "IAD starts every iteration at x, and copy_last_param does not change that. In JBOAT the step of x would begin at"
+    " y_T.",
 )
 _ONE_STEP = ("DM takes one lower step", "DM takes one lower step in an iteration, whatever lower_iters says.")
 _DM_STEP = ("DM's step of y counts", "DM's step of y is kept. With copy_last_param, JBOAT undoes it.")
@@ -149,8 +156,9 @@ def notes_of_variables(both: int, left_alone: list[str], starts_at_upper: bool, 
     if left_alone:
         names = ", ".join(left_alone[:3]) + (", …" if len(left_alone) > 3 else "")
         full = (
-            f"{len(left_alone)} trainable arrays of the lower model are in neither list of variables and keep their values"
-            f" ({names}). Jittor's parameters() does not look into plain lists of modules; use jittor.nn.ModuleList."
+            f"{len(left_alone)} trainable arrays of the lower model are in neither list of variables and keep their"
+            f" values ({names}). Jittor's parameters() does not look into plain lists of modules; jittor.nn.ModuleList is"
+            " for these."
         )
         yield Note("lower_level_var", f"{len(left_alone)} arrays of the lower model are in no list ({names})", full)
 

@@ -64,13 +64,17 @@ class Objectives:
             return self.losses.upper(feeds.upper, self.upper_model, self.lower_model)
 
     def lower(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
-        """Return f(x, y), or ψ(x, y) inside `aggregating`."""
+        """Return f(x, y), or ψ(x, y) inside an `aggregate`."""
+        if self._alpha is not None:
+            return self.aggregated(x, y, Feeds({**feeds.lower, "alpha": self._alpha}, feeds.upper, feeds.draws))
         with self.holding(x, y), feeds.draws.of("lower"):
-            if self._alpha is None:
-                return self.losses.lower(feeds.lower, self.upper_model, self.lower_model)
-            assert self.losses.gda is not None
-            lower_feed = {**feeds.lower, "alpha": self._alpha}
-            return self.losses.gda(lower_feed, feeds.upper, self.upper_model, self.lower_model)
+            return self.losses.lower(feeds.lower, self.upper_model, self.lower_model)
+
+    def aggregated(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
+        """Return ψ(x, y), where the lower feed holds `alpha`."""
+        assert self.losses.gda is not None
+        with self.holding(x, y), feeds.draws.of("lower"):
+            return self.losses.gda(feeds.lower, feeds.upper, self.upper_model, self.lower_model)
 
     def aggregate(self, upper: Callable[..., Any], lower: Callable[..., Any], options: Any) -> Callable[..., Any]:
         """Return ψ_t with α_t = α_0 decay^t: what GDA applies, with the user's `gda_loss` in place of α F + (1-α) f."""

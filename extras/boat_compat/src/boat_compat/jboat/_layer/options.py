@@ -1,4 +1,4 @@
-"""What the sections of a boat_config say, in the words of BOAT's options: one table, with the formula of each change."""
+"""What the sections of a boat_config say, in the words of BOAT's options: one table, with each change."""
 
 from __future__ import annotations
 
@@ -85,12 +85,21 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("CG", "k", "max_iterations", _whole),
         Line("CG", "tolerance", "tolerance", note="theirs is absolute, ours relative to ‖∇_y F‖"),
     ),
-    "NS": (Line("CG", "k", "terms", lambda value, facts: _whole(value, facts) + 1, "theirs counts the terms after the first"),),
+    "NS": (
+        Line(
+            "CG", "k", "terms", lambda value, facts: _whole(value, facts) + 1, "theirs counts the terms after the first"
+        ),
+    ),
     "FD": (Line("FD", "r", "radius", note="ours is centred at y_(T-1), theirs at y_0"),),
     "VFO": (Line("VFO", "y_hat_lr", "inner_rate"), Line("VFO", "u1", "u1")),
     "VSO": (
         Line("VSO", "z_loop", "z_steps", _whole),
-        Line("VSO", "z_lr", "z_rate", note="the step size of z; theirs gives it to y, which here the lower optimizer steps"),
+        Line(
+            "VSO",
+            "z_lr",
+            "z_rate",
+            note="the step size of z; JBOAT gives it to y",
+        ),
         Line("VSO", "ll_l2_reg", "mu0", _times(2), "theirs weighs ‖z‖², ours ½‖z‖²"),
         Line("VSO", "ul_l2_reg", "theta0", _times(2), "theirs weighs ‖y‖², ours ½‖y‖²"),
         Line("VSO", "ul_ln_reg", "sigma0"),

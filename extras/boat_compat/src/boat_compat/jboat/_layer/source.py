@@ -53,7 +53,7 @@ class Source:
 
     def find(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, under its name of today or its old one."""
-        for name in (key, OLD_KEYS.get(key)):
+        for name in (key, OLD_KEYS.get(key, key)):
             if name in self.content:
                 return self.content[name]
         return default

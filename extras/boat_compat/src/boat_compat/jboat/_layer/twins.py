@@ -1,4 +1,4 @@
-"""What a loss function gets as a model: the user's module, or another object of its class that holds the same arrays."""
+"""What a loss function gets as a model: the user's module, or another object of its class with the same arrays."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def twin_of(
 
     methods = {"__call__": __call__, "parameters": parameters, "__module__": base.__module__}
     twin_class = type(base.__name__, (base,), {**attributes, **methods})
-    twin = twin_class.__new__(twin_class)
+    twin: Any = object.__new__(twin_class)
     object.__setattr__(twin, "__dict__", model.__dict__)
     return twin
 

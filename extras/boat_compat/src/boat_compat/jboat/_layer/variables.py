@@ -1,8 +1,8 @@
 """The user's own arrays as the variables of a level, and how a value is put in their place for one evaluation.
 
-A `jittor.Var` is a handle on a node of the graph. `assign` points the handle to another node, so that whatever holds the
-handle (a module, a list, a closure) then computes with that node, and derivatives lead to it. Pointing it back restores
-everything. No copy of the model is needed, and no place where the array is held has to be known.
+A `jittor.Var` is a handle on a node of the graph. `assign` points the handle to another node, so that whatever holds
+the handle (a module, a list, a closure) then computes with that node, and derivatives lead to it. Pointing it back
+restores everything. No copy of the model is needed, and no place where the array is held has to be known.
 """
 
 from __future__ import annotations

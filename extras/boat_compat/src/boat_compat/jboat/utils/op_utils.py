@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import boat_core as boat
 from boat_core import OptionError
@@ -35,7 +35,7 @@ class ResultStore:
 class _Rules:
     """The groups in which operations of a stage act, one group after another."""
 
-    gradient_order: list[list[str]]
+    gradient_order: ClassVar[list[list[str]]] = []
 
     @classmethod
     def get_gradient_order(cls) -> list[list[str]]:
@@ -57,13 +57,13 @@ class _Rules:
 class DynamicalSystemRules(_Rules):
     """The groups of gm_op."""
 
-    gradient_order = [["GDA", "DI"], ["NGD", "DM"]]
+    gradient_order: ClassVar[list[list[str]]] = [["GDA", "DI"], ["NGD", "DM"]]
 
 
 class HyperGradientRules(_Rules):
     """The groups of na_op."""
 
-    gradient_order = [["PTT", "FOA", "RGT"], ["IAD", "RAD", "FD", "IGA"], ["CG", "NS"]]
+    gradient_order: ClassVar[list[list[str]]] = [["PTT", "FOA", "RGT"], ["IAD", "RAD", "FD", "IGA"], ["CG", "NS"]]
 
 
 def adjust_order(custom_order: Sequence[str], gradient_order: Sequence[Sequence[str]]) -> list[str]:
@@ -204,9 +204,7 @@ def get_outer_gradients(
     return gradients[: len(params)], gradients[len(params) :]
 
 
-def cg_step(
-    Ax: Callable[[list[Any]], Arrays], b: Arrays, max_iter: int = 100, epsilon: float = 1.0e-5
-) -> list[Any]:
+def cg_step(Ax: Callable[[list[Any]], Arrays], b: Arrays, max_iter: int = 100, epsilon: float = 1.0e-5) -> list[Any]:
     """Solve A x = b by conjugate gradient.
 
     Args:
