@@ -157,8 +157,8 @@ def notes_of_variables(both: int, left_alone: list[str], starts_at_upper: bool, 
         names = ", ".join(left_alone[:3]) + (", …" if len(left_alone) > 3 else "")
         full = (
             f"{len(left_alone)} trainable arrays of the lower model are in neither list of variables and keep their"
-            f" values ({names}). Jittor's parameters() does not look into plain lists of modules; jittor.nn.ModuleList is"
-            " for these."
+            f" values ({names}). Jittor's parameters() does not look into plain lists of modules; it does into a"
+            " jittor.nn.ModuleList."
         )
         yield Note("lower_level_var", f"{len(left_alone)} arrays of the lower model are in no list ({names})", full)
 
