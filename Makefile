@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 WORKERS ?= -n 2 --dist worksteal
-PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/boat_author extras/boat_compat plugins_example
+PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/boat_author extras/boat_compat extras/boat_ray plugins_example
 
 .DEFAULT_GOAL := help
 .PHONY: help install tools demo test nightly lint types pytest docs bench peers benchmark references solvers clean

@@ -17,9 +17,9 @@ import pytest
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER:
-    # A worker has one core: one thread for numbers and one for compilation (Jittor's variable). Under Jittor's lock it
-    # would wait while another compiles; with kernels of its own it does not, and copies what others have finished.
-    os.environ["OMP_NUM_THREADS"] = os.environ["use_parallel_op_compiler"] = "1"
+    # A worker has one core, so it compiles in one process (Jittor's variable). Under Jittor's lock it would wait while
+    # another compiles; with kernels of its own it does not, and copies what others have finished.
+    os.environ["use_parallel_op_compiler"] = "1"
     os.environ["BOAT_KERNELS"] = WORKER
 
 import boat_core  # noqa: E402, F401

@@ -26,6 +26,7 @@ DISTRIBUTIONS = (
     "extras/boat_view",
     "extras/boat_author",
     "extras/boat_compat",
+    "extras/boat_ray",
     "plugins_example",
 )
 

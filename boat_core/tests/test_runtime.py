@@ -35,6 +35,9 @@ def clean_machine(monkeypatch, tmp_path):
         "log_silent",
         "cache_name",
         "JITTOR_HOME",
+        "OMP_NUM_THREADS",
+        "OMP_WAIT_POLICY",
+        "GOMP_SPINCOUNT",
     )
     for name in (*names, "python_config_path", "BOAT_RUNTIME_ENV", "BOAT_RUNTIME_COMPILING"):
         monkeypatch.setenv(name, "")  # so that monkeypatch puts back what the code under test sets
@@ -87,7 +90,8 @@ def test_without_a_driver_nvcc_is_switched_off(wheels):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("nvcc_path", ""), ("use_mkl", "0"), ("log_silent", "0"), ("cache_name", "mine")]
+    ("name", "value"),
+    [("nvcc_path", ""), ("use_mkl", "0"), ("log_silent", "0"), ("cache_name", "mine"), ("GOMP_SPINCOUNT", "7")],
 )
 def test_what_the_user_set_wins(monkeypatch, wheels, name, value):
     monkeypatch.setenv(name, value)
@@ -95,6 +99,15 @@ def test_what_the_user_set_wins(monkeypatch, wheels, name, value):
     assert os.environ[name] == value
     decision = chosen(name)
     assert (decision.choice, decision.set_by) == (value, "user")
+
+
+def test_threads_are_the_users_or_the_cores_of_the_process(monkeypatch, wheels):
+    assert chosen("threads").choice == str(len(os.sched_getaffinity(0)))
+    assert int(chosen("GOMP_SPINCOUNT").choice) > 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert (chosen("threads").choice, chosen("threads").set_by) == ("3", "user")
+    assert "GOMP_SPINCOUNT" not in [decision.what for decision in plan.make_plan().decisions]
 
 
 def test_cuda_without_a_driver_is_an_error_that_says_why():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,7 @@ def make_plan(device: str = "auto") -> Plan:
     _decide_device(plan, device)
     _decide_onednn(plan)
     _decide_compiler(plan)
+    _decide_threads(plan)
     plan.set("log_silent", "1", "Jittor's messages at import are of no use to the user")
     return plan
 
@@ -174,6 +176,21 @@ def _decide_onednn(plan: Plan) -> None:
     else:
         plan.note("use_mkl", users, "set in the environment", "user")
         plan.warnings.append(f"use_mkl=1 is set, but {missing}: Jittor will try to download it. To mend: {remedy}")
+
+
+def _decide_threads(plan: Plan) -> None:
+    """Let threads of OpenMP that wait for work give their core back soon, unless the user decides how they wait."""
+    users = user_value("OMP_NUM_THREADS")
+    if users is not None:
+        plan.note("threads", users, "OMP_NUM_THREADS is set in the environment", "user")
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        plan.note("threads", str(cores), "the cores of this process; small operators use one thread")
+    policy = user_value("OMP_WAIT_POLICY")
+    if policy is not None:
+        plan.note("OMP_WAIT_POLICY", policy, "set in the environment", "user")
+    else:
+        plan.set("GOMP_SPINCOUNT", "10000", "a waiting thread gives its core back after some 20 µs")
 
 
 def _decide_compiler(plan: Plan) -> None:

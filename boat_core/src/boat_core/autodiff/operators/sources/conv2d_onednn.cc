@@ -79,6 +79,9 @@ static Plan plan(const Convolution& c, int role, int images) {
 
 // False where oneDNN has no way to do it.
 bool onednn_convolution(const Convolution& c, int role, int images, const void* a, const void* b, void* out) {
+    // A primitive is made for as many threads as later run it.
+    Threads threads(int64(images) * c.out[0] * c.out[1] * c.out_channels * (c.in_channels / c.groups) * c.kernel[0] *
+                    c.kernel[1]);
     static std::map<vector<int>, Plan> plans;
     static dnnl::stream stream(cpu());
     vector<int> key{role, images};

@@ -1,0 +1,1 @@
+"""An executor of tasks, and a place for sweeps, on Ray."""
