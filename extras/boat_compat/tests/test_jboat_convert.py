@@ -101,3 +101,27 @@ def test_errors_name_the_file_and_the_key(files, capsys):
     (folder / "loss_config.json").write_text(json.dumps(LOSSES), "utf8")
     assert convert() == 0 and convert() == 2
     assert "exists; choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chain", [("DI,GDA,NGD", "CG"), ("NGD", "RAD")])
+def test_a_script_is_converted_whole(tmp_path, monkeypatch, capsys, chain):
+    """Models, variables, optimizers, feeds and operations come from the script, up to its first iteration."""
+    scripts = Path(__file__).parent / "jboat_scripts"
+    monkeypatch.chdir(tmp_path)
+    files = [str(scripts / "configs_jit" / f"{name}_config_l2.json") for name in ("boat", "loss")]
+    arguments = ["--gm_op", chain[0], "--na_op", chain[1]]
+    out = ["-o", str(tmp_path / "out"), "--steps", "2"]
+    assert main(["convert", *files, *out, "--script", str(scripts / "l2_regularization.py"), *arguments]) == 0
+    config = boat.read_config(tmp_path / "out" / "boat_config_l2.yaml")
+    assert config.solver.upper_optimizer["name"] == "adam" and config.solver.lower_optimizer["rate"] == 0.01
+    capsys.readouterr()
+    assert main(["run", str(tmp_path / "out" / "boat_config_l2.yaml"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["status"] == "finished"
+    sys.modules.pop("boat_config_l2_problem", None)
+
+
+def test_a_script_without_an_iteration(files, capsys):
+    folder, convert = files
+    (folder / "script.py").write_text("print('nothing')\n", "utf8")
+    assert convert("--script", str(folder / "script.py")) == 2
+    assert "ended before it called run_iter" in capsys.readouterr().err

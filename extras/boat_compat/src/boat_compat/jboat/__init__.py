@@ -20,6 +20,7 @@ from .install import install
 from .na_ol import CG, FD, FOA, IAD, IGA, NS, PTT, RAD, RGT, HyperGradient, makes_functional_na_operation
 from .na_ol.sequential_hg import SequentialHG
 from .operation_registry import Operation_REGISTRY, get_registered_operation, register_class
+from .read_script import read_script
 from .utils import DynamicalSystemRules, HyperGradientRules, average_grad, copy_parameter_from_list, manual_update
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "makes_functional_na_operation",
     "manual_update",
     "na_ol",
+    "read_script",
     "register_class",
     "utils",
     "validate_and_adjust_order",

@@ -11,6 +11,7 @@ from typing import Any
 import boat_core as boat
 
 from ._layer import upper_optimizer
+from ._layer.capture import reached
 from ._layer.catalogue import Catalogue
 from ._layer.engine import ALONE, Engine
 from ._layer.log import Log, LossFile, plot
@@ -63,6 +64,13 @@ class Problem:
         self._track_traj, self._told = False, False
         path = self._source.find("loss_log_path")
         self._loss_file = LossFile(Path(path)) if path else None
+
+    @property
+    def losses(self) -> dict[str, Any]:
+        """The loss functions by their keys in the loss_config, with their `params`."""
+        functions = self._engine.losses
+        both = {"lower_level_loss": functions.lower, "upper_level_loss": functions.upper}
+        return both if functions.gda is None else {**both, "gda_loss": functions.gda}
 
     # Building
 
@@ -167,6 +175,8 @@ class Problem:
             ConfigError: the feeds do not fit the configuration.
             BoatError: what `boat_core.Solver.step` raises.
         """
+        if (stop := reached.get()) is not None:
+            stop(self, ll_feed_dict, ul_feed_dict)
         if self._instances is None:
             raise boat.RunError("run_iter: call build_ll_solver() and build_ul_solver() first")
         begin = time.perf_counter()

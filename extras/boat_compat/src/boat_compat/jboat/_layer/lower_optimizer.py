@@ -135,6 +135,13 @@ def as_boat_optimizer(source: Source, key: str, settings: Hyperparameters, array
         raise source.relocated(error, key) from None
 
 
+def boat_options(settings: Hyperparameters) -> tuple[str, dict[str, Any], float]:
+    """Return the name and the options of BOAT's optimizer for the first array, and a weight decay before it."""
+    options = _OPTIONS[settings.kind](dict(settings.groups[0]))
+    decay = options.pop("l2", 0.0)
+    return _NAMES[settings.kind], options, decay
+
+
 def _joined(values: list[Any], arrays: Sequence[Any]) -> Any:
     """Return one value where all arrays have the same, else a list with an array for each."""
     import numpy

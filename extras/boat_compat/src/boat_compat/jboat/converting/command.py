@@ -10,10 +10,12 @@ from typing import Any
 from boat_core import OptionError
 from boat_core.cli import print_json, print_table
 
+from .._layer.levels import Levels
 from .._layer.source import Source
+from ..read_script import read_script
 from .files import read_json
-from .plan import Optimizer, make_plan
-from .write import write
+from .plan import Optimizer, make_plan, optimizer_of_script
+from .write import Origin, write
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,15 +34,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", metavar="MODULE:FUNCTION", help="a function that returns upper and lower model")
     parser.add_argument("--feeds", metavar="MODULE:FUNCTION", help="a function (k, rng) that returns both feed dicts")
 
+    parser.add_argument(
+        "--script",
+        nargs=argparse.REMAINDER,
+        metavar="SCRIPT",
+        help="the script that uses the files, with its arguments; last on the line",
+    )
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files, and print what changed."""
     source, losses = read_json(arguments.boat_config), read_json(arguments.loss_config)
-    source = Source(source.file, ChainMap(_operations(arguments), dict(source.content)))
     lower, upper = _optimizer(arguments.lower, "sgd", "--lower"), _optimizer(arguments.upper, "adam", "--upper")
+    if arguments.script:
+        source, lower, upper = _from_script(arguments, source, lower, upper)
+    source = Source(source.file, ChainMap(_operations(arguments), dict(source.content)))
     plan = make_plan(source, lower, upper, arguments.steps)
-    yaml, module = write(plan, source, losses, arguments.out, arguments.models, arguments.feeds)
-    missing = [name for name in ("models", "feeds") if getattr(arguments, name) is None]
+    origin = Origin(arguments.models, arguments.feeds, arguments.script)
+    yaml, module = write(plan, source, losses, arguments.out, origin)
+    missing = origin.missing
     rows = [{"jboat": one.theirs, "boat": one.ours, "why": one.why} for one in plan.reasons]
     if arguments.json:
         print_json({"config": yaml, "module": module, "fill_in": missing, "changes": rows})
@@ -54,6 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _from_script(
+    arguments: argparse.Namespace, source: Source, lower: Optimizer, upper: Optimizer
+) -> tuple[Source, Optimizer, Optimizer]:
+    """Return the configuration and the optimizers that the script has when it reaches its first iteration."""
+    path, *its_arguments = arguments.script
+    script = read_script(path, its_arguments)
+    made = Source(source.file, script.config)
+    levels = Levels(made)
+    lower = lower if lower.named else optimizer_of_script(made, "lower_level_opt", levels.y.handles)
+    upper = upper if upper.named else optimizer_of_script(made, "upper_level_opt", levels.x.handles)
+    return made, lower, upper
+
+
 def _operations(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the operations that the command line names. Either kind replaces the other one of the file."""
     named = {key: getattr(arguments, key) for key in ("gm_op", "na_op", "fo_op") if getattr(arguments, key) is not None}
@@ -64,9 +89,9 @@ def _operations(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _optimizer(text: str | None, default: str, flag: str) -> Optimizer:
     if text is None:
-        return Optimizer(default, 0.01)
+        return Optimizer({"name": default, "rate": 0.01}, 0.01)
     name, _, rate = text.partition(":")
     try:
-        return Optimizer(name, float(rate), named=True)
+        return Optimizer({"name": name, "rate": float(rate)}, float(rate), named=True)
     except ValueError:
         raise OptionError(where=flag, expected="NAME:RATE, such as sgd:0.1", got=repr(text)) from None

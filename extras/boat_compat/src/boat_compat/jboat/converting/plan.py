@@ -11,6 +11,7 @@ from boat_core import BoatError
 
 from .._layer.catalogue import Catalogue
 from .._layer.chain import Chain, read_chain
+from .._layer.lower_optimizer import boat_options, read_optimizer
 from .._layer.notes import ALWAYS, notes_of_chain, notes_of_return
 from .._layer.options import LINES, Facts, their_key, translate
 from .._layer.source import Source
@@ -36,11 +37,40 @@ class Reason:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An optimizer for the configuration: its name and step size, and whether the user has named it."""
+    """An optimizer for the configuration.
 
-    name: str
+    Args:
+        section: what stands there: a mapping of name and options, or a list of those.
+        rate: its step size.
+        named: whether the user has named it.
+        why: what it cannot say.
+    """
+
+    section: Any
     rate: float
     named: bool = False
+    why: str = ""
+
+    def with_rate(self, rate: float) -> Any:
+        """Return the section with another step size."""
+        parts = self.section if isinstance(self.section, list) else [self.section]
+        changed = [{**part, "rate": rate} if "rate" in part else part for part in parts]
+        return changed if isinstance(self.section, list) else changed[0]
+
+
+def optimizer_of_script(source: Source, key: str, arrays: list[Any]) -> Optimizer:
+    """Return the optimizer that a script has made.
+
+    Raises:
+        ConfigError: BOAT has no counterpart for it.
+    """
+    settings = read_optimizer(source, key, arrays)
+    name, options, decay = boat_options(settings)
+    section: Any = {"name": name, **options}
+    if decay:
+        section = [{"name": "add_weight_decay", "weight_decay": decay}, section]
+    why = "" if len(set(settings.groups)) == 1 else "the settings of the first parameter group stand for all"
+    return Optimizer(section, settings.rates[0], True, why)
 
 
 @dataclass
@@ -141,16 +171,16 @@ def _start(source: Source, chain: Chain) -> tuple[str | None, Reason | None]:
 
 
 def _optimizers(chain: Chain, lower: Optimizer, upper: Optimizer, reasons: list[Reason]) -> dict[str, Any]:
-    rate, why = upper.rate, "" if upper.named else NOT_IN_FILE
+    rate, why = upper.rate, upper.why if upper.named else NOT_IN_FILE
     if "DM" in chain.names:
         rate = lower.rate if "GDA" in chain.names else upper.rate * lower.rate
         formula = "the lower one's, beside GDA" if "GDA" in chain.names else "the upper one times the lower one"
         why += f" DM's upper step size is {formula}."
     sections = {
-        "lower_optimizer": {"name": lower.name, "rate": lower.rate},
-        "upper_optimizer": {"name": upper.name, "rate": rate},
+        "lower_optimizer": lower.section,
+        "upper_optimizer": upper.with_rate(rate),
     }
-    whys = ("" if lower.named else NOT_IN_FILE, why)
+    whys = (lower.why if lower.named else NOT_IN_FILE, why)
     for (key, section), text in zip(sections.items(), whys):
         reasons.append(Reason(f"{key.split('_')[0]}_level_opt", f"{key}: {section}", text.strip()))
     return sections

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
@@ -48,16 +50,66 @@ def feeds(k, rng):
 '''
 
 
-def write(
-    plan: Plan, source: Source, losses: Source, folder: Path, models: str | None, feeds: str | None
-) -> tuple[Path, Path]:
+_SCRIPT = Template('''\
+"""The problem of $boat_config and $loss_config, as $script builds it. $yaml runs it: boat run $yaml"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jittor as jt
+
+import boat_compat.jboat as jboat
+
+SCRIPT = Path(__file__).parent / "$path"
+ARGUMENTS = $script_arguments
+
+
+def problem(seed$arguments):
+    """Build the problem: run the script until its first iteration. Its feeds serve all iterations."""
+    jt.set_global_seed(seed)
+    script = jboat.read_script(SCRIPT, ARGUMENTS)
+    return jboat.as_problem(
+        script.config["upper_level_model"],
+        script.config["lower_level_model"],
+        script.losses,
+        script.feeds,
+        upper_var=script.config["upper_level_var"],
+        lower_var=script.config["lower_level_var"],
+        name="$name",$keywords
+    )
+''')
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a problem's models and feeds come from.
+
+    Args:
+        models, feeds: MODULE:FUNCTION of the user's; None for functions to be filled in.
+        script: a script and its arguments instead of both.
+    """
+
+    models: str | None = None
+    feeds: str | None = None
+    script: Sequence[str] | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """The functions that are to be filled in."""
+        if self.script:
+            return []
+        return [name for name, place in (("models", self.models), ("feeds", self.feeds)) if place is None]
+
+
+def write(plan: Plan, source: Source, losses: Source, folder: Path, origin: Origin) -> tuple[Path, Path]:
     """Write both files into a folder, which is made if it is not there. Return their paths.
 
     Args:
         plan: what to write.
         source, losses: JBOAT's files.
         folder: where to write.
-        models, feeds: MODULE:FUNCTION of the user's that return these; None for functions to be filled in.
+        origin: where models and feeds come from.
 
     Raises:
         RunError: one of the files exists, or cannot be written. Nothing is written then.
@@ -68,7 +120,8 @@ def write(
     for path in (yaml, module):
         if path.exists():
             raise RunError(f"{path} exists; choose another folder with -o, or remove it")
-    texts = _yaml(plan, source, losses, module.stem), _module(plan, source, losses, yaml, models, feeds)
+    text = _from_script(plan, source, losses, yaml, origin.script) if origin.script else None
+    texts = _yaml(plan, source, losses, module.stem), text or _module(plan, source, losses, yaml, origin)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip((yaml, module), texts):
@@ -110,7 +163,23 @@ def _flow(value: object) -> str:
     return value if isinstance(value, str) and value.replace("_", "").isalnum() else json.dumps(value)
 
 
-def _module(plan: Plan, source: Source, losses: Source, yaml: Path, models: str | None, feeds: str | None) -> str:
+def _from_script(plan: Plan, source: Source, losses: Source, yaml: Path, script: Sequence[str]) -> str:
+    path, *arguments = script
+    alpha = f"\n        alpha={plan.alpha!r},\n        lower_steps=lower_steps," if plan.alpha else ""
+    return _SCRIPT.substitute(
+        boat_config=Path(source.file).name,
+        loss_config=Path(losses.file).name,
+        script=Path(path).name,
+        yaml=yaml.name,
+        path=os.path.relpath(Path(path).resolve(), yaml.parent.resolve()),
+        script_arguments=json.dumps(arguments),
+        arguments=", lower_steps" if plan.alpha else "",
+        name=yaml.stem,
+        keywords=alpha,
+    )
+
+
+def _module(plan: Plan, source: Source, losses: Source, yaml: Path, origin: Origin) -> str:
     keys = ["lower_level_loss", "upper_level_loss", *(["gda_loss"] if plan.alpha else [])]
     names = {key: losses.section(key).require("function", "the name of a function") for key in keys}
     parameters = {key: losses.section(key).find("params") or {} for key in keys}
@@ -119,7 +188,7 @@ def _module(plan: Plan, source: Source, losses: Source, yaml: Path, models: str 
         module, _, name = str(path).rpartition(".")
         lines.append(f"from {module} import {name}")
         own[key] = name
-    for role, place in (("models", models), ("feeds", feeds)):
+    for role, place in (("models", origin.models), ("feeds", origin.feeds)):
         if place is not None:
             module, _, name = place.partition(":")
             lines.append(f"from {module} import {name}" + (f" as {role}" if name != role else ""))
@@ -139,8 +208,8 @@ def _module(plan: Plan, source: Source, losses: Source, yaml: Path, models: str 
         imports="\n" + "\n".join(imports) + "\n" if imports else "",
         losses="\n" + "\n".join([*before, *lines]) + "\n",
         functions=functions,
-        models="" if models else _MODELS,
-        feeds="" if feeds else _FEEDS.format(lists=", each a list with a dictionary for each task" * plan.tasks),
+        models="" if origin.models else _MODELS,
+        feeds="" if origin.feeds else _FEEDS.format(lists=", each a list with a dictionary for each task" * plan.tasks),
         arguments=", lower_steps" if plan.alpha else "",
         keywords=alpha,
         name=yaml.stem,
