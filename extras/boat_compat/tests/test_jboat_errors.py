@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jboat_quadratic
 import pytest
 from jboat_material import L2, Parameter, loss_config, problem
 from jboat_quadratic import CASE
@@ -127,3 +128,26 @@ def test_an_optimizer_that_does_not_move_a_variable(config):
 def test_no_dictionary():
     with pytest.raises(ConfigError, match="^boat_config: expected the dictionary that json.load returned"):
         jboat.Problem("boat_config.json", LOSSES)
+
+
+def reads_target(feed, upper_model, lower_model, **kwargs):
+    return (lower_model() * feed["target"]).sum()
+
+
+def returns_a_vector(feed, upper_model, lower_model, **kwargs):
+    return lower_model()
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("reads_target", "jboat_quadratic.reads_target raised KeyError: 'target'; a feed holds 'data'"),
+        ("returns_a_vector", "expected jboat_quadratic.returns_a_vector to return .* one number .*shape .2."),
+    ],
+)
+def test_errors_in_a_loss(config, monkeypatch, function, message):
+    monkeypatch.setattr(jboat_quadratic, function, globals()[function], raising=False)
+    losses = loss_config("jboat_quadratic", lower=function)
+    built = build(config, losses)
+    with pytest.raises(ConfigError, match=f"^loss_config: lower_level_loss.function: {message}"):
+        built.run_iter({"data": 1}, {}, current_iter=0)

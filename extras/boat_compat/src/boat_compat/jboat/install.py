@@ -10,6 +10,8 @@ from importlib import import_module
 from boat_core import RunError
 
 NAMES = ("jboat", "boat_jit")
+#: Modules that JBOAT does not have.
+_OWN = frozenset({"_layer", "converting", "install", "as_problem", "read_script", "__main__"})
 
 
 def install() -> None:
@@ -27,10 +29,7 @@ def install() -> None:
             raise RunError(f"{name} is installed; boat_compat does not replace it", hint=hint)
     own = [package.__name__, *(m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))]
     for own_name in own:
-        if f".{_PRIVATE}" in own_name:
+        if any(part in _OWN for part in own_name.split(".")):
             continue
         for name in NAMES:
             sys.modules[name + own_name.removeprefix(package.__name__)] = import_module(own_name)
-
-
-_PRIVATE = "_layer"

@@ -72,4 +72,40 @@ def _load(source: Source, key: str) -> Callable[..., Any]:
     parameters = entry.find("params") or {}
     if not isinstance(parameters, Mapping):
         raise entry.error("params", expected="a mapping of keyword arguments", got=repr(parameters))
-    return partial(function, **parameters)
+    return Loss(entry, path, partial(function, **parameters))
+
+
+class Loss:
+    """A user's loss function. An error in it names the file, the key and what its feeds hold.
+
+    Args:
+        entry: its entry of the loss_config.
+        path: its name there.
+        function: the function, with its `params`.
+    """
+
+    def __init__(self, entry: Source, path: str, function: Callable[..., Any]) -> None:
+        self._entry, self._path, self._function = entry, path, function
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the function.
+
+        Raises:
+            ConfigError: it raised an error, which is the cause of this one, or did not return one number.
+        """
+        import jittor
+
+        try:
+            value = self._function(*arguments, **keywords)
+        except BoatError:
+            raise
+        except Exception as error:
+            message = f"{self._path} raised {type(error).__name__}: {error}"
+            feeds = [argument for argument in arguments if isinstance(argument, Mapping)]
+            holds = "; ".join(f"a feed holds {', '.join(map(repr, feed)) or 'nothing'}" for feed in feeds)
+            raise self._entry.error("function", message, hint=holds or None) from error
+        if not isinstance(value, jittor.Var) or value.numel() != 1:
+            shape = f" of shape {list(value.shape)}" if isinstance(value, jittor.Var) else ""
+            expected = f"{self._path} to return a jittor array with one number"
+            raise self._entry.error("function", expected=expected, got=f"{type(value).__name__}{shape}")
+        return value
