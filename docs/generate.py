@@ -35,6 +35,7 @@ MODULES = (
     "boat_ops_na",
     "boat_ops_fo",
     "boat_view",
+    "boat_compat.jboat",
     "boat_plugins_example",
 )
 VARIABLES = {

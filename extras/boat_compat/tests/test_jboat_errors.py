@@ -125,6 +125,16 @@ def test_an_optimizer_that_does_not_move_a_variable(config):
             build({**config, f"{level}_level_opt": other})
 
 
+def test_iad_needs_arrays_of_one_shape():
+    import numpy
+
+    other = Parameter(numpy.zeros(3))
+    with pytest.raises(
+        ConfigError, match="^boat_config: lower_level_var: expected arrays like .*float64 .3. for float64 .2."
+    ):
+        problem(L2, LOSSES, Parameter(CASE.x), other, ("NGD", "IAD"))
+
+
 def test_no_dictionary():
     with pytest.raises(ConfigError, match="^boat_config: expected the dictionary that json.load returned"):
         jboat.Problem("boat_config.json", LOSSES)

@@ -333,6 +333,22 @@ def test_evaluation_mode_does_not_stop_the_variables(models):
     assert models[0].value.is_stop_grad()
 
 
+def test_inside_no_grad(models):
+    built = problem(L2, LOSSES, *models, return_grad=False)
+    with jt.no_grad():
+        built.run_iter({}, {}, current_iter=0)
+    assert np.abs(models[0].value.numpy() - CASE.x).max() > 1e-3 and not models[0].value.is_stop_grad()
+
+
+def test_a_nan_in_a_feed_is_named_and_changes_nothing(models, monkeypatch):
+    losses = shifted_losses(monkeypatch)
+    built = problem(L2, losses, *models, return_grad=False)
+    with pytest.raises(boat.NonFiniteError, match=r"in ll_feed_dict\['shift'\]"):
+        built.run_iter(task(np.nan), task(0.0), current_iter=0)
+    assert_close(models[0].value.numpy(), CASE.x)
+    assert_close(models[1].value.numpy(), CASE.y)
+
+
 def test_arrays_in_both_lists_belong_to_the_upper_level(capsys):
     both = Pair(CASE.x)
     lower_model = Parameter(CASE.y)

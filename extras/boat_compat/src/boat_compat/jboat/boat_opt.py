@@ -25,7 +25,7 @@ from ._layer.notes import (
 )
 from ._layer.objectives import Feeds
 from ._layer.source import Source, read_source
-from ._layer.variables import trainable
+from ._layer.variables import derivatives_allowed
 from .gm_ol.sequential_ds import SequentialDS
 from .na_ol.sequential_hg import SequentialHG
 from .operation_registry import Operation_REGISTRY
@@ -185,7 +185,7 @@ class Problem:
             self._told = True
             print(notice(self.notes()))
         levels, returned = self._engine.levels, self._source.flag("return_grad")
-        with trainable([*levels.x.handles, *levels.y.handles]):
+        with derivatives_allowed([*levels.x.handles, *levels.y.handles]):
             outcomes = self._solve(pairs, summed, int(current_iter))
             gradients = self._gradients(outcomes)
             if not returned:
@@ -196,9 +196,18 @@ class Problem:
 
     def _solve(self, pairs: list[tuple[Any, Any]], summed: bool, k: int) -> list[boat.Outcome]:
         feeds = [Feeds(lower, upper) for lower, upper in pairs]
-        if summed:
-            return [self._engine.iterate({str(n): one for n, one in enumerate(feeds)}, k, True)]
-        return [self._engine.iterate({ALONE: one}, k, False) for one in feeds]
+        try:
+            if summed:
+                return [self._engine.iterate({str(n): one for n, one in enumerate(feeds)}, k, True)]
+            return [self._engine.iterate({ALONE: one}, k, False) for one in feeds]
+        except boat.NonFiniteError as error:
+            # BOAT does not look into the feeds, which may hold anything.
+            places = [
+                place for n, one in enumerate(feeds) for place in one.nonfinite(f"[{n}]" if len(feeds) > 1 else "")
+            ]
+            if not places:
+                raise
+            raise boat.NonFiniteError(f"{error}; NaN or infinity in {', '.join(places)}") from None
 
     def _pairs(self, lower: Any, upper: Any) -> tuple[list[tuple[Any, Any]], bool]:
         """Return the pairs of feeds, and whether they are tasks whose gradients are summed."""

@@ -108,6 +108,9 @@ class Engine:
         if self.chain.first_order and self.levels.start_is_upper:
             message = f"{self.chain.first_order} needs lower variables that are not the upper variables"
             raise self.source.error("lower_level_var", message)
+        if "IAD" in self.chain.approximate and self.levels.shapes_differ:
+            expected = "arrays like those of upper_level_var, in shape and dtype, since with IAD y starts at x"
+            raise self.source.error("lower_level_var", expected=expected, got=self.levels.shapes_differ)
 
     # The solver
 

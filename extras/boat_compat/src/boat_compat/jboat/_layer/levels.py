@@ -47,6 +47,14 @@ class Levels:
         lower_model = twin_of(self.lower_model, self.y.handles)
         return Objectives(losses, upper, Handles(self.y.handles), Handles(self.rest()), upper_model, lower_model)
 
+    @property
+    def shapes_differ(self) -> str:
+        """Say how the arrays of the levels differ in number, shape or dtype; empty where they do not."""
+        x, y = ([f"{array.dtype} {list(array.shape)}" for array in level.handles] for level in (self.x, self.y))
+        if len(x) != len(y):
+            return f"{len(y)} lower arrays for {len(x)} upper ones"
+        return next((f"{b} for {a}" for a, b in zip(x, y) if a != b), "")
+
     def rest(self) -> list[Any]:
         """Return the arrays of both models that no level moves, such as statistics."""
         moved = {id(array) for array in (*self.x.handles, *self.y.handles)}

@@ -36,9 +36,23 @@ class Feeds:
     upper: Any
     draws: Draws = field(default_factory=Draws)
 
+    def nonfinite(self, which: str = "") -> list[str]:
+        """Return the names of arrays of the feeds that hold a NaN or an infinity."""
+        feeds = {f"ll_feed_dict{which}": self.lower, f"ul_feed_dict{which}": self.upper}
+        return [f"{name}[{key!r}]" for name, feed in feeds.items() for key, value in feed.items() if not _finite(value)]
+
     def per_step(self, steps: int) -> PerStep:
         """Return the same feeds for each lower step, with random numbers of its own."""
         return PerStep([Feeds(self.lower, self.upper) for _ in range(steps)])
+
+
+def _finite(value: Any) -> bool:
+    import jittor
+    import numpy
+
+    array = value.numpy() if isinstance(value, jittor.Var) else value
+    is_float = isinstance(array, numpy.ndarray) and array.dtype.kind == "f"
+    return not is_float or bool(numpy.isfinite(array).all())
 
 
 class Objectives:

@@ -114,6 +114,15 @@ def trainable(arrays: Sequence[Any]) -> Iterator[None]:
             array.stop_grad()
 
 
+@contextmanager
+def derivatives_allowed(arrays: Sequence[Any]) -> Iterator[None]:
+    """Inside this block derivatives can be taken, also within a script's `jittor.no_grad()`, and reach the arrays."""
+    import jittor
+
+    with jittor.flag_scope(no_grad=0), trainable(arrays):
+        yield
+
+
 def _set_aside(source: Source, key: str) -> set[int]:
     """Return the arrays that are constants only while a module of the model is in `eval()`."""
     import jittor
