@@ -63,12 +63,14 @@ class Captured:
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
         self._nodes: set[int] = set()
-        self._before = 0
-        self._active = dict(_active())
+        self._before, self._closed = 0, False
+        self._active = _active()
         self.arrays: list[Array] = []
 
     def call(self, function: Callable[[], Any], leaves: Callable[[Any], Sequence[Array]]) -> Any:
         """Return `function()`, and note what the arrays `leaves(…)` of its result were made from before."""
+        if self._closed:
+            return function()
         operators = library.operators()
         if operators is None:
             # Nobody can ask the graph. Whatever is active is taken as used, and has the derivative 0 if it is not.
@@ -85,6 +87,10 @@ class Captured:
             self._nodes |= nodes
             self.arrays += [array for node, array in self._active.items() if node in nodes]
         return result
+
+    def close(self) -> None:
+        """Note nothing from now on: later calls repeat the earlier ones."""
+        self._closed = True
 
     def search(self, function: Callable[..., Any]) -> None:
         """Note what a callable holds, for one that may compute with numpy, which leaves no graph."""
@@ -123,15 +129,25 @@ def refuse(value: Array, wrt: Sequence[Array]) -> None:
                 )
 
 
+def _groups() -> Iterator[tuple[str, Any]]:
+    for name, group in MODE.get().wrt:
+        yield name, group() if callable(group) else group
+
+
+def _is_vector(tree: Any) -> bool:
+    """Whether it is a `boat_core.Vector`, whose module imports this one."""
+    return hasattr(tree, "leaves") and hasattr(tree, "like_flat")
+
+
 def _active() -> dict[int, Array]:
     """Return the arrays with respect to which a derivative is being taken, by their nodes."""
-    return {leaf.id: leaf for _, leaf in _places() if is_jittor(leaf)}
+    groups = (tree.leaves if _is_vector(tree) else optree.tree_leaves(tree) for _, tree in _groups())
+    return {leaf.id: leaf for leaves in groups for leaf in leaves if is_jittor(leaf)}
 
 
 def _places() -> Iterator[tuple[str, Any]]:
-    for name, group in MODE.get().wrt:
-        tree = group() if callable(group) else group
-        paths, leaves, _ = optree.tree_flatten_with_path(getattr(tree, "tree", tree))
+    for name, tree in _groups():
+        paths, leaves, _ = optree.tree_flatten_with_path(tree.tree if _is_vector(tree) else tree)
         for path, leaf in zip(paths, leaves):
             yield name + path_text(path), leaf
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import reductions
-from .arrays import Array, float_kind
+from .arrays import Array
 from .backend import jt
 from .captured import refuse
 from .operators import library
@@ -59,7 +59,7 @@ def differentiable_gradient(grad: Callable[..., list[Array]], value: Array, wrt:
     """
     refuse(value, wrt)
     operators = library.operators()
-    if operators is None or jt.flags.amp_reg or not float_kind(value) or not all(map(float_kind, wrt)):
+    if operators is None:
         return grad(value, wrt, retain_graph=True)
     gradients: list[Array] = operators.gradient(value, wrt)
     return gradients

@@ -110,7 +110,13 @@ constexpr int most_steps = 32;
 template <class T> constexpr int side_by_side = 256 / int(sizeof(T));  // lanes on a CPU: they fill some registers
 
 // O3: the lanes stay in registers.
-template <class T, class Term> __attribute__((optimize("O3"))) BOAT_HD double total_of_one(int64 n, const Term& term) {
+#ifdef __CUDACC__
+#define BOAT_O3
+#else
+#define BOAT_O3 __attribute__((optimize("O3")))
+#endif
+
+template <class T, class Term> BOAT_O3 BOAT_HD double total_of_one(int64 n, const Term& term) {
     constexpr int lanes = side_by_side<T>;
     double sum = 0;
     int64 i = 0;
@@ -120,7 +126,12 @@ template <class T, class Term> __attribute__((optimize("O3"))) BOAT_HD double to
             #pragma omp simd
             for (int lane = 0; lane < lanes; lane++) part[lane] += term(i + lane);
         }
-        for (int lane = 0; lane < lanes; lane++) sum += double(part[lane]);
+        constexpr int some = lanes / 4;  // four lanes are one before the sums widen
+        double few = 0;
+        #pragma omp simd reduction(+ : few)
+        for (int lane = 0; lane < some; lane++)
+            few += double((part[lane] + part[lane + some]) + (part[lane + 2 * some] + part[lane + 3 * some]));
+        sum += few;
     }
     T rest = 0;
     #pragma omp simd reduction(+ : rest)
@@ -129,7 +140,14 @@ template <class T, class Term> __attribute__((optimize("O3"))) BOAT_HD double to
 }
 
 // Σ term(i) over [0, n), the whole of it for all of the team.
-template <class T, class Team, class Term> BOAT_HD double total(int64 n, Team team, const Term& term) {
+template <class T, class Team, class Term>
+__attribute__((always_inline)) inline BOAT_HD double total(int64 n, Team team, const Term& term) {
+    if (team.lanes == 1 && n < side_by_side<T>) {
+        T sum = 0;
+        #pragma omp simd reduction(+ : sum)
+        for (int64 i = 0; i < n; i++) sum += term(i);
+        return double(sum);
+    }
     if (team.lanes == 1) return total_of_one<T>(n, term);
     double sum = 0;
     for (int64 i = team.lane; i < n; i += team.lanes) sum += double(term(i));
@@ -151,8 +169,7 @@ template <class T, class Term> double total_in_parallel(int64 n, const Term& ter
 
 // sum[c] += Σ factor(o) · x[o, c] over the rows of a strip [height, some] of a matrix of that width.
 template <class T, class Factor>
-__attribute__((optimize("O3")))
-void sum_strip(const T* x, double* sum, int64 height, int64 width, int64 some, const Factor& factor) {
+BOAT_O3 void sum_strip(const T* x, double* sum, int64 height, int64 width, int64 some, const Factor& factor) {
     constexpr int lanes = side_by_side<T>;
     for (int64 top = 0; top < height; top += most_steps) {
         const int64 bottom = std::min<int64>(height, top + most_steps);

@@ -6,8 +6,6 @@
 #include "native.h"
 #include "grad.h"
 #include "graph.h"
-#include "ops/binary_op.h"
-#include "ops/getitem_op.h"
 #include "ops/reduce_op.h"
 #include "ops/reindex_reduce_op.h"
 #include "ops/setitem_op.h"
