@@ -67,7 +67,7 @@ def test_missing_keys(config, key, message):
         ({"gm_op": ["GDA", "NGD"], "GDA": {"alpha_init": 1.5, "alpha_decay": 0.9}}, "GDA.alpha_init: expected"),
         ({"gm_op": ["GDA", "NGD"], "GDA": {"alpha_init": 0.5}}, "GDA.alpha_decay: missing"),
         ({"fo_op": "VFO", "VFO": {"u1": 0.1}}, "VFO.y_hat_lr: missing"),
-        ({"na_op": ["NYSTROM"], "NYSTROM": {"rnk": 2}}, "NYSTROM.*rnk.*rank"),
+        ({"na_op": ["ES"], "ES": {"smples": 2}}, "ES.smples: .*'samples'"),
         ({"lower_level_var": []}, "lower_level_var: expected at least one trainable array"),
         ({"lower_level_var": [1.0]}, "lower_level_var.0: expected a jittor array"),
         ({"lower_level_opt": "sgd"}, "lower_level_opt: expected a Jittor optimizer"),

@@ -308,4 +308,4 @@ class Problem:
         try:
             plot(self.loss_history, folder / "loss_curve.png")
         except ImportError as error:
-            raise boat.RunError("plot_losses needs Matplotlib", hint="pip install matplotlib") from error
+            raise boat.RunError("plot_losses needs Matplotlib", hint="pip install 'boat-compat[plots]'") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TypeVar
 
 from boat_core import CompositionError
@@ -29,8 +30,6 @@ def get_registered_operation(name: str) -> type:
         CompositionError: it is not registered. This is a ValueError.
     """
     if name not in Operation_REGISTRY:
-        from difflib import get_close_matches
-
         near = get_close_matches(str(name), Operation_REGISTRY, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"registered: {', '.join(sorted(Operation_REGISTRY))}"
         raise CompositionError(f"operation {name!r} is not registered", hint=hint)

@@ -25,11 +25,6 @@ class Catalogue:
         cls = self._classes.get(name)
         return cls if cls is not None and STANDS_FOR not in vars(cls) else None
 
-    def own(self, name: str) -> type | None:
-        """Return the layer's class of that name, or None."""
-        cls = self._classes.get(name)
-        return cls if cls is not None and STANDS_FOR in vars(cls) else None
-
     def operation(self, name: str) -> Operation:
         """Return BOAT's operation of that name.
 

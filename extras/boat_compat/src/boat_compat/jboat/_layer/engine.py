@@ -86,11 +86,6 @@ class Engine:
         return next((number for number in fixed if number is not None), steps)
 
     @property
-    def learns_start(self) -> bool:
-        """Whether an operation learns the start of y."""
-        return any(self.catalogue.labels(n) & {"start"} for n in self.chain.map)
-
-    @property
     def keeps_y(self) -> bool:
         """Whether y_T becomes the model's lower parameters: as `copy_last_param` says, unless an operation steps y."""
         if self.chain.first_order or any(self._steps_y(name) for name in self.chain.map):
@@ -158,7 +153,7 @@ class Engine:
                 lower_optimizer=lower,
                 # The user's optimizer moves x. This one has no state, and what it moves is thrown away.
                 upper_optimizer=boat.sgd(1.0),
-                options=self._options(settings, strategy, {operation.name for operation in own}),
+                options=self._options(settings, strategy),
                 registry=registry,
                 lower_steps=self.lower_steps,
                 **self._settings(),
@@ -195,7 +190,7 @@ class Engine:
         first = Hyperparameters(settings.kind, settings.groups[:1] * len(self.levels.y.handles)).with_rate(rate)
         return as_boat_optimizer(source, "upper_level_opt", first, self.levels.y.handles)
 
-    def _options(self, settings: Hyperparameters, strategy: str | None, own: set[str]) -> dict[str, dict[str, Any]]:
+    def _options(self, settings: Hyperparameters, strategy: str | None) -> dict[str, dict[str, Any]]:
         facts = Facts(self.lower_steps, min(settings.rates), self.chain.names)
         options = {}
         for name in self.chain.names:
@@ -250,6 +245,9 @@ class Engine:
             self._solver = None  # weights were loaded since it was built, and operations start from them
         solver = self.solver()
         self.current.k, self.current.feeds = k, next(iter(tasks.values()))
+        if self.levels.start_is_upper:
+            # The copy of the upper model follows what the script has set since, such as train() and eval().
+            self.current.objectives.renew_upper(*self.levels.upper_side())
         self.current.objectives.remember()
         state = self._state(solver, tasks, k)
         proposal = solver.outer.propose(state, self._batches(tasks))

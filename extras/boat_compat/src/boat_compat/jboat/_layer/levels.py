@@ -39,13 +39,19 @@ class Levels:
 
     def objectives(self, losses: Losses) -> Objectives:
         """Return the losses as functions of x and y, on the models as they are now."""
-        upper_model, upper = self.upper_model, Handles(self.x.handles)
-        if self.start_is_upper:
-            # One array cannot hold x and y. The upper model becomes a copy that holds x.
-            upper_model, handles = separate_copy(self.upper_model, self.x.handles)
-            upper = Handles(handles)
+        upper_model, upper = self.upper_side()
         lower_model = twin_of(self.lower_model, self.y.handles)
         return Objectives(losses, upper, Handles(self.y.handles), Handles(self.rest()), upper_model, lower_model)
+
+    def upper_side(self) -> tuple[Any, Handles]:
+        """Return the upper model that losses get, and its arrays that stand for x.
+
+        One array cannot hold x and y. Where both levels have the same arrays, the upper model is a copy that holds x.
+        """
+        if not self.start_is_upper:
+            return self.upper_model, Handles(self.x.handles)
+        upper_model, handles = separate_copy(self.upper_model, self.x.handles)
+        return upper_model, Handles(handles)
 
     @property
     def shapes_differ(self) -> str:

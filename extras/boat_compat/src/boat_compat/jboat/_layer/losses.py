@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -64,8 +65,6 @@ def _load(source: Source, key: str) -> Callable[..., Any]:
         raise entry.error("function", message) from error
     function = getattr(module, name, None)
     if not callable(function):
-        from difflib import get_close_matches
-
         near = get_close_matches(name, [n for n, value in vars(module).items() if callable(value)], n=1)
         message = f"{module.__name__} has no function {name!r}"
         raise entry.error("function", message, hint=f"did you mean {near[0]!r}?" if near else None)

@@ -69,7 +69,7 @@ class Objectives:
         self, losses: Losses, upper: Handles, lower: Handles, rest: Handles, upper_model: Any, lower_model: Any
     ) -> None:
         self.losses, self.upper_model, self.lower_model = losses, upper_model, lower_model
-        self._handles = rest, upper, lower
+        self._rest, self._upper, self._lower = rest, upper, lower
         self._alpha: float | None = None
 
     def upper(self, x: Sequence[Any], y: Sequence[Any], feeds: Feeds) -> Any:
@@ -105,16 +105,19 @@ class Objectives:
     @contextmanager
     def holding(self, x: Sequence[Any], y: Sequence[Any]) -> Iterator[None]:
         """Inside this block the models hold x and y."""
-        rest, upper, lower = self._handles
         try:
-            upper.point(x)
-            lower.point(y)
+            self._upper.point(x)
+            self._lower.point(y)
             yield
         finally:
-            for handles in (upper, lower, rest):
+            for handles in (self._upper, self._lower, self._rest):
                 handles.restore()
+
+    def renew_upper(self, model: Any, handles: Handles) -> None:
+        """Take another upper model, with its arrays that stand for x."""
+        self.upper_model, self._upper = model, handles
 
     def remember(self) -> None:
         """Take what the models hold now as what every evaluation comes back to."""
-        for handles in self._handles:
+        for handles in (self._upper, self._lower, self._rest):
             handles.remember()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from boat_core import BoatError, ConfigError
@@ -66,8 +67,6 @@ class Source:
         """
         value = self.find(key, _MISSING)
         if value is _MISSING:
-            from difflib import get_close_matches
-
             near = get_close_matches(key, [str(name) for name in self.content], n=1)
             raise self.error(key, "missing", expected=expected, hint=f"did you mean {near[0]!r}?" if near else None)
         return value

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("boat_config", metavar="BOAT_CONFIG", type=Path, help="JBOAT's boat_config.json")
     parser.add_argument("loss_config", metavar="LOSS_CONFIG", type=Path, help="JBOAT's loss_config.json")
     parser.add_argument(
-        "-o", "--out", metavar="FOLDER", type=Path, default=Path(), help="where the files go; by default here"
+        "--out", "-o", metavar="FOLDER", type=Path, default=Path(), help="where the files go; by default here"
     )
     for key in ("gm_op", "na_op", "fo_op"):
         parser.add_argument(f"--{key}", metavar="OPS", help=f"in place of {key} of the file, as scripts take it: A,B")
