@@ -16,6 +16,7 @@ from boat_core.testing import assert_close
 
 pytestmark = pytest.mark.usefixtures("single_operators")
 LOSSES = loss_config("jboat_quadratic")
+META_LOSSES = loss_config("jboat_quadratic", lower="meta_lower", upper="meta_upper")
 
 
 @pytest.fixture
@@ -331,6 +332,22 @@ def test_evaluation_mode_does_not_stop_the_variables(models):
     own.step()
     assert_close(models[0].value.numpy(), own.upper[0].numpy(), 1e-8)
     assert models[0].value.is_stop_grad()
+
+
+@pytest.mark.parametrize("chain", [("NGD", "IAD"), ("DI,NGD", "RAD"), "MESO"])
+def test_nothing_piles_up_over_iterations(chain):
+    """Also where a script writes into its models between iterations."""
+    lower_model = Parameter(CASE.y)
+    upper_model = lower_model if "IAD" in chain else Parameter(CASE.x)
+    built = problem(
+        L2, LOSSES if chain[1] != "IAD" else META_LOSSES, upper_model, lower_model, chain, return_grad=False
+    )
+    living = []
+    for k in range(9):
+        built.run_iter({}, {}, current_iter=k)
+        lower_model.value.update(lower_model.value * 1.0)
+        living.append(jt.liveness_info()["lived_vars"])
+    assert living[3] == living[-1]
 
 
 def test_inside_no_grad(models):

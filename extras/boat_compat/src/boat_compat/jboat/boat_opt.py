@@ -244,7 +244,7 @@ class Problem:
             with_gda = "GDA" in chain.names
             factor = lambda rate: scale * lower_rate / (rate if with_gda else 1.0)  # noqa: E731
         upper_optimizer.step(self._engine.upper, levels.x.handles, gradients, factor)
-        levels.x.remember()
+        levels.remember()
 
     def _as_given(self, gradients: list[Any]) -> list[Any]:
         """Return a gradient for each array of `upper_level_var`, zeros for constants."""

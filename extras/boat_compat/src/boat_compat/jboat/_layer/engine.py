@@ -250,6 +250,7 @@ class Engine:
             self.current.objectives.renew_upper(*self.levels.upper_side())
         self.current.objectives.remember()
         state = self._state(solver, tasks, k)
+        self.levels.remember()
         proposal = solver.outer.propose(state, self._batches(tasks))
         if summed:
             proposal = _summed(proposal, len(tasks))

@@ -61,6 +61,11 @@ class Levels:
             return f"{len(y)} lower arrays for {len(x)} upper ones"
         return next((f"{b} for {a}" for a, b in zip(x, y) if a != b), "")
 
+    def remember(self) -> None:
+        """Take what all variables hold now as known. What was known before would keep its whole graph alive."""
+        self.x.remember()
+        self.y.remember()
+
     def rest(self) -> list[Any]:
         """Return the arrays of both models that no level moves, such as statistics."""
         moved = {id(array) for array in (*self.x.handles, *self.y.handles)}

@@ -18,16 +18,13 @@ class Handles:
     """A list of the user's arrays that can be pointed elsewhere and back."""
 
     def __init__(self, handles: Sequence[Any]) -> None:
-        import jittor
-
         self.handles = list(handles)
-        self._homes = [jittor.zeros(1) for _ in self.handles]
-        self.remember()
+        self._homes = [_handle_on(handle) for handle in self.handles]
 
     def remember(self) -> None:
         """Take the arrays that they hold now as those to come back to."""
-        for home, handle in zip(self._homes, self.handles):
-            home.assign(handle)
+        pairs = zip(self._homes, self.handles)
+        self._homes = [home if home.id == handle.id else _handle_on(handle) for home, handle in pairs]
 
     @property
     def changed(self) -> bool:
@@ -42,6 +39,18 @@ class Handles:
     def restore(self) -> None:
         """Point them back."""
         self.point(self._homes)
+
+
+def _handle_on(array: Any) -> Any:
+    """Return another handle on the node of an array.
+
+    It is a new one: `assign` makes a constant of what is assigned to a handle that held a constant.
+    """
+    import jittor
+
+    handle = jittor.zeros(1)
+    handle.assign(array)
+    return handle
 
 
 class Variables(Handles):
