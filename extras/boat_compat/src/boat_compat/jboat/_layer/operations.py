@@ -11,8 +11,8 @@ from boat_core import Bilevel, Cost, Descent, FirstOrderStep, Operation, Optimiz
 from .objectives import Objectives
 from .source import Source
 
-#: The distribution under which the layer lists its operations.
-DISTRIBUTION = "boat-compat"
+#: What stands in place of a distribution where the layer lists the operations of one problem.
+DISTRIBUTION = "jboat"
 
 
 @dataclass(frozen=True)
