@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import jboat_quadratic as quadratic
@@ -346,6 +347,7 @@ def test_nothing_piles_up_over_iterations(chain):
     for k in range(9):
         built.run_iter({}, {}, current_iter=k)
         lower_model.value.update(lower_model.value * 1.0)
+        gc.collect()
         living.append(jt.liveness_info()["lived_vars"])
     assert living[3] == living[-1]
 
