@@ -89,6 +89,7 @@ def test_meta_learning_with_batch_norm(script, ends):
     assert min(changed.values()) > 0, "weights by the upper optimizer, statistics by evaluation"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("ends", ["RAD", "FD"])
 def test_architecture_search(script, ends, tmp_path):
     before, after, _model = script("architecture_search").main(CONFIG, ends)
