@@ -38,6 +38,7 @@ MODULES = (
     "boat_view",
     "boat_compat.boml",
     "boat_compat.few_shot",
+    "boat_compat.jboat",
     "boat_plugins_example",
 )
 VARIABLES = {

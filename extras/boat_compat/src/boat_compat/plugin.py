@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from boat_core import CommandDeclaration, Operation, OptimizerDeclaration, ProblemDeclaration, hookimpl
 
 from .boml.masks import MASKED_SGD
@@ -14,7 +17,8 @@ BOAT_HOOK_API = 1
 
 @hookimpl
 def boat_commands() -> list[CommandDeclaration]:
-    return []
+    summary = "turn JBOAT's two JSON files into a configuration and a module of BOAT's; say what changed"
+    return [CommandDeclaration("convert", summary, _configure_convert, _run_convert)]
 
 
 @hookimpl
@@ -30,3 +34,12 @@ def boat_optimizers() -> list[OptimizerDeclaration]:
 @hookimpl
 def boat_problems() -> list[ProblemDeclaration]:
     return [FEW_SHOT]
+
+
+def _configure_convert(parser: Any) -> None:
+    import_module(".jboat.converting.command", __package__).configure(parser)
+
+
+def _run_convert(arguments: Any) -> int:
+    code: int = import_module(".jboat.converting.command", __package__).run(arguments)
+    return code
