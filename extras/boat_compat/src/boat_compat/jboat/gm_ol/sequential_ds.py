@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from ..operation_registry import get_registered_operation
-from ..utils.op_utils import DynamicalSystemRules, ResultStore, adjust_order
+from .._layer.sequence import OperationSequence, make_chain
+from ..utils.op_utils import DynamicalSystemRules
+from ..utils.op_utils import adjust_order as validate_and_adjust_order
 
-
-def validate_and_adjust_order(custom_order: Sequence[str], gradient_order: Sequence[Sequence[str]]) -> list[str]:
-    """Return the operations of `custom_order` in the order of the groups, each once.
-
-    An operation that no group lists keeps its place. JBOAT would leave it out.
-    """
-    return adjust_order(custom_order, gradient_order)
+__all__ = ["SequentialDS", "makes_functional_dynamical_system", "validate_and_adjust_order"]
 
 
-class SequentialDS:
-    """Calls the operations of a chain one after another, each with what the one before returned.
+class SequentialDS(OperationSequence):
+    """A chain whose operations have a method `optimize`. Its attributes are those of `OperationSequence`.
 
     Attributes:
-        gradient_instances: the objects, in the order in which they act.
-        custom_order: the names, as they were given.
-        result_store: what each of them returned.
         strategy: the strategy of DM, where DM is in the chain.
     """
 
-    def __init__(self, ordered_instances: Sequence[Any], custom_order: Sequence[str]) -> None:
-        self.gradient_instances, self.custom_order = list(ordered_instances), list(custom_order)
-        self.result_store = ResultStore()
+    _results: ClassVar[str] = "dynamic_results"
 
     def optimize(self, **kwargs: Any) -> Any:
         """Call `optimize` of each."""
-        self.result_store.clear()
-        result: Any = kwargs
-        for place, instance in enumerate(self.gradient_instances):
-            after = self.gradient_instances[place + 1 :]
-            arguments = {**result, "next_operation": type(after[0]).__name__ if after else None}
-            result = instance.optimize(**arguments)
-            self.result_store.add(f"dynamic_results_{place}", result)
-        return result
+        return self._call_each("optimize", kwargs)
 
     @property
     def strategy(self) -> Any:
@@ -64,6 +47,4 @@ def makes_functional_dynamical_system(custom_order: Sequence[str], **kwargs: Any
     Raises:
         CompositionError: a name is not registered. This is a ValueError.
     """
-    classes = {name: get_registered_operation(name) for name in custom_order}
-    order = validate_and_adjust_order(custom_order, DynamicalSystemRules.get_gradient_order())
-    return SequentialDS([classes[name](**kwargs) for name in order], custom_order)
+    return make_chain(SequentialDS, DynamicalSystemRules.get_gradient_order(), custom_order, kwargs)
