@@ -141,7 +141,7 @@ def _configuration() -> Iterator[str]:
 
 def _declared() -> Iterator[str]:
     registry = installed()
-    yield from ("## Optimizers, observers, executors, problems", "")
+    yield from ("## Optimizers, observers, executors, places of sweeps, problems", "")
     for declared in registry.declared:
         if hasattr(declared.declaration, "options"):  # a verb has arguments, which are listed with the commands
             yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)

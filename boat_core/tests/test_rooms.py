@@ -19,6 +19,7 @@ FLOORS = (
     ("bilevel",),
     ("config", "testing"),
     ("runs",),
+    ("sweeps",),
     ("cli", "builtin"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

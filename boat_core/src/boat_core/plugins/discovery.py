@@ -27,6 +27,7 @@ from ..declare.named import (
     ObserverDeclaration,
     OptimizerDeclaration,
     ProblemDeclaration,
+    SweepPlaceDeclaration,
 )
 from ..declare.operation import Operation
 from ..errors import DeclarationError, nearest
@@ -55,6 +56,7 @@ DECLARATION_HOOKS: dict[str, type] = {
     "boat_problems": ProblemDeclaration,
     "boat_observers": ObserverDeclaration,
     "boat_executors": ExecutorDeclaration,
+    "boat_sweep_places": SweepPlaceDeclaration,
     "boat_commands": CommandDeclaration,
 }
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("boat_"))

@@ -44,7 +44,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Declared:
-    """An optimizer, problem, observer, executor or command, and the distribution that provides it."""
+    """An optimizer, problem, observer, executor, place or command, and the distribution that provides it."""
 
     declaration: Any
     distribution: str

@@ -1,4 +1,4 @@
-"""The catalogue: operations, optimizers, problems, observers, executors and commands, with who provides them.
+"""The catalogue: operations, optimizers, problems, observers, executors, places, commands, with who provides them.
 
 `discovery.py` builds it once. It does not change afterwards. Two distributions may declare one name: both are then
 listed as `distribution:NAME`, and only the bare name is an error.
@@ -17,6 +17,7 @@ from ..declare.named import (
     ObserverDeclaration,
     OptimizerDeclaration,
     ProblemDeclaration,
+    SweepPlaceDeclaration,
 )
 from ..declare.operation import ROLES, Alias, Operation
 from ..errors import CompositionError, ConfigError, nearest, suggestion
@@ -189,6 +190,10 @@ class Registry:
     def executor(self, name: str) -> Declared:
         """Return the executor called `name`, or raise `ConfigError` with the nearest."""
         return self._declared(ExecutorDeclaration, name)
+
+    def place(self, name: str) -> Declared:
+        """Return the place of sweeps called `name`, or raise `ConfigError` with the nearest."""
+        return self._declared(SweepPlaceDeclaration, name)
 
     def commands(self) -> list[Declared]:
         """Return the verbs that packs add to the command `boat`."""
