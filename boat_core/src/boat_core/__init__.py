@@ -38,6 +38,8 @@ _HOMES = {
     "config.build": "Job",
     "runs.run": "run",
     "sweeps.place": "RunOutcome RunSpec SweepPlace",
+    "sweeps.results": "SweepResults SweepRow SweptRun",
+    "sweeps.sweep": "sweep",
     "bilevel.settings": "SolverSettings",
     "bilevel.state": "LowerState SolverState",
     "bilevel.executor": "Executor RemoteExecutor Sequential",
@@ -182,6 +184,8 @@ if TYPE_CHECKING:
     from .plugins.registry import Registry
     from .runs.run import run
     from .sweeps.place import RunOutcome, RunSpec, SweepPlace
+    from .sweeps.results import SweepResults, SweepRow, SweptRun
+    from .sweeps.sweep import sweep
 
 
 def _install_routes() -> None:

@@ -75,7 +75,7 @@ class Processes:
             time.sleep(_LOOK)
 
     def stop(self, handle: Hashable) -> None:
-        """Send SIGTERM, after which a run finishes its step; after a second one it stops inside the step."""
+        """Send SIGTERM, after which a run finishes its step. A second call sends SIGINT, which it obeys within it."""
         if handle in self._running:
             self._running[handle].stop()
 
@@ -114,8 +114,9 @@ class _Process:
         return self._process.poll() is not None
 
     def stop(self) -> None:
+        # Two signals of one kind would become one if they arrived together.
+        self._process.send_signal(signal.SIGINT if self._is_stopping else signal.SIGTERM)
         self._is_stopping = True
-        self._process.terminate()
 
     def kill(self) -> None:
         self._process.kill()
