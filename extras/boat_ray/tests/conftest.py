@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+import optree
 import pytest
 
 from boat_core import Job, read_config
@@ -40,3 +42,30 @@ def make_job(tmp_path):
         return Job(read_config(path))
 
     return make_job
+
+
+def take_steps(job, count=2):
+    """Take steps; return the result and the state after each, and close the executor."""
+    try:
+        return [(job.solver.step(**job.batches(k)), job.solver.state) for k in range(count)]
+    finally:
+        job.close()
+
+
+@pytest.fixture
+def steps_of():
+    """`steps_of(job, count)`: the results and states of the first steps."""
+    return take_steps
+
+
+@pytest.fixture
+def assert_same_bits():
+    """`assert_same_bits(first, second)`: the steps of both have the same results, to the last bit."""
+
+    def assert_same_bits(first, second):
+        for (result, state), (other_result, other_state) in zip(first, second, strict=True):
+            assert result == other_result
+            leaves, others = optree.tree_leaves(state), optree.tree_leaves(other_state)
+            assert len(leaves) == len(others) and all(map(np.array_equal, leaves, others))
+
+    return assert_same_bits

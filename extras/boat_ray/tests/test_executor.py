@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-import numpy as np
-import optree
 import pytest
 
 import boat_core as boat
@@ -24,21 +22,6 @@ VFO = "{first_order: VFO, lower_steps: 3, lower_optimizer: {name: sgd, rate: 0.1
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def steps_of(job, count=2):
-    """Take steps; return the state after each, and close the executor."""
-    try:
-        return [(job.solver.step(**job.batches(k)), job.solver.state) for k in range(count)]
-    finally:
-        job.close()
-
-
-def assert_same_bits(first, second):
-    for (result, state), (other_result, other_state) in zip(first, second):
-        assert result == other_result
-        leaves, others = optree.tree_leaves(state), optree.tree_leaves(other_state)
-        assert len(leaves) == len(others) and all(map(np.array_equal, leaves, others))
-
-
 @pytest.mark.parametrize(
     ("chain", "options", "tasks"),
     [
@@ -48,13 +31,17 @@ def assert_same_bits(first, second):
     ],
     ids=["sums of workers", "first-order", "function values"],
 )
-def test_the_bits_are_those_of_the_embedded_executor(ray_here, make_job, chain, options, tasks):
+def test_the_bits_are_those_of_the_embedded_executor(
+    ray_here, make_job, steps_of, assert_same_bits, chain, options, tasks
+):
+    ray_here, make_job, steps_of, assert_same_bits, chain, options, tasks
+):
     chains = {} if chain is None else {"chain": chain}
     here, away = (make_job(one, tasks=tasks, **chains) for one in ("sequential", TWO + options))
     assert_same_bits(steps_of(here), steps_of(away))
 
 
-def test_a_worker_that_is_killed_changes_nothing(ray_here, make_job, caplog):
+def test_a_worker_that_is_killed_changes_nothing(ray_here, make_job, steps_of, assert_same_bits, caplog):
     here, away = (make_job(one, fault="kill") for one in ("sequential", TWO + "}"))
     with caplog.at_level(logging.WARNING, "boat_ray"):
         assert_same_bits(steps_of(here, 3), steps_of(away, 3))
@@ -62,7 +49,7 @@ def test_a_worker_that_is_killed_changes_nothing(ray_here, make_job, caplog):
     assert line.startswith("BOAT: worker ") and line.endswith("its tasks are solved elsewhere")
 
 
-def test_an_exception_of_the_users_is_raised_once_with_the_workers_traceback(ray_here, make_job, caplog):
+def test_an_exception_of_the_users_is_raised_once_with_the_workers_traceback(ray_here, make_job, steps_of, caplog):
     job = make_job(TWO + "}", fault="error", step=0)
     with pytest.raises(ValueError, match="the user's own mistake") as raised:
         steps_of(job, 1)

@@ -22,7 +22,7 @@ from boat_core import Outcome, OuterIteration, OuterStep, RunError, StepData
 
 from .cluster import Cluster
 from .options import ExecutorOptions
-from .pool import Pool, Portion, reason_of
+from .pool import Member, Pool, Portion, reason_of
 
 LOG = logging.getLogger("boat_ray")
 _dumps: Any = cloudpickle.dumps
@@ -88,6 +88,11 @@ class RayExecutor:
                 outcome for portion in self._solved(pool, x, tasks, apart=False) for outcome in self._read(portion)
             ]
         return dict(zip(steps, outcomes))
+
+    @property
+    def workers(self) -> list[Member]:
+        """The workers as the executor knows them: names, and measured speeds in items a second."""
+        return [] if self._pool is None else list(self._pool.members)
 
     def _started(self) -> Pool:
         if self._pool is None:

@@ -164,10 +164,7 @@ class Pool:
         mine, all_speeds = self._speed(member), sum(ready)
         if mine < _SLOW * max(ready) and 1.0 / mine > 2.0 * left / (all_speeds - mine):
             return None
-        share = left * mine / all_speeds
-        least = _LEAST_SECONDS * mine if member.speed else 1.0
-        # Half of the share, but not so little that messages take longer than the work.
-        size = min(left, max(1, round(min(share, max(0.5 * share, least)))))
+        size = portion_size(left, mine / all_speeds, member.speed)
         portion = Portion(round_.begun, round_.begun + size)
         round_.begun += size
         round_.portions.append(portion)
@@ -280,6 +277,21 @@ class Pool:
         for member in self.members:
             ray.kill(member.handle)
         self.members, self._flights = [], {}
+
+
+def portion_size(left: int, part: float, speed: float | None) -> int:
+    """Return how many items a worker does together: half of its share of what is left, with two limits.
+
+    A portion takes so long that messages do not matter beside it, and it is never more than the whole share.
+
+    Args:
+        left: how many items nobody has begun, at least 1.
+        part: the speed of the worker over that of all workers.
+        speed: its speed in items a second; None before it is known.
+    """
+    share = left * part
+    least = _LEAST_SECONDS * speed if speed else 1.0
+    return min(left, max(1, round(min(share, max(0.5 * share, least)))))
 
 
 class _Round:

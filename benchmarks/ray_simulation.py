@@ -1,0 +1,262 @@
+"""One outer step on a Ray cluster, simulated: how many workers pay, and where the driver becomes the bottleneck.
+
+    pip install simpy
+    python benchmarks/ray_simulation.py                 # the tables of docs/ray.md
+    python benchmarks/ray_simulation.py --check         # real steps with 1, 2 and 4 workers beside the model
+
+The driver is one process and one network card. It makes and sends portions, receives answers, and sums. Workers take
+portions as `boat_ray.pool` gives them. The constants come from `ray_messages.json`, which `ray_messages.py` measures;
+the network and the cost of a task are assumptions, see `Machine`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import simpy
+
+from boat_ray.pool import portion_size
+
+MEASURED = Path(__file__).with_name("ray_messages.json")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What things cost, in seconds. The first four are assumptions about a cluster, the others are measured.
+
+    Args:
+        bandwidth: bytes a second of a network card.
+        workers_per_node: workers that share one.
+        task: seconds of a task beside what depends on x.
+        passes: how often a task reads or writes x, at 5 GB a second.
+        round_trip: a call of an actor, there and back.
+        call: the driver's part of a call.
+        make, read: the driver's fixed part of a task: making its data, reading its answer and adding.
+        task_bytes: the batches of a task.
+        per_byte: the driver's seconds for a byte of a hypergradient: taking it from the object store, and adding it.
+        put: seconds for a byte of x that goes into the object store; `take`, for one that a worker reads;
+            `give`, for one of a hypergradient that a worker sends.
+    """
+
+    bandwidth: float = 1.25e9
+    workers_per_node: int = 16
+    task: float = 0.05
+    passes: float = 20.0
+    round_trip: float = 1.1e-3
+    call: float = 1.5e-4
+    make: float = 2e-4
+    read: float = 2e-4
+    task_bytes: float = 35_000.0
+    per_byte: float = 1e-9
+    put: float = 5e-10
+    take: float = 5e-10
+    give: float = 5e-10
+
+    @classmethod
+    def measured(cls) -> Machine:
+        """Return the machine of `ray_messages.json`."""
+        figures = json.loads(MEASURED.read_text("utf-8"))
+        small, *_, large = figures["sizes"]
+        size = large["x_bytes"] - small["x_bytes"]
+
+        def per_byte(*names: str) -> float:
+            return max(0.0, sum(large[name] - small[name] for name in names)) / size
+
+        return cls(
+            round_trip=figures["calls"]["round_trip"],
+            call=figures["calls"]["driver_per_call"],
+            make=small["make_task"],
+            read=small["read_answer"] + small["add"],
+            task_bytes=small["task_bytes"],
+            per_byte=per_byte("read_answer", "add"),
+            put=per_byte("put_x"),
+            take=per_byte("worker_takes_x"),
+            give=per_byte("make_answer"),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the executor is set: `group`, `reduce: tree`, `batches: workers`."""
+
+    group: int = 1
+    tree: bool = False
+    drawn: bool = False
+
+
+def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, plan: Plan) -> tuple[float, float]:
+    """Simulate one outer step; return its seconds, and those in which the driver was busy."""
+    world = simpy.Environment()
+    driver, card = simpy.Resource(world), simpy.Resource(world)
+    groups, busy = math.ceil(tasks / plan.group), 0.0
+    seconds_of_group = plan.group * (machine.task + machine.passes * x_bytes / 5e9)
+    left = groups
+
+    def work(resource: Any, seconds: float) -> Iterator[Any]:
+        nonlocal busy
+        if seconds <= 0:
+            return
+        with resource.request() as turn:
+            yield turn
+            yield world.timeout(seconds)
+            if resource is driver:
+                busy += seconds
+
+    def worker() -> Iterator[Any]:
+        nonlocal left
+        took_x = False
+        while left > 0:
+            size = portion_size(left, 1.0 / workers, 1.0 / seconds_of_group)
+            left -= size
+            count = min(tasks, size * plan.group)
+            yield from work(driver, machine.call + count * machine.make)
+            if not plan.drawn:
+                yield from work(card, count * machine.task_bytes / machine.bandwidth)
+            yield world.timeout(machine.round_trip / 2)
+            if not took_x:
+                took_x = True
+                yield world.timeout(machine.take * x_bytes)
+            yield world.timeout(size * seconds_of_group + size * machine.give * x_bytes)
+            yield world.timeout(machine.round_trip / 2)
+            vectors = 0 if plan.tree else size
+            yield from work(card, vectors * x_bytes / machine.bandwidth)
+            yield from work(driver, count * machine.read + vectors * machine.per_byte * x_bytes)
+
+    def step() -> Iterator[Any]:
+        yield from work(driver, machine.put * x_bytes)
+        # Ray hands objects on from node to node, so that x reaches all of them in about log2 rounds.
+        nodes = math.ceil(workers / machine.workers_per_node)
+        yield world.timeout(math.ceil(math.log2(nodes + 1)) * x_bytes / machine.bandwidth)
+        yield world.all_of([world.process(worker()) for _ in range(min(workers, groups))])
+        if plan.tree:
+            yield from summed()
+
+    def summed() -> Iterator[Any]:
+        level = groups
+        while level > 1:
+            pairs = level // 2
+            level -= pairs
+            yield from work(driver, pairs * machine.call)
+            turns = math.ceil(pairs / workers)
+            moved = x_bytes / machine.bandwidth * machine.workers_per_node
+            yield world.timeout(machine.round_trip + turns * (moved + 2 * (machine.take + machine.give) * x_bytes))
+        yield from work(card, x_bytes / machine.bandwidth)
+
+    world.run(world.process(step()))
+    return world.now, busy
+
+
+def ideal(machine: Machine, workers: int, tasks: int, x_bytes: float) -> float:
+    """Return the seconds of a step without any message."""
+    return math.ceil(tasks / workers) * (machine.task + machine.passes * x_bytes / 5e9)
+
+
+PLANS = {
+    "driver": Plan(),
+    "group 64": Plan(group=64),
+    "tree": Plan(group=64, tree=True),
+    "tree, drawn": Plan(group=64, tree=True, drawn=True),
+}
+
+
+def plan_for(plan: Plan, workers: int, tasks: int) -> Plan:
+    """Return the plan with a group so small that every worker has some."""
+    largest = 2 ** max(0, int(math.log2(max(1.0, tasks / (2 * workers)))))
+    return replace(plan, group=min(plan.group, largest))
+
+
+def tables(machine: Machine) -> None:
+    """Print throughput and efficiency."""
+    print(f"{machine}\n")
+    for count in (10**4, 10**6, 10**8):
+        for tasks in (32, 1_000, 100_000):
+            print(f"\nx of {count:,} numbers (float32), {tasks:,} tasks: tasks a second (efficiency)\n")
+            print("| workers | " + " | ".join(PLANS) + " |\n|--:|" + "--:|" * len(PLANS))
+            for workers in (1, 4, 16, 64, 256, 1_000):
+                cells = []
+                for plan in PLANS.values():
+                    seconds, busy = step_seconds(machine, workers, tasks, 4.0 * count, plan_for(plan, workers, tasks))
+                    efficiency = ideal(machine, workers, tasks, 4.0 * count) / seconds
+                    mark = " **" if busy > 0.5 * seconds else ""
+                    cells.append(f"{tasks / seconds:,.0f} ({efficiency:.0%}){mark}")
+                print(f"| {workers:,} | " + " | ".join(cells) + " |")
+    print("\n** the driver is busy for more than half of the step.")
+
+
+# The model beside real steps
+
+
+def sleeping(count: int, executor: Any = None) -> Any:
+    """Return a solver whose tasks take a fixed time, however few cores there are."""
+    import numpy as np
+
+    import boat_core as boat
+
+    def upper(x: Any, y: Any, batch: Any) -> Any:
+        return ((y - 1.0) ** 2).sum() + 1e-3 * (x * x).mean()
+
+    def lower(x: Any, y: Any, batch: Any) -> Any:
+        time.sleep(batch["seconds"])
+        return ((y - x[:8]) ** 2).sum()
+
+    problem = boat.Problem(upper, lower, np.ones(count, np.float32), np.zeros(8, np.float32))
+    settings: dict[str, Any] = dict(lower_steps=1, lower_optimizer=boat.sgd(0.1), upper_optimizer=boat.sgd(0.1))
+    return boat.Solver(problem, method="RHG", executor=executor, **settings)
+
+
+def check(machine: Machine) -> None:
+    """Print the seconds of real steps beside those of the model."""
+    import functools
+
+    import numpy as np
+    from ray import cloudpickle
+
+    from boat_ray import ExecutorOptions, RayExecutor
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    print("| workers | tasks | x | measured, s | model, s | model / measured |\n|--:|--:|--:|--:|--:|--:|")
+    for count in (10**4, 10**6):
+        factory = functools.partial(sleeping, count)
+        rows = np.ones((64, 64), np.float32)
+        tasks = [({"seconds": 0.01, "rows": rows}, {"rows": rows})] * 32
+        plain = factory()
+        plain.step(tasks=tasks[:2])
+        begun = time.perf_counter()
+        for _ in range(3):
+            plain.step(tasks=tasks[:4])
+        task = (time.perf_counter() - begun) / 12
+        for workers in (1, 2, 4):
+            options = ExecutorOptions(workers=workers, address="local", object_store=600)
+            with RayExecutor(options, factory) as executor:
+                solver = factory(executor)
+                for _ in range(3):
+                    solver.step(tasks=tasks)
+                taken = []
+                for _ in range(5):
+                    begun = time.perf_counter()
+                    solver.step(tasks=tasks)
+                    taken.append(time.perf_counter() - begun)
+            measured = sorted(taken)[2]
+            local = replace(machine, bandwidth=4e9, task=task, passes=0.0)
+            model, _ = step_seconds(local, workers, len(tasks), 4.0 * count, Plan())
+            print(f"| {workers} | {len(tasks)} | {count:,} | {measured:.3f} | {model:.3f} | {model / measured:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare the model with real steps")
+    arguments = parser.parse_args()
+    machine = Machine.measured()
+    check(machine) if arguments.check else tables(machine)
+
+
+if __name__ == "__main__":
+    main()
