@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import pytest
 
 import boat_core as boat
-from boat_core.plugins.discovery import installed, installed_as
 from boat_core.testing import network_problem
 from boat_ray.executor import RayExecutor
 from boat_ray.options import ExecutorOptions
@@ -32,8 +30,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
     ids=["sums of workers", "first-order", "function values"],
 )
 def test_the_bits_are_those_of_the_embedded_executor(
-    ray_here, make_job, steps_of, assert_same_bits, chain, options, tasks
-):
     ray_here, make_job, steps_of, assert_same_bits, chain, options, tasks
 ):
     chains = {} if chain is None else {"chain": chain}
@@ -65,10 +61,3 @@ def test_a_solver_from_python_needs_a_factory(ray_here):
         solver = boat.Solver(problem, executor=executor, **settings)
         with pytest.raises(boat.RunError, match=r"RayExecutor\(factory=make_solver\)"):
             solver.step(*problem.batches(0, None))
-
-
-def test_without_the_extra_the_configuration_says_what_to_install(make_job):
-    registry = installed()
-    rest = tuple(entry for entry in registry.declared if entry.distribution != "boat-ray")
-    with installed_as(replace(registry, declared=rest)), pytest.raises(boat.ConfigError, match="pip install boat-ray"):
-        make_job(TWO + "}")
