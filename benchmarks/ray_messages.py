@@ -71,8 +71,9 @@ def of_size(count: int, actor: Any) -> dict[str, Any]:
     settings: dict[str, Any] = dict(lower_steps=2, lower_optimizer=boat.sgd(0.1), upper_optimizer=boat.sgd(0.1))
     solver = boat.Solver(problem(count), method="RHG", **settings)
     rows = {"rows": np.ones((ROWS, 64), np.float32)}
-    (step, *_) = solver.outer.steps(solver.outer.initial_state(), boat.Batches(tasks=[(rows, rows)] * 2)).values()
-    outcome, outer = step.solve(), solver.outer
+    outer, state, batches = solver.outer, solver.outer.initial_state(), boat.Batches(tasks=[(rows, rows)] * 8)
+    (step, *_) = outer.steps(state, batches).values()
+    outcome = step.solve()
     data, answer = boat.StepData.of(step, outer), boat.OutcomeData.of(outcome)
     x = step.x.to_numpy()
     sent, received = pickle.dumps(data, 5), pickle.dumps(answer, 5)
@@ -85,6 +86,7 @@ def of_size(count: int, actor: Any) -> dict[str, Any]:
         "answer_bytes": len(received),
         "put_x": seconds(lambda: ray.put(x)),
         "worker_takes_x": seconds(lambda: ray.get(actor.take.remote(x))),
+        "prepare_task": seconds(lambda: outer.steps(state, batches)) / 8,
         "make_task": seconds(lambda: boat.StepData.of(step, outer)),
         "make_answer": seconds(lambda: boat.OutcomeData.of(outcome)),
         "read_answer": seconds(lambda: ray.get(held).outcome(outer)),

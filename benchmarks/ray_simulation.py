@@ -39,9 +39,10 @@ class Machine:
         passes: how often a task reads or writes x, at 5 GB a second.
         round_trip: a call of an actor, there and back.
         call: the driver's part of a call.
-        make, read: the driver's fixed part of a task: making its data, reading its answer and adding.
+        prepare, make, read, add: the driver's fixed part of a task: reading its batches, making its data, reading its
+            answer, and adding it to the others'.
         task_bytes: the batches of a task.
-        per_byte: the driver's seconds for a byte of a hypergradient: taking it from the object store, and adding it.
+        read_byte, add_byte: the driver's seconds for a byte of a hypergradient, likewise.
         put: seconds for a byte of x that goes into the object store; `take`, for one that a worker reads;
             `give`, for one of a hypergradient that a worker sends.
     """
@@ -52,10 +53,13 @@ class Machine:
     passes: float = 20.0
     round_trip: float = 1.1e-3
     call: float = 1.5e-4
+    prepare: float = 2e-4
     make: float = 2e-4
     read: float = 2e-4
+    add: float = 1e-4
     task_bytes: float = 35_000.0
-    per_byte: float = 1e-9
+    read_byte: float = 1e-9
+    add_byte: float = 1e-9
     put: float = 5e-10
     take: float = 5e-10
     give: float = 5e-10
@@ -67,16 +71,19 @@ class Machine:
         small, *_, large = figures["sizes"]
         size = large["x_bytes"] - small["x_bytes"]
 
-        def per_byte(*names: str) -> float:
-            return max(0.0, sum(large[name] - small[name] for name in names)) / size
+        def per_byte(name: str) -> float:
+            return max(0.0, large[name] - small[name]) / size
 
         return cls(
             round_trip=figures["calls"]["round_trip"],
             call=figures["calls"]["driver_per_call"],
+            prepare=small["prepare_task"],
             make=small["make_task"],
-            read=small["read_answer"] + small["add"],
+            read=small["read_answer"],
+            add=small["add"],
             task_bytes=small["task_bytes"],
-            per_byte=per_byte("read_answer", "add"),
+            read_byte=per_byte("read_answer"),
+            add_byte=per_byte("add"),
             put=per_byte("put_x"),
             take=per_byte("worker_takes_x"),
             give=per_byte("make_answer"),
@@ -128,16 +135,18 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
             yield world.timeout(machine.round_trip / 2)
             vectors = 0 if plan.tree else size
             yield from work(card, vectors * x_bytes / machine.bandwidth)
-            yield from work(driver, count * machine.read + vectors * machine.per_byte * x_bytes)
+            yield from work(driver, count * machine.read + vectors * machine.read_byte * x_bytes)
 
     def step() -> Iterator[Any]:
-        yield from work(driver, machine.put * x_bytes)
+        yield from work(driver, tasks * machine.prepare + machine.put * x_bytes)
         # Ray hands objects on from node to node, so that x reaches all of them in about log2 rounds.
         nodes = math.ceil(workers / machine.workers_per_node)
         yield world.timeout(math.ceil(math.log2(nodes + 1)) * x_bytes / machine.bandwidth)
         yield world.all_of([world.process(worker()) for _ in range(min(workers, groups))])
         if plan.tree:
             yield from summed()
+        else:
+            yield from work(driver, (groups - 1) * (machine.add + machine.add_byte * x_bytes))
 
     def summed() -> Iterator[Any]:
         level = groups

@@ -10,6 +10,7 @@ import boat_core as boat
 from boat_core.testing import network_problem
 from boat_ray.executor import RayExecutor
 from boat_ray.options import ExecutorOptions
+from boat_ray.pool import portion_size
 
 TWO = "{name: ray, workers: 2"
 ES = "{map: [NGD], approximate: [ES], options: {ES: {samples: 5, tolerance: null}}, lower_steps: 3, " + (
@@ -61,3 +62,10 @@ def test_a_solver_from_python_needs_a_factory(ray_here):
         solver = boat.Solver(problem, executor=executor, **settings)
         with pytest.raises(boat.RunError, match=r"RayExecutor\(factory=make_solver\)"):
             solver.step(*problem.batches(0, None))
+
+
+def test_portions_follow_the_speed_and_are_worth_their_message():
+    assert portion_size(100, 0.5, None) == 25  # half of the share
+    assert portion_size(100, 0.9, 10.0) == 45 and portion_size(100, 0.1, 10.0) == 5
+    assert portion_size(100, 0.5, 10_000.0) == 50  # 20 ms would be 200 items, and the share is 50
+    assert portion_size(3, 0.01, 10.0) == 1 and portion_size(1, 1.0, 1e6) == 1

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from boat_core import Outcome, OuterIteration, OuterStep, RunError, StepData
+from boat_core import Outcome, OutcomeData, OuterIteration, OuterStep, RunError, StepData
 
 from .cluster import Cluster
 from .options import ExecutorOptions
@@ -85,7 +85,7 @@ class RayExecutor:
             outcomes = self._in_tree(pool, x, tasks)
         else:
             outcomes = [
-                outcome for portion in self._solved(pool, x, tasks, apart=False) for outcome in self._read(portion)
+                outcome for portion in self._solved(pool, x, tasks, apart=False) for outcome in portion.results or ()
             ]
         return dict(zip(steps, outcomes))
 
@@ -115,8 +115,8 @@ class RayExecutor:
     def _data(self, step: OuterStep) -> StepData:
         return StepData.of(step, self._bound, with_batches=self.options.batches == "driver")
 
-    def _read(self, portion: Portion) -> list[Outcome]:
-        return [data.outcome(self._bound) for data in portion.results or ()]
+    def _read(self, results: list[OutcomeData]) -> list[Outcome]:
+        return [data.outcome(self._bound) for data in results]
 
     # Whole tasks
 
@@ -132,7 +132,7 @@ class RayExecutor:
             solve = worker.solve.options(num_returns=1 + last - first)
             return list(solve.remote(self._round, x, works, group, True))
 
-        return pool.run(count, submit)
+        return pool.run(count, submit, self._read)
 
     def _in_tree(self, pool: Pool, x: Any, tasks: Sequence[OuterStep]) -> list[Outcome]:
         """Solve all tasks, and let the workers sum what they hold in pairs. The driver receives one hypergradient."""
@@ -146,7 +146,7 @@ class RayExecutor:
                 if attempt == self.options.retries:
                     raise RunError(f"the hypergradients could not be summed: {reason_of(error)}") from error
                 LOG.warning("BOAT: sums were lost (%s); the outer step is done again", reason_of(error))
-        outcomes = [outcome for portion in portions for outcome in self._read(portion)]
+        outcomes = [outcome for portion in portions for outcome in portion.results or ()]
         bound = self._bound
         start = None if start is None else bound.y0.like_numpy(start)
         outcomes[0] = replace(outcomes[0], direction=bound.x0.like_numpy(direction), start_cotangent=start)

@@ -37,6 +37,7 @@ _LOOK, _COMPLAIN = 1.0, 30.0
 
 #: Starts the items `first` … `last - 1` on a worker and returns what Ray promises: the answer comes first.
 Submit = Callable[[Any, int, int], list[Any]]
+Read = Callable[[list[Any]], list[Any]]
 
 
 @dataclass(eq=False)
@@ -108,14 +109,19 @@ class Pool:
 
     # One round
 
-    def run(self, count: int, submit: Submit) -> list[Portion]:
+    def run(self, count: int, submit: Submit, read: Read = list) -> list[Portion]:
         """Have all items done, and return their portions in order.
+
+        Args:
+            count: how many items there are.
+            submit: starts some of them on a worker.
+            read: makes what the driver needs of the results of a portion, while the workers go on.
 
         Raises:
             RunError: workers die of an item again and again, or the head of the cluster is gone.
             Exception: that of the first item that failed by itself.
         """
-        round_ = _Round(count, submit)
+        round_ = _Round(count, submit, read)
         self._round += 1
         self._forgive()
         while not round_.is_done:
@@ -230,7 +236,7 @@ class Pool:
         if flight.round != self._round or portion.results is not None:
             return
         if answer.failure is None:
-            portion.results, portion.apart = answer.results, flight.apart
+            portion.results, portion.apart = round_.read(answer.results), flight.apart
         elif answer.failure.is_memory:
             LOG.warning("BOAT: worker %s ran out of memory; its tasks are solved elsewhere", member.name)
             self._again(round_, portion, "ran out of memory")
@@ -297,8 +303,8 @@ def portion_size(left: int, part: float, speed: float | None) -> int:
 class _Round:
     """The items of one round: those that nobody has begun, those to be done again, and the first that failed."""
 
-    def __init__(self, count: int, submit: Submit) -> None:
-        self.submit, self.limit, self.begun = submit, count, 0
+    def __init__(self, count: int, submit: Submit, read: Read) -> None:
+        self.submit, self.read, self.limit, self.begun = submit, read, count, 0
         self.portions: list[Portion] = []
         self.again: list[Portion] = []
         self.failure: Failure | None = None
