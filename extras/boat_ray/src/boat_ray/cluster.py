@@ -99,13 +99,13 @@ class Cluster:
         """The number of nodes of the cluster."""
         return sum(node["Alive"] for node in _untyped.nodes())
 
-    def require_head(self) -> None:
-        """Ask from time to time whether the head of the cluster still answers.
+    def require_head(self, now: bool = False) -> None:
+        """Ask from time to time, or now, whether the head of the cluster still answers.
 
         Raises:
             RunError: it does not. Ray itself would wait, and then end this process at once.
         """
-        if time.monotonic() < self._asked + _ASK_EVERY:
+        if not now and time.monotonic() < self._asked + _ASK_EVERY:
             return
         address = str(ray.get_runtime_context().gcs_address)
         while not _answers(address):

@@ -10,6 +10,7 @@ nodes of that tree, so neither groups nor the number of workers change a bit of 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -154,13 +155,9 @@ class RayExecutor:
 
     def _summed(self, pool: Pool, level: list[Any]) -> Any:
         """Return Ray's reference to the sum, made by the workers in the order of `boat_core.pairwise_sum`."""
-        turn = 0
+        handles = itertools.cycle([member.handle for member in pool.members if member.name != "?"])
         while len(level) > 1:
-            above = []
-            for place in range(0, len(level) - 1, 2):
-                worker = pool.members[turn % len(pool.members)].handle
-                above.append(worker.add.remote(*level[place : place + 2]))
-                turn += 1
+            above = [next(handles).add.remote(*level[place : place + 2]) for place in range(0, len(level) - 1, 2)]
             level = above + level[len(level) - len(level) % 2 :]
         return level[0]
 

@@ -166,7 +166,8 @@ class Pool:
         left = round_.limit - round_.begun
         if left <= 0:
             return None
-        ready = [self._speed(one) for one in self.members if one.name != "?"]
+        late = {flight.member for flight in self._flights.values() if self._is_late(flight)}
+        ready = [self._speed(one) for one in self.members if one.name != "?" and one not in late]
         mine, all_speeds = self._speed(member), sum(ready)
         if mine < _SLOW * max(ready) and 1.0 / mine > 2.0 * left / (all_speeds - mine):
             return None
@@ -178,22 +179,29 @@ class Pool:
 
     def _late(self, round_: _Round, member: Member) -> Portion | None:
         """Return the portion that another worker should have done long ago, for `member` to do it as well."""
-        usual, now, latest = self._usual_speed(), time.monotonic(), None
-        if usual is None:
+        late = [
+            flight
+            for flight in self._flights.values()
+            if flight.round == self._round
+            and flight.portion.results is None
+            and self._copies(flight.portion) == 1
+            and self._is_late(flight)
+        ]
+        if not late:
             return None
-        for flight in self._flights.values():
-            late = now - flight.begun
-            expected = flight.portion.size / usual
-            if flight.round != self._round or flight.portion.results is not None or self._copies(flight.portion) > 1:
-                continue
-            if late > max(_LATE * expected, _LATE_SECONDS) and (latest is None or flight.begun < latest.begun):
-                latest = flight
-        if latest is None:
-            return None
+        latest = min(late, key=lambda flight: flight.begun)
         slow = latest.member
-        slow.speed = min(self._speed(slow), latest.portion.size / (now - latest.begun))
+        slow.speed = min(self._speed(slow), latest.portion.size / (time.monotonic() - latest.begun))
         LOG.info("BOAT: worker %s is slow; another one does its part as well", slow.name)
         return latest.portion
+
+    def _is_late(self, flight: _Flight) -> bool:
+        """Whether a portion has taken much longer than usual, or is left over from an earlier round."""
+        usual = self._usual_speed()
+        if flight.round != self._round or usual is None:
+            return flight.round != self._round
+        expected = flight.portion.size / usual
+        return time.monotonic() - flight.begun > max(_LATE * expected, _LATE_SECONDS)
 
     def _copies(self, portion: Portion) -> int:
         return sum(flight.portion is portion for flight in self._flights.values())
@@ -245,7 +253,7 @@ class Pool:
 
     def _lose(self, round_: _Round, ref: Any, newcomer: Member | None, error: BaseException) -> None:
         """Replace a worker that has died, and have its portion done again."""
-        self._cluster.require_head()
+        self._cluster.require_head(now=True)  # without a head, Ray would wait for it when a worker is hired
         if isinstance(error, ray.exceptions.LocalRayletDiedError):
             raise RunError("Ray has ended on this machine") from error
         flight = self._flights.pop(ref, None)
