@@ -36,7 +36,9 @@ class Machine:
         bandwidth: bytes a second of a network card.
         workers_per_node: workers that share one.
         task: seconds of a task beside what depends on x.
+        waits: seconds of a task in which no processor works, where the check has tasks that sleep.
         passes: how often a task reads or writes x, at 5 GB a second.
+        cores: how many processors all share; None where each worker has its own.
         round_trip: a call of an actor, there and back.
         call: the driver's part of a call.
         prepare, make, read, add: the driver's fixed part of a task: reading its batches, making its data, reading its
@@ -50,6 +52,8 @@ class Machine:
     bandwidth: float = 1.25e9
     workers_per_node: int = 16
     task: float = 0.05
+    waits: float = 0.0
+    cores: int | None = None
     passes: float = 20.0
     round_trip: float = 1.1e-3
     call: float = 1.5e-4
@@ -103,8 +107,10 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
     """Simulate one outer step; return its seconds, and those in which the driver was busy."""
     world = simpy.Environment()
     driver, card = simpy.Resource(world), simpy.Resource(world)
+    cores = simpy.Resource(world, machine.cores or workers + 1)
     groups, busy = math.ceil(tasks / plan.group), 0.0
-    seconds_of_group = plan.group * (machine.task + machine.passes * x_bytes / 5e9)
+    computing = plan.group * (machine.task + machine.passes * x_bytes / 5e9)
+    seconds_of_group = computing + plan.group * machine.waits
     left = groups
 
     def work(resource: Any, seconds: float) -> Iterator[Any]:
@@ -113,9 +119,16 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
             return
         with resource.request() as turn:
             yield turn
-            yield world.timeout(seconds)
             if resource is driver:
                 busy += seconds
+                yield from compute(seconds)
+            else:
+                yield world.timeout(seconds)
+
+    def compute(seconds: float) -> Iterator[Any]:
+        with cores.request() as core:
+            yield core
+            yield world.timeout(seconds)
 
     def worker() -> Iterator[Any]:
         nonlocal left
@@ -130,8 +143,11 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
             yield world.timeout(machine.round_trip / 2)
             if not took_x:
                 took_x = True
-                yield world.timeout(machine.take * x_bytes)
-            yield world.timeout(size * seconds_of_group + size * machine.give * x_bytes)
+                yield from compute(machine.take * x_bytes)
+            for _ in range(size if machine.waits else 1):
+                share = 1 if machine.waits else size
+                yield world.timeout(share * plan.group * machine.waits)
+                yield from compute(share * (computing + machine.give * x_bytes))
             yield world.timeout(machine.round_trip / 2)
             vectors = 0 if plan.tree else size
             yield from work(card, vectors * x_bytes / machine.bandwidth)
@@ -221,6 +237,15 @@ def sleeping(count: int, executor: Any = None) -> Any:
     return boat.Solver(problem, method="RHG", executor=executor, **settings)
 
 
+def seconds_of_task(solver: Any, tasks: list[Any]) -> float:
+    """Return the seconds of a task in this process."""
+    solver.step(tasks=tasks)
+    begun = time.perf_counter()
+    for _ in range(3):
+        solver.step(tasks=tasks)
+    return (time.perf_counter() - begun) / (3 * len(tasks))
+
+
 def check(machine: Machine) -> None:
     """Print the seconds of real steps beside those of the model."""
     import functools
@@ -237,11 +262,10 @@ def check(machine: Machine) -> None:
         rows = np.ones((64, 64), np.float32)
         tasks = [({"seconds": 0.01, "rows": rows}, {"rows": rows})] * 32
         plain = factory()
-        plain.step(tasks=tasks[:2])
-        begun = time.perf_counter()
-        for _ in range(3):
-            plain.step(tasks=tasks[:4])
-        task = (time.perf_counter() - begun) / 12
+        whole, computing = (
+            seconds_of_task(plain, [({**lower, "seconds": s}, upper) for lower, upper in tasks[:4]])
+            for s in (0.01, 0.0)
+        )
         for workers in (1, 2, 4):
             options = ExecutorOptions(workers=workers, address="local", object_store=600)
             with RayExecutor(options, factory) as executor:
@@ -254,7 +278,7 @@ def check(machine: Machine) -> None:
                     solver.step(tasks=tasks)
                     taken.append(time.perf_counter() - begun)
             measured = sorted(taken)[2]
-            local = replace(machine, bandwidth=4e9, task=task, passes=0.0)
+            local = replace(machine, bandwidth=4e9, task=computing, waits=whole - computing, passes=0.0, cores=2)
             model, _ = step_seconds(local, workers, len(tasks), 4.0 * count, Plan())
             print(f"| {workers} | {len(tasks)} | {count:,} | {measured:.3f} | {model:.3f} | {model / measured:.2f} |")
 

@@ -39,21 +39,22 @@ def test_workers_that_are_killed_at_any_moment_change_nothing(
     ended, chance = threading.Event(), random.Random(0)
 
     def kill():
-        while not ended.wait(chance.uniform(0.5, 3.0)):
+        while not ended.wait(chance.uniform(0.1, 1.5)):
             for process in workers_of(away)[:1]:
-                os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     away.solver.step(**away.batches(0))  # the workers are there
     away.solver.restore(make_job(tasks=16).solver.state)
     killer.start()
     try:
-        result = steps_of(away, 60)
+        result = steps_of(away, 200)
     finally:
         ended.set()
         killer.join()
-    assert_same_bits(steps_of(here, 60), result)
-    assert caplog.messages  # some were killed
+    assert_same_bits(steps_of(here, 200), result)
+    assert len(caplog.messages) > 2  # so many were killed
 
 
 @pytest.mark.parametrize("fault", ["memory", "stop"])
@@ -95,7 +96,7 @@ def test_ray_of_our_own_is_quiet_and_leaves_nothing(make_job, tmp_path):
     process = boat("run", config, HOME=str(home), JITTOR_HOME=os.path.expanduser("~"))
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 0, messages
-    assert "ray" not in messages.lower()
+    assert "raylet" not in messages and "Ray" not in messages
     assert not (home / ".ray").exists()
     assert not list(Path("/tmp").glob(f"boat-ray-{process.pid}-*"))
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
@@ -116,13 +117,16 @@ class Node:
             start_new_session=True,
         )
 
-    def kill(self) -> None:
-        """Kill all processes of the node, which are those of its session."""
-        rows = subprocess.run(["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True).stdout.split("\n")
-        for process, session in (row.split() for row in rows if row):
-            if int(session) == self._process.pid:
-                os.kill(int(process), signal.SIGKILL)
-        self._process.wait()
+    def kill(self, name: str = "") -> None:
+        """Kill the processes of the node whose command contains a name. They are those of its session."""
+        columns = ["ps", "-eo", "pid=,sid=,args="]
+        rows = subprocess.run(columns, capture_output=True, text=True, check=True).stdout.splitlines()
+        for process, session, command in (row.split(maxsplit=2) for row in rows):
+            if int(session) == self._process.pid and name in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
+        if not name:
+            self._process.wait()
 
 
 @pytest.fixture
@@ -180,11 +184,12 @@ def test_a_head_that_disappears_ends_the_run_with_a_checkpoint(head, make_job, t
     process = boat("run", config, *STEPS, **QUIET)
     try:
         wait_for_steps(tmp_path / "away", 20, process)
-        head.kill()
+        head.kill("gcs_server")
         _, messages = process.communicate(timeout=200)
     finally:
         process.kill()
-    assert process.returncode == 2 and "Ray" in messages
+    assert process.returncode == 2, messages
+    assert "the head of the Ray cluster at" in messages
     summary = json.loads((tmp_path / "away" / "summary.json").read_text())
     assert summary["status"] == "failed" and 20 <= summary["steps"] < 400
     resumed = boat("run", "--resume", tmp_path / "away", "--set", "run.executor=sequential")

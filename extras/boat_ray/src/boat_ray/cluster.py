@@ -140,6 +140,13 @@ class Cluster:
 
 def _init(**arguments: Any) -> None:
     ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, namespace="boat", **arguments)
+    # Ray prints a paragraph on stdout for each worker that dies, and has no setting for it. We say it in one line.
+    if hasattr(worker := _untyped._private.worker, "print_to_stdstream"):
+        worker.print_to_stdstream = _print_nothing
+
+
+def _print_nothing(*_: object, **__: object) -> None:
+    """Stand in for Ray's printing of messages from its daemons."""
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ from .cluster import Cluster
 from .options import PlaceOptions
 from .pool import reason_of
 
+_untyped: Any = ray
+
 #: Seconds between two questions of a run whether it is to stop.
 _ASK_EVERY = 1.0
 
@@ -42,13 +44,14 @@ class RayPlace:
         self.jobs = options.jobs or self._cluster.places(options)
         self.shares_kernels = self._cluster.nodes == 1
         environment = {} if options.runtime_env is None else {"runtime_env": options.runtime_env}
-        self._carry_out = ray.remote(carry_out).options(
+        remote: Any = _untyped.remote(
             max_calls=1,  # a run leaves its process: the next one begins as it would on the command line
             max_retries=options.retries,
             scheduling_strategy="SPREAD",
             **options.resources(),
             **environment,
         )
+        self._carry_out = remote(carry_out)
         board: Any = ray.remote(Board)
         self._board = board.options(num_cpus=0).remote()
         self._running: dict[Hashable, str] = {}
