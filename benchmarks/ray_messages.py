@@ -75,7 +75,7 @@ def of_size(count: int, actor: Any) -> dict[str, Any]:
     (step, *_) = outer.steps(state, batches).values()
     outcome = step.solve()
     data, answer = boat.StepData.of(step, outer), boat.OutcomeData.of(outcome)
-    x = step.x.to_numpy()
+    x, replica = step.x.to_numpy(), boat.Replica(outer)
     sent, received = pickle.dumps(data, 5), pickle.dumps(answer, 5)
     held = ray.put(answer)
     pair = [outcome.direction, outcome.direction]
@@ -88,6 +88,7 @@ def of_size(count: int, actor: Any) -> dict[str, Any]:
         "worker_takes_x": seconds(lambda: ray.get(actor.take.remote(x))),
         "prepare_task": seconds(lambda: outer.steps(state, batches)) / 8,
         "make_task": seconds(lambda: boat.StepData.of(step, outer)),
+        "worker_makes_step": seconds(lambda: data.step(replica, step.x)),
         "make_answer": seconds(lambda: boat.OutcomeData.of(outcome)),
         "read_answer": seconds(lambda: ray.get(held).outcome(outer)),
         "add": seconds(lambda: boat.pairwise_sum(pair)),

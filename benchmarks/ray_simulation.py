@@ -43,6 +43,7 @@ class Machine:
         call: the driver's part of a call.
         prepare, make, read, add: the driver's fixed part of a task: reading its batches, making its data, reading its
             answer, and adding it to the others'.
+        around: the worker's fixed part of a task beside solving it.
         task_bytes: the batches of a task.
         read_byte, add_byte: the driver's seconds for a byte of a hypergradient, likewise.
         put: seconds for a byte of x that goes into the object store; `take`, for one that a worker reads;
@@ -61,6 +62,7 @@ class Machine:
     make: float = 2e-4
     read: float = 2e-4
     add: float = 1e-4
+    around: float = 2e-4
     task_bytes: float = 35_000.0
     read_byte: float = 1e-9
     add_byte: float = 1e-9
@@ -85,6 +87,7 @@ class Machine:
             make=small["make_task"],
             read=small["read_answer"],
             add=small["add"],
+            around=small["worker_makes_step"] + small["make_answer"],
             task_bytes=small["task_bytes"],
             read_byte=per_byte("read_answer"),
             add_byte=per_byte("add"),
@@ -109,7 +112,7 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
     driver, card = simpy.Resource(world), simpy.Resource(world)
     cores = simpy.Resource(world, machine.cores or workers + 1)
     groups, busy = math.ceil(tasks / plan.group), 0.0
-    computing = plan.group * (machine.task + machine.passes * x_bytes / 5e9)
+    computing = plan.group * (machine.around + machine.task + machine.passes * x_bytes / 5e9)
     seconds_of_group = computing + plan.group * machine.waits
     left = groups
 

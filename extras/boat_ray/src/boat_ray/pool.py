@@ -121,6 +121,7 @@ class Pool:
             RunError: workers die of an item again and again, or the head of the cluster is gone.
             Exception: that of the first item that failed by itself.
         """
+        self._cluster.require_head()  # work goes on without a head for a while, and then Ray ends this process
         round_ = _Round(count, submit, read)
         self._round += 1
         self._forgive()
