@@ -41,6 +41,7 @@ VARIABLES = {
     "BOAT_DISABLE_PLUGINS": "the packs to leave out: distributions or entry points separated by commas, or `all`",
     "BOAT_IMPORT_SECONDS": "how many seconds the command allows the import of a pack (20); 0 sets no limit",
     "BOAT_KERNELS": "a name under which a process keeps its kernels apart, to compile at the same time as others",
+    "BOAT_SIMULATOR": "`1` runs the device code of operators and kernels on the CPU, for tests where there is no GPU",
     "BOAT_NATIVE": "`0` compiles none of BOAT's own operators and kernels",
 }
 

@@ -17,7 +17,16 @@ ROOT = Path(__file__).parent.parent
 AUTHORS = "".join(page.read_text("utf8") for page in (ROOT / "docs" / "authors").glob("*.md"))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf8")
-PROJECTS = ("boat_ops_gm", "boat_ops_na", "boat_ops_fo", "extras/boat_view", "extras/boat_author", "extras/boat_compat", "extras/boat_ray", "plugins_example")
+PROJECTS = (
+    "boat_ops_gm",
+    "boat_ops_na",
+    "boat_ops_fo",
+    "extras/boat_view",
+    "extras/boat_author",
+    "extras/boat_compat",
+    "extras/boat_ray",
+    "plugins_example",
+)
 
 
 def _generate():

@@ -20,12 +20,16 @@ from report import document, line, write
 from rounds import REPETITIONS, ROUNDS, Cell, Row, play
 from systems import discover, pythons
 
+#: One step of a net of a million parameters, as in T1-T2 (Luketina et al., 2016).
+T1T2 = Cell("mlp", 1, 104)
 CELLS = {
-    "mlp": [*(Cell("mlp", steps) for steps in (1, 10, 50, 200, 1000)), Cell("mlp", 50, 4), Cell("mlp", 50, 16)],
+    "mlp": [*(Cell("mlp", steps) for steps in (1, 10, 50, 200, 1000)), Cell("mlp", 50, 4), Cell("mlp", 50, 16), T1T2],
     "conv": [Cell("conv", steps) for steps in (1, 10, 50)],
+    "attention": [Cell("attention", steps) for steps in (1, 10, 50)],
     "ridge_cg": [Cell("ridge_cg", 1, width) for width in (1, 100)],
     "ridge_ns": [Cell("ridge_ns", 1, width) for width in (1, 100)],
     "maml": [Cell("maml", steps) for steps in (1, 5)],
+    "few_shot": [Cell("few_shot", 5)],
 }
 
 

@@ -40,7 +40,7 @@ def loss(
 
 
 def build(work: Work, variant: str) -> Callable[[], np.ndarray]:
-    tasks = work.name == "maml"
+    tasks = work.tasks
     net = network(work)
     upper_net = network(work) if tasks else Upper(leaf(work.upper_start))
     x = list(upper_net.parameters())

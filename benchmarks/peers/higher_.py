@@ -12,7 +12,7 @@ from torch_model import Tensors, host, leaf, network, objectives, task_batches, 
 from work import Work
 
 NAME, PACKAGES = "higher", ("higher",)
-VARIANTS = {"": ("mlp", "conv", "maml")}
+VARIANTS = {"": ("mlp", "conv", "attention", "maml", "few_shot")}
 NOTES = {"ridge_cg, ridge_ns": "no implicit differentiation"}
 
 
@@ -28,7 +28,7 @@ def build(work: Work, variant: str) -> Callable[[], np.ndarray]:
                 steps.step(lower(x, None, patched(points["inputs"]), points["targets"]))
             return upper(x, None, patched(others["inputs"]), others["targets"])
 
-    if work.name == "maml":
+    if work.tasks:
         batches = task_batches(work)
 
         def once() -> np.ndarray:

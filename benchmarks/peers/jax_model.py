@@ -18,7 +18,7 @@ Function = Callable[[Any, Arrays, Arrays], jax.Array]
 
 
 def outputs(work: Work, y: Arrays, inputs: jax.Array) -> jax.Array:
-    for place, (kind, *_) in enumerate(work.layers):
+    for place, (kind, *sizes) in enumerate(work.layers):
         if kind == "linear":
             inputs = inputs @ y[f"{place}.weight"].T + y[f"{place}.bias"]
         elif kind == "conv":
@@ -26,6 +26,12 @@ def outputs(work: Work, y: Arrays, inputs: jax.Array) -> jax.Array:
             inputs = filtered + y[f"{place}.bias"][:, None, None]
         elif kind == "dot":
             inputs = inputs @ y[f"{place}.weight"]
+        elif kind == "norm":
+            centred = inputs - inputs.mean(-1, keepdims=True)
+            scaled = centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+            inputs = scaled * y[f"{place}.weight"] + y[f"{place}.bias"]
+        elif kind == "attention":
+            inputs = attend(inputs, y[f"{place}.weight"], y[f"{place}.out"], sizes[1])
         else:
             inputs = PLAIN[kind](inputs)
     return inputs
@@ -33,7 +39,16 @@ def outputs(work: Work, y: Arrays, inputs: jax.Array) -> jax.Array:
 
 def pool(inputs: jax.Array) -> jax.Array:
     rows, channels, height, width = inputs.shape
-    return inputs.reshape(rows, channels, height // 2, 2, width // 2, 2).max((3, 5))
+    even = inputs[:, :, : height // 2 * 2, : width // 2 * 2]
+    return even.reshape(rows, channels, height // 2, 2, width // 2, 2).max((3, 5))
+
+
+def attend(inputs: jax.Array, weight: jax.Array, out: jax.Array, heads: int) -> jax.Array:
+    rows, tokens, size = inputs.shape
+    parts = (inputs @ weight.T).reshape(rows, tokens, 3, heads, size // heads).transpose(2, 0, 3, 1, 4)
+    queries, keys, values = parts
+    shares = jax.nn.softmax(queries @ keys.swapaxes(2, 3) / (size // heads) ** 0.5)
+    return inputs + (shares @ values).swapaxes(1, 2).reshape(rows, tokens, size) @ out.T
 
 
 PLAIN: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -41,6 +56,7 @@ PLAIN: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "pool": pool,
     "flatten": lambda inputs: inputs.reshape(len(inputs), -1),
+    "average": lambda inputs: inputs.mean(1),
 }
 
 
@@ -57,11 +73,12 @@ def objectives(work: Work) -> tuple[Function, Function]:
     def penalised(x: jax.Array, y: Arrays, batch: Arrays) -> jax.Array:
         return squared(x, y, batch) / 2 + (jnp.exp(x) * y["0.weight"] ** 2).sum() / 2
 
-    if work.name == "maml":
-        return squared, squared
     if work.name.startswith("ridge"):
         return penalised, lambda x, y, batch: squared(x, y, batch) / 2
-    return lambda x, y, batch: (jax.nn.sigmoid(x) * rows(y, batch)).mean(), lambda x, y, batch: rows(y, batch).mean()
+    plain = (lambda x, y, batch: rows(y, batch).mean()) if work.classes else squared
+    if work.tasks:
+        return plain, plain
+    return lambda x, y, batch: (jax.nn.sigmoid(x) * rows(y, batch)).mean(), plain
 
 
 def arguments(work: Work) -> tuple[Any, Any, Arrays, Arrays]:

@@ -12,10 +12,10 @@ from jax_model import Arrays, Compiled, objectives
 from work import TERMS, Work
 
 NAME, PACKAGES = "JAXopt", ("jaxopt",)
-VARIANTS = {"": ("mlp", "ridge_cg", "ridge_ns", "maml")}
+VARIANTS = {"": ("mlp", "attention", "ridge_cg", "ridge_ns", "maml")}
 NOTES = {
-    "conv": "left out, because its loop is a scan; see JAX",
-    "mlp, maml": "`unroll` of `GradientDescent`, which is a scan under jit",
+    "conv, few_shot": "left out, because its loop is a scan; see JAX",
+    "mlp, attention, maml": "`unroll` of `GradientDescent`, which is a scan under jit",
     "ridge_cg": "its CG takes one more Hessian product, at its start of zero",
     "ridge_ns": "it has no Neumann series, and uses ours for JAX as its solver",
 }
@@ -23,7 +23,7 @@ NOTES = {
 
 def build(work: Work, variant: str) -> Compiled:
     after = implicit(work) if work.name.startswith("ridge") else unrolled(work)
-    return Compiled(jax.grad(mean_over_tasks(after) if work.name == "maml" else after), work)
+    return Compiled(jax.grad(mean_over_tasks(after) if work.tasks else after), work)
 
 
 def unrolled(work: Work) -> Callable[..., jax.Array]:

@@ -14,9 +14,12 @@ from jittor import nn
 from work import TERMS, Work
 
 NAME, PACKAGES = "ours", ("boat-core", "jittor")
-VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml"), "segment all": ("mlp", "conv")}
-NOTES: dict[str, str] = {"maml": "the tasks run one after another"}
-APPROXIMATE = {"ridge_cg": ["CG"], "ridge_ns": ["NS"], "maml": ["IAD", "RAD"]}
+VARIANTS = {
+    "": ("mlp", "conv", "attention", "ridge_cg", "ridge_ns", "maml", "few_shot"),
+    "segment all": ("mlp", "conv", "attention"),
+}
+NOTES: dict[str, str] = {"maml, few_shot": "the tasks run one after another"}
+APPROXIMATE = {"ridge_cg": ["CG"], "ridge_ns": ["NS"], "maml": ["IAD", "RAD"], "few_shot": ["IAD", "RAD"]}
 
 
 class Watched:
@@ -43,10 +46,34 @@ class Dot(nn.Module):
         return jt.matmul(inputs, self.weight)
 
 
+class Attention(nn.Module):
+    """Attention of the tokens to each other, added to them."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        self.heads = heads
+        self.weight, self.out = jt.zeros((3 * size, size)), jt.zeros((size, size))
+
+    def execute(self, inputs: Any) -> Any:
+        rows, tokens, size = inputs.shape
+        parts = jt.matmul(inputs, self.weight.transpose(1, 0)).reshape(rows, tokens, 3, self.heads, -1)
+        queries, keys, values = (parts[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+        shares = nn.softmax(jt.matmul(queries, keys.transpose(0, 1, 3, 2)) / (size // self.heads) ** 0.5, dim=-1)
+        attended = jt.matmul(shares, values).transpose(0, 2, 1, 3).reshape(rows, tokens, size)
+        return inputs + jt.matmul(attended, self.out.transpose(1, 0))
+
+
+class Average(nn.Module):
+    def execute(self, inputs: Any) -> Any:
+        return inputs.mean(1)
+
+
 MODULES: dict[str, Callable[..., Any]] = {
     "linear": nn.Linear,
     "conv": lambda inputs, outputs: nn.Conv2d(inputs, outputs, 3, padding=1),
     "dot": Dot,
+    "norm": nn.LayerNorm,
+    "attention": Attention,
+    "average": Average,
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
     "pool": lambda: nn.MaxPool2d(2),
@@ -66,8 +93,12 @@ def problem(work: Work) -> boat.Problem:
     def squared(x: Any, y: Any, batch: Any) -> Any:
         return ((outputs(y, batch) - batch["targets"]) ** 2).mean()
 
-    if work.name == "maml":
-        return boat.Problem(squared, squared, work.lower_start, work.lower_start)
+    def mean(x: Any, y: Any, batch: Any) -> Any:
+        return rows(y, batch).mean()
+
+    if work.tasks:
+        objective = mean if work.classes else squared
+        return boat.Problem(objective, objective, work.lower_start, work.lower_start)
     if work.name.startswith("ridge"):
         return boat.Problem(
             lambda x, y, batch: squared(x, y, batch) / 2,
@@ -76,7 +107,7 @@ def problem(work: Work) -> boat.Problem:
             work.lower_start,
         )
     return boat.Problem(
-        lambda x, y, batch: rows(y, batch).mean(),
+        mean,
         lambda x, y, batch: (jt.sigmoid(x) * rows(y, batch)).mean(),
         work.upper_start,
         work.lower_start,
@@ -92,11 +123,11 @@ def build(work: Work, variant: str) -> Watched:
         lower_optimizer=boat.sgd(work.rate),
         upper_optimizer=boat.sgd(work.rate),
         options=options(work),
-        start="upper" if work.name == "maml" else "cold",
+        start="upper" if work.tasks else "cold",
         segment=variant.removeprefix("segment ") or "auto",
     )
     batches = arrays(work.lower_batch), arrays(work.upper_batch)
-    if work.name != "maml":
+    if not work.tasks:
         return Watched(lambda: solver.hypergradient(*batches).upper.numpy())
     tasks = [
         tuple({key: value[task] for key, value in batch.items()} for batch in batches)

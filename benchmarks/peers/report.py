@@ -15,9 +15,11 @@ from systems import OURS, REFERENCE, System
 TITLES = {
     "mlp": "mlp: hyper-cleaning, unrolled",
     "conv": "conv: the same with convolutions",
+    "attention": "attention: the same with attention and layer normalisation",
     "ridge_cg": "ridge, conjugate gradient",
     "ridge_ns": "ridge, Neumann series",
     "maml": "maml: sinusoids",
+    "few_shot": "few_shot: five classes, one row each, four convolutions, four tasks",
 }
 #: The name of the width of each work, and its size at width 1.
 WIDTHS = {"mlp": ("width", 1), "ridge_cg": ("d", 100), "ridge_ns": ("d", 100)}

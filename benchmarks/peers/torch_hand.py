@@ -11,14 +11,14 @@ from torch_model import Tensors, bound, host, leaf, objectives, outputs, tensors
 from work import TERMS, Work
 
 NAME, PACKAGES = "torch by hand", ("torch",)
-VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml")}
-NOTES = {"maml": "`torch.func`: `grad` of a `vmap` over the tasks, which is faster than a loop over them"}
+VARIANTS = {"": ("mlp", "conv", "attention", "ridge_cg", "ridge_ns", "maml", "few_shot")}
+NOTES = {"maml, few_shot": "`torch.func`: `grad` of a `vmap` over the tasks, which is faster than a loop over them"}
 
 
 def build(work: Work, variant: str) -> Callable[[], np.ndarray]:
     if work.name.startswith("ridge"):
         return implicit(work)
-    return tasks(work) if work.name == "maml" else unrolled(work)
+    return tasks(work) if work.tasks else unrolled(work)
 
 
 def unrolled(work: Work) -> Callable[[], np.ndarray]:

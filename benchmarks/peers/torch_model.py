@@ -29,10 +29,39 @@ class Dot(nn.Module):
         return inputs @ self.weight
 
 
+class Attention(nn.Module):
+    """Attention of the tokens to each other, added to them."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.weight = nn.Parameter(torch.zeros(3 * size, size))
+        self.out = nn.Parameter(torch.zeros(size, size))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return attend(inputs, self.weight, self.out, self.heads)
+
+
+class Average(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.mean(1)
+
+
+def attend(inputs: Tensor, weight: Tensor, out: Tensor, heads: int) -> Tensor:
+    rows, tokens, size = inputs.shape
+    parts = (inputs @ weight.T).reshape(rows, tokens, 3, heads, size // heads).permute(2, 0, 3, 1, 4)
+    queries, keys, values = parts[0], parts[1], parts[2]
+    shares = torch.softmax(queries @ keys.transpose(2, 3) / (size // heads) ** 0.5, dim=-1)
+    return inputs + (shares @ values).transpose(1, 2).reshape(rows, tokens, size) @ out.T
+
+
 MODULES: dict[str, Callable[..., nn.Module]] = {
     "linear": nn.Linear,
     "conv": lambda inputs, outputs: nn.Conv2d(inputs, outputs, 3, padding=1),
     "dot": Dot,
+    "norm": nn.LayerNorm,
+    "attention": Attention,
+    "average": Average,
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
     "pool": lambda: nn.MaxPool2d(2),
@@ -49,13 +78,17 @@ def network(work: Work) -> nn.Module:
 
 def outputs(layers: Iterable[Layer], y: Tensors, inputs: Tensor) -> Tensor:
     """Apply the net as a function, without the overhead of a module."""
-    for place, (kind, *_) in enumerate(layers):
+    for place, (kind, *sizes) in enumerate(layers):
         if kind == "linear":
             inputs = F.linear(inputs, y[f"{place}.weight"], y[f"{place}.bias"])
         elif kind == "conv":
             inputs = F.conv2d(inputs, y[f"{place}.weight"], y[f"{place}.bias"], padding=1)
         elif kind == "dot":
             inputs = inputs @ y[f"{place}.weight"]
+        elif kind == "norm":
+            inputs = F.layer_norm(inputs, sizes, y[f"{place}.weight"], y[f"{place}.bias"])
+        elif kind == "attention":
+            inputs = attend(inputs, y[f"{place}.weight"], y[f"{place}.out"], sizes[1])
         else:
             inputs = PLAIN[kind](inputs)
     return inputs
@@ -66,6 +99,7 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "pool": lambda inputs: F.max_pool2d(inputs, 2),
     "flatten": lambda inputs: inputs.flatten(1),
+    "average": lambda inputs: inputs.mean(1),
 }
 
 
@@ -85,9 +119,9 @@ def objectives(work: Work) -> tuple[Objective, Objective]:
     """Return f and F."""
     if work.name.startswith("ridge"):
         return penalised, lambda x, y, outputs, targets: squared(outputs, targets) / 2
-    if work.name == "maml":
-        return (lambda x, y, outputs, targets: squared(outputs, targets),) * 2
-    return weighted, lambda x, y, outputs, targets: F.cross_entropy(outputs, targets)
+    loss = F.cross_entropy if work.classes else squared
+    plain: Objective = lambda x, y, outputs, targets: loss(outputs, targets)  # noqa: E731
+    return plain if work.tasks else weighted, plain
 
 
 def bound(work: Work) -> tuple[Callable[[Any, Tensors], Tensor], Callable[[Any, Tensors], Tensor]]:

@@ -12,7 +12,7 @@ from torch_model import Tensors, bound, host, leaf, network, objectives, task_ba
 from work import TERMS, Work
 
 NAME, PACKAGES = "TorchOpt", ("torchopt",)
-VARIANTS = {"": ("mlp", "conv", "ridge_cg", "ridge_ns", "maml")}
+VARIANTS = {"": ("mlp", "conv", "attention", "ridge_cg", "ridge_ns", "maml", "few_shot")}
 NOTES = {"ridge_cg": "its CG takes one more Hessian product, at its start of zero"}
 
 
@@ -32,7 +32,7 @@ def unrolled(work: Work) -> Callable[[], np.ndarray]:
             optimizer.step(lower(x, None, net(points["inputs"]), points["targets"]))
         return upper(x, None, net(others["inputs"]), others["targets"])
 
-    if work.name == "maml":
+    if work.tasks:
         batches, leaves = task_batches(work), list(net.parameters())
 
         def once() -> np.ndarray:

@@ -161,8 +161,8 @@ def test_doctor(boat):
 
 
 LISTS = (
-    "ops list, ops list --json, ops show {name}, ops doctor, optimizers list, optimizers show adam, solvers,"
-    " explain {config}, explain {config} --json, doctor"
+    "ops list, ops list --json, ops show {name}, ops doctor, optimizers list, optimizers show adam, problems list,"
+    " solvers, explain {config}, explain {config} --json, doctor"
 )
 
 

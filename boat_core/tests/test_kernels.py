@@ -92,8 +92,15 @@ BOAT_KERNEL(product)
         pytest.fail("plain operators did it")
 
     a, b = vectors()
-    (found,) = boat.kernel(source, like=(), results=1)(product)(a, b)
+    kernel = boat.kernel(source, like=(), results=1)(product)
+    (found,) = kernel(a, b)
     assert found == pytest.approx(boat.dot(a, b), rel=1e-12)
+    # Every addition rounds to the same side if the numbers are equal.
+    tenths = boat.Vector.of(np.full(10**6, 0.1, "float32"), "tenths")
+    exact = 10**6 * float(np.float32(0.1)) ** 2
+    assert kernel(tenths, tenths)[0] == pytest.approx(exact, rel=1e-6)
+    assert boat.dot(tenths, tenths) == pytest.approx(exact, rel=1e-6)
+    assert boat.norm(tenths) == pytest.approx(exact**0.5, rel=1e-6)
 
 
 def test_plain_operators_replace_an_unavailable_kernel(spied, capsys):

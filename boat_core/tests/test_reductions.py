@@ -155,3 +155,92 @@ def test_shapes_of_reductions_of_one_number():
             shapes = []
             boat.value_and_grad(lambda y: shapes.append(list(getattr(y, name)(*arguments).shape)) or y.sum())(y)  # noqa: B023
             assert shapes == [shape], (name, arguments)
+
+
+MANY = 10**6
+
+
+def of(values, like):
+    return jt.array(np.broadcast_to(values, np.shape(values)).astype(str(like.dtype)), dtype=str(like.dtype))
+
+
+def rows(like, width=4):
+    return of(np.random.default_rng(1).random((MANY // width, width), dtype="float32"), like)
+
+
+def image(like):
+    return rows(like).reshape((4, 1, 500, 500))
+
+
+#: The shape of y, and a function of it that adds up a million numbers, or whose derivatives do.
+LONG = {
+    "sum": ((MANY,), lambda y: y.sum()),
+    "mean": ((MANY,), lambda y: jt.mean(y * y)),
+    "reduce": ((MANY,), lambda y: (y * y).reduce("mean") + y.reduce("add")),
+    "norm": ((MANY,), lambda y: y.norm()),
+    "std": ((2, MANY), lambda y: (y * of([[1.0], [2.0]], y)).std()),
+    "columns": ((MANY // 4, 4), lambda y: (y.mean(0) ** 2).sum() + (y.sum(dim=0, keepdims=True) ** 2).mean()),
+    "rows": ((4, MANY // 4), lambda y: (y.sum(1) ** 2).sum()),
+    "axes": ((100, 4, MANY // 400), lambda y: (y.sum((0, 2)) ** 2).sum()),
+    "logsumexp": ((2, MANY), lambda y: ((y * of([[1.0], [2.0]], y)).exp().sum(1).log() ** 2).sum()),
+    "cross entropy": ((1, MANY), lambda y: nn.cross_entropy_loss(y, jt.array(np.zeros(1, "int32")))),
+    "mse": ((MANY,), lambda y: nn.mse_loss(y, y.detach() * 0.5)),
+    "integers": ((1,), lambda y: y.sum() * (jt.array(np.full(MANY, 3, "int32"))).mean()),
+    "scalar": ((1,), lambda y: ((y * rows(y)).exp()).mean()),
+    "bias": ((4,), lambda y: ((y + rows(y)) ** 2).mean()),
+    "factor": ((1, 4), lambda y: ((y * rows(y)) ** 2).sum()),
+    "broadcast": ((4,), lambda y: (y.broadcast((MANY // 4, 4), [0]) ** 3).mean()),
+    "index": ((4,), lambda y: (y[jt.array((np.arange(MANY) % 4).astype("int32"))] ** 2).mean()),
+    "outer": ((1000,), lambda y: (y.reshape((-1, 1)) * y.reshape((1, -1))).sum()),
+    "dot": ((MANY,), lambda y: jt.matmul(y.reshape((1, -1)), y.reshape((-1, 1))).sum()),
+    "vector": ((4, MANY // 4), lambda y: ((y @ of(np.full(MANY // 4, 0.7), y)) ** 2).sum()),
+    "weights": ((4, 3), lambda y: (jt.tanh(rows(y) @ y) ** 2).mean()),
+    "layer": ((20, 18), lambda y: (nn.linear(rows(y, 18), y, y[:, 0]) ** 2).mean()),
+    "convolution": (
+        (2, 1, 3, 3),
+        lambda y: (nn.conv2d(image(y), y, y[:, 0, 0, 0]) ** 2).mean(),
+    ),
+    "pooling": ((1, 1, 1000, 1000), lambda y: (nn.pool(y, 999, "mean", stride=1) ** 2).sum()),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_many_float32_numbers_are_added_up_to_their_precision(case):
+    """The value, the gradient and a product with second derivatives are those of the same function in float64.
+
+    Equal entries are the worst case: each addition rounds to the same side, and Jittor's own sums lose three digits.
+    """
+    shape, function = LONG[case]
+    rng, first = np.random.default_rng(0), boat.grad(function, second_order_guard="off")
+    equal, other, direction = (
+        values.astype("float32") for values in (np.full(shape, 0.1), 0.1 * rng.random(shape), rng.normal(size=shape))
+    )
+    slope = boat.value_and_grad(lambda y: (first(y) * of(direction, y)).sum())
+    short, exact = (
+        [*boat.value_and_grad(function)(equal.astype(dtype)), slope(other.astype(dtype))[1]]
+        for dtype in ("float32", "float64")
+    )
+    for a, b in zip(short, exact):
+        a, b = a.numpy().astype("float64"), b.numpy()
+        assert np.linalg.norm(a - b) <= 1e-6 * max(np.linalg.norm(b), 1e-3)
+
+
+def test_gradients_that_jittor_takes_inside_an_objective_are_precise_too():
+    def slope(y):
+        return (jt.grad(((y + rows(y)) ** 2).mean(), y) ** 2).sum()
+
+    y = np.full(4, 0.1, "float32")
+    short, exact = (boat.value_and_grad(slope)(y.astype(dtype)) for dtype in ("float32", "float64"))
+    for a, b in zip(short, exact):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
+
+
+def test_short_sums_and_those_outside_of_objectives_stay_jittors_own():
+    y = np.random.default_rng(0).normal(size=(60, 60)).astype("float32")
+    own = jt.array(y)
+    for sum_ in (lambda y: y.sum(), lambda y: y.mean(), lambda y: (y.sum(0) ** 2).sum()):
+        assert boat.value_and_grad(sum_)(y)[0].numpy() == sum_(own).numpy()
+    ones = jt.ones(MANY)
+    plain = ones.mean().numpy()
+    assert boat.value_and_grad(lambda y: y.sum() * ones.mean())(np.ones(1, "float32"))[0].numpy() == 1
+    assert ones.mean().numpy() == plain

@@ -326,6 +326,13 @@ def test_a_problem_that_a_pack_names(declare, capsys):
         overrides = [f"--set={item}" for item in (*named, "run.out=new", wrong)]
         assert cli.main(["run", "config.yaml", *overrides]) == 2
         assert message in capsys.readouterr().err
+    assert cli.main(["problems", "list", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (row["name"], row["summary"], row["options"][0]["name"]) == ("quadratic", "a toy", "size")
+    assert cli.main(["problems", "show", "quadratic"]) == 0
+    assert re.search("problem: quadratic.*size +an integer >= 1 +4", capsys.readouterr().out, re.DOTALL)
+    assert cli.main(["problems", "show", "quadratc"]) == 2
+    assert "did you mean 'quadratic'?" in capsys.readouterr().err
 
 
 def test_every_setting_of_the_solver_section_reaches_the_solver():

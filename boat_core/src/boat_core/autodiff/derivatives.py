@@ -7,12 +7,14 @@ Hessian-vector      ∇²_vv s · p = ∇_v ⟨∇_v s, p⟩        (reverse ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from . import reductions
 from .arrays import Array
 from .backend import jt
+from .captured import refuse
 from .operators import library
 
 
@@ -47,7 +49,20 @@ def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
     """Return ∇ value with respect to each array, zeros if it does not depend on one. `value` must hold one number."""
     for counter in _counters:
         counter.gradients += 1
-    return jt.grad(value, list(wrt), retain_graph=True)
+    return differentiable_gradient(jt.grad, value, list(wrt))
+
+
+def differentiable_gradient(grad: Callable[..., list[Array]], value: Array, wrt: list[Array]) -> list[Array]:
+    """Return ∇ value by `grad`, which is Jittor's, but with sums of many float32 numbers in float64.
+
+    Jittor makes such a sum for whatever was repeated, such as a bias. Without the library of operators it stays so.
+    """
+    refuse(value, wrt)
+    operators = library.operators()
+    if operators is None:
+        return grad(value, wrt, retain_graph=True)
+    gradients: list[Array] = operators.gradient(value, wrt)
+    return gradients
 
 
 def vjp(
@@ -76,7 +91,7 @@ def vjp(
 
 def inner(a: Sequence[Array], b: Sequence[Array]) -> Array:
     """Return ⟨a, b⟩ summed over all arrays, as an array that holds one number."""
-    total = (a[0] * b[0]).sum()
+    total = reductions.total(a[0] * b[0])
     for left, right in zip(a[1:], b[1:]):
-        total = total + (left * right).sum()
+        total = total + reductions.total(left * right)
     return total

@@ -35,13 +35,16 @@ class evaluating:
         derivatives: whether derivatives can be taken in the block even within the caller's `jt.no_grad()`, where Jittor
             would silently return zeros. This holds for arrays made inside the block; see `arrays.attached` for those
             made before. False leaves Jittor's switch as it is, for code that takes no derivative itself.
+        wrt: what the derivative will be taken with respect to, besides what a block around this one names: pairs of a
+            name for messages and a pytree (or a `Vector`, or a function that returns a pytree). If `differentiated` is
+            False, no derivative passes through the block, and nothing counts.
 
     Raises:
         OptionError: `guard` is not one of the three words.
     """
 
     # A class with slots, not a generator: the door is entered several times in every lower step.
-    __slots__ = ("_changes", "_derivatives", "_no_grad", "_token")
+    __slots__ = ("_changes", "_derivatives", "_no_grad", "_token", "_wrt")
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class evaluating:
         differentiated: bool | None = None,
         kernels: bool | None = None,
         derivatives: bool = True,
+        wrt: tuple[tuple[str, Any], ...] = (),
     ) -> None:
         if guard is not None and guard not in second_order.MODES:
             raise OptionError(
@@ -60,11 +64,11 @@ class evaluating:
                 hint=suggestion(str(guard), second_order.MODES),
             )
         self._changes = native, guard, differentiated, kernels
-        self._derivatives = derivatives
+        self._derivatives, self._wrt = derivatives, wrt
 
     def __enter__(self) -> None:
         native, guard, differentiated, kernels = self._changes
-        exact, operators, guard_before, differentiated_before, kernels_before = MODE.get()
+        exact, operators, guard_before, differentiated_before, kernels_before, wrt = MODE.get()
         if native is not None:
             # Routing puts its wrappers into Jittor at the first need; the first need may be here.
             routing.install()
@@ -75,10 +79,12 @@ class evaluating:
             second_order.install(_unguarded)
         if differentiated is None:
             differentiated = differentiated_before
+        elif not differentiated:
+            wrt = ()
         if kernels is None:
             kernels = kernels_before
         # `Mode(...)` itself takes twice as long: a NamedTuple's constructor is a Python function.
-        mode = tuple.__new__(Mode, (exact, operators, guard, differentiated, kernels))
+        mode = tuple.__new__(Mode, (exact, operators, guard, differentiated, kernels, wrt + self._wrt))
         self._token = MODE.set(mode)
         self._no_grad = self._derivatives and jt.flags.no_grad
         if self._no_grad:

@@ -7,6 +7,7 @@
 - `mean` of a float64 array becomes a sum times an exact 1/n. Jittor's gradient would round 1/n to float32 (a relative
   error of 3e-8).
 - A sum, mean, product, max or min of one number is that number. Jittor's compiler fails on some of them.
+- A sum or mean of many float32 numbers is made in float64, also where it is the derivative of something repeated.
 - The derivative of a product at zeros is right, and that of max and min at ties is a subgradient
   (`boat_core.autodiff.reductions`).
 - A numpy array in the other byte order, as files hold it, becomes one in the order of this machine. Jittor would read
@@ -27,9 +28,10 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import ObjectiveError
-from . import reductions
+from . import derivatives, reductions
 from .arrays import constant, native_order, refuse_mask
 from .backend import jt
+from .captured import refuse
 from .operators.overrides import OVERRIDES
 from .switches import MODE
 
@@ -57,12 +59,13 @@ def install() -> None:
     for holder in (jittor, jittor.Var):
         for name in ("sum", "reduce_add", "mean"):
             if hasattr(holder, name):
-                setattr(holder, name, _exact_single(getattr(holder, name)))
+                setattr(holder, name, _exact_sum(getattr(holder, name)))
         for names, replacement in _REDUCTIONS.items():
             for name in names:
                 if hasattr(holder, name):
                     setattr(holder, name, _exact_reduction(getattr(holder, name), replacement))
         holder.reduce = _exact_reduce(holder.reduce)
+    jittor.grad = _exact_gradient(jittor.grad)
     jittor.mean = _exact_mean(jittor.mean)
     jittor.Var.mean = _exact_mean(jittor.Var.mean)
 
@@ -192,12 +195,12 @@ _REDUCTIONS: dict[tuple[str, ...], Callable[..., Any]] = {
 }
 
 
-def _exact_single(reduce: Callable[..., Any]) -> Callable[..., Any]:
-    # Sums are in every objective, so whatever holds more than one number is passed on at once.
+def _exact_sum(reduce: Callable[..., Any]) -> Callable[..., Any]:
+    # Sums are in every objective, so what Jittor does right is passed on at once.
     @wraps(reduce)
     def routed(x: Any, *args: Any, **keywords: Any) -> Any:
-        if isinstance(x, jt.Var) and x.numel() == 1 and MODE.get().exact:
-            return reductions.single(reduce, x, *args, **keywords)
+        if isinstance(x, jt.Var) and not 1 < x.numel() < reductions.MANY and MODE.get().exact:
+            return reductions.accurate(reduce, x, *args, **keywords)
         return reduce(x, *args, **keywords)
 
     return routed
@@ -214,14 +217,10 @@ def _exact_reduction(reduce: Callable[..., Any], replacement: Callable[..., Any]
     return routed
 
 
-def _single_or_more(reduce: Callable[..., Any], x: Any, *args: Any, **keywords: Any) -> Any:
-    return _exact_single(reduce)(x, *args, **keywords)
-
-
 def _exact_reduce(reduce: Callable[..., Any]) -> Callable[..., Any]:
     by_operator = {
-        "add": _single_or_more,
-        "mean": _single_or_more,
+        "add": reductions.accurate,
+        "mean": reductions.accurate,
         "multiply": reductions.product,
         "maximum": reductions.extremum,
         "minimum": reductions.extremum,
@@ -233,6 +232,20 @@ def _exact_reduce(reduce: Callable[..., Any]) -> Callable[..., Any]:
         if replacement is None:
             return reduce(x, op, *args, **keywords)
         return replacement(lambda y, *rest, **named: reduce(y, op, *rest, **named), x, *args, **keywords)
+
+    return routed
+
+
+def _exact_gradient(grad: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(grad)
+    def routed(loss: Any, targets: Any, retain_graph: bool = True) -> Any:
+        if not MODE.get().exact or not retain_graph or not isinstance(loss, jt.Var):
+            if isinstance(loss, jt.Var):
+                refuse(loss, [targets] if isinstance(targets, jt.Var) else list(targets))
+            return grad(loss, targets, retain_graph)
+        if isinstance(targets, jt.Var):
+            return derivatives.differentiable_gradient(grad, loss, [targets])[0]
+        return derivatives.differentiable_gradient(grad, loss, list(targets))
 
     return routed
 

@@ -18,6 +18,7 @@ class Mode(NamedTuple):
         guard: what an operator that Jittor does not differentiate twice leads to: "off", "warn" or "error".
         differentiated: whether a derivative will be taken of what is computed; then a kernel is an error.
         kernels: whether kernels are used where they can be had; if not, their plain operators are.
+        wrt: what derivatives are being taken with respect to, see `boat_core.autodiff.captured`.
     """
 
     exact: bool = False
@@ -25,6 +26,7 @@ class Mode(NamedTuple):
     guard: str = "off"
     differentiated: bool = False
     kernels: bool = True
+    wrt: tuple[tuple[str, Any], ...] = ()
 
 
 # One variable for all switches: entering the door costs one `set`, and a reader never sees half of a change.

@@ -129,6 +129,7 @@ class Unrolled:
         last: int | None = None,
         frozen: bool = False,
         watch: Callable[[int, Sequence[Array], Sequence[Array]], None] | None = None,
+        also: Sequence[Array] = (),
     ) -> tuple[list[Array], list[Array]]:
         """Pull `cotangent` back from iterate `last` (default T) to iterate `first`.
 
@@ -138,14 +139,16 @@ class Unrolled:
             last: the index of the iterate that `cotangent` belongs to; None means T.
             frozen: whether d counts as a constant. Then no second derivative of the objective is taken.
             watch: is called after each step with t, the cotangent of z_t and the sum of dx so far.
+            also: arrays that d uses without receiving them in z or x.
 
         Returns:
-            The cotangents of z_first and of x, each a list with one array for each floating-point leaf.
+            The cotangents of z_first and of x, each a list with one array for each floating-point leaf. Those of `also`
+            follow those of x.
         """
         last = self.steps if last is None else last
         end = float_leaves(self.iterate(last))
         p = [*(arrays.detach(leaf) for leaf in cotangent), *map(arrays.zeros_like, end[len(cotangent) :])]
-        dx = [arrays.zeros_like(leaf) for leaf in float_leaves(self.parameters)]
+        dx = [arrays.zeros_like(leaf) for leaf in (*float_leaves(self.parameters), *also)]
         for t in reversed(range(first, last)):
             z = self.iterate(t)
             x, d = self._graphs.get(t) or (self.parameters, self.step.direction(t, z, self.parameters))
@@ -153,12 +156,12 @@ class Unrolled:
                 self._recorder.pull_back(t, rebuilt=t not in self._graphs)
             p, of_x, of_d = self.step.adjoint(t, z, x, d, p)
             if of_x is not None:
-                dx = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
+                dx[: len(of_x)] = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
             if frozen:
                 # A's part of the pullback stays: it is linear in the optimizer's step and needs no graph of d.
                 p = [arrays.detach(leaf) for leaf in p]
             else:
-                inputs, size = [*float_leaves(z), *float_leaves(x)], len(p)
+                inputs, size = [*float_leaves(z), *float_leaves(x), *also], len(p)
                 # The identities `inputs` carry a and c along, so that one product gives a + bᵀ∂d/∂z and dx + bᵀ∂d/∂x
                 # without further additions.
                 pulled = derivatives.vjp([*d, *inputs], [*of_d, *p, *dx], inputs)

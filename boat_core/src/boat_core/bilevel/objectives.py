@@ -97,7 +97,7 @@ class Bilevel:
 
 @runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with evaluating(native=native, differentiated=True):
+    with evaluating(native=native, differentiated=True, wrt=(("upper", x), ("lower", y))):
         value = function(x.tree, y.tree, batch)
     return one_number(value, role)
 

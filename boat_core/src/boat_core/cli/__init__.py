@@ -26,6 +26,7 @@ __all__ = ["add_config_arguments", "main", "print_facts", "print_json", "print_t
 GROUPS = {
     "ops": "the operations that are installed",
     "optimizers": "the optimizers, transforms and schedules that are installed",
+    "problems": "the problems that are installed",
 }
 #: The verbs: name, file, function and summary. The file is imported when the verb is used. A function `list_operations`
 #: may have a `list_operations_arguments` beside it, which adds the arguments to the parser of the verb.
@@ -41,6 +42,8 @@ VERBS = (
         "list the optimizers, transforms and schedules that can be named",
     ),
     ("optimizers show", "optimizers", "show_optimizer", "show one of them: formula, source, options"),
+    ("problems list", "problems", "list_problems", "list the problems that installed packs declare"),
+    ("problems show", "problems", "show_problem", "show one of them: what it is, and its options"),
     ("solvers", "solvers", "list_solvers", "list every valid solver over the operations installed"),
     ("explain", "solvers", "explain_config", "say what a configuration would run, or why it is refused"),
     (

@@ -18,6 +18,7 @@ import optree
 from .._util.integers import as_integer
 from ..autodiff import arrays
 from ..autodiff.arrays import Array
+from ..autodiff.captured import Captured
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import DEFAULT_ALLOWED, Memory
@@ -51,7 +52,9 @@ def unroll(
         step: a pure function `(t, z, x) -> z'` of pytrees of arrays. Numbers and None in them are constants. It may
             take gradients (`boat_core.grad`), and is evaluated like an objective.
         start: the pytree z_0.
-        parameters: the pytree x.
+        parameters: the pytree x. An array that `step` uses without receiving it, from a closure say, has the right
+            derivative through `end` too if BOAT takes it (`boat_core.value_and_grad`, an objective, a module's
+            optimizer). With Jittor's own `grad` it is an error.
         steps: the number of steps, T >= 1.
         segment, memory: what stays in memory between the steps and the pullback, as for `Solver`.
         second_order_guard: the reaction to an operator that Jittor does not differentiate twice: "error", "warn" or
@@ -70,9 +73,10 @@ def unroll(
         raise OptionError(f"unroll: steps: expected an integer >= 1 (got {steps!r})")
     z, x = as_arrays(start, "start"), as_arrays(parameters, "parameters")
     # The iterates are made inside: Jittor takes derivatives of arrays made in the caller's `jt.no_grad()` as zero.
+    captured = Captured("unroll: the step", "Pass the array in the parameters.")
     with evaluating():
-        unrolled = Unrolled(_Whole(step, second_order_guard), z, x, number, Memory(segment, memory))
-        unrolling = Unrolling(unrolled, z, x)
+        unrolled = Unrolled(_Whole(step, second_order_guard, captured), z, x, number, Memory(segment, memory))
+        unrolling = Unrolling(unrolled, z, x, captured)
         unrolling._check_finite()
     return unrolling
 
@@ -86,20 +90,24 @@ class Unrolling:
             start and of the parameters. (It does so once: that derivative cannot be differentiated again.)
     """
 
-    def __init__(self, unrolled: Unrolled, start: Tree, parameters: Tree) -> None:
+    def __init__(self, unrolled: Unrolled, start: Tree, parameters: Tree, captured: Captured) -> None:
         self._unrolled, self._start, self._parameters = unrolled, start, parameters
+        self._captured = captured
         self.steps = unrolled.steps
 
     @cached_property
     def end(self) -> Any:
-        inputs = [*float_leaves(self._start), *float_leaves(self._parameters)]
+        also = tuple(self._captured.arrays)
+        inputs = [*float_leaves(self._start), *float_leaves(self._parameters), *also]
         tree = self._unrolled.iterate(self.steps)
 
         def pullback(cotangents: list[Array]) -> list[Array]:
-            of_start, of_parameters = self._unrolled.pullback(cotangents)
+            of_start, of_parameters = self._unrolled.pullback(cotangents, also=also)
             return [*of_start, *of_parameters]
 
-        values = iter(attach_vjp("boat_core.unroll", float_leaves(tree), inputs, pullback))
+        attached = attach_vjp("boat_core.unroll", float_leaves(tree), inputs, pullback)
+        self._captured.tie(attached)
+        values = iter(attached)
         return optree.tree_map(lambda leaf: next(values) if differentiable(leaf) else leaf, tree)
 
     def iterate(self, t: int) -> Any:
@@ -143,6 +151,10 @@ class Unrolling:
                 raise NonFiniteError(f"unroll: NaN or infinity in the iterate after step {t - 1}, {leaf_text(place)}")
 
 
+def _jittor_leaves(tree: Tree) -> list[Array]:
+    return [leaf for leaf in float_leaves(tree) if arrays.is_jittor(leaf)]
+
+
 class _Next(list[Array]):
     """The floating-point leaves of z'. It carries z' itself too, for the other leaves."""
 
@@ -154,13 +166,17 @@ class _Next(list[Array]):
 class _Whole:
     """Φ as a `boat_core.autodiff.unrolled.Step`: all of it is in the direction, so that A returns d."""
 
-    def __init__(self, step: Callable[[int, Tree, Tree], Tree], guard: str) -> None:
-        self._step, self._guard = step, guard
+    def __init__(self, step: Callable[[int, Tree, Tree], Tree], guard: str, captured: Captured) -> None:
+        self._step, self._guard, self._captured = step, guard, captured
 
     def direction(self, t: int, z: Tree, x: Tree) -> list[Array]:
-        with evaluating(native=True, guard=self._guard, differentiated=True):
-            after = self._step(t, z, x)
-        return _Next(_like_before(after, z, t))
+        wrt = (("the iterate", z), ("the parameters", x), ("what the step uses", self._captured.arrays))
+
+        def step() -> Tree:
+            with evaluating(native=True, guard=self._guard, differentiated=True, wrt=wrt):
+                return self._step(t, z, x)
+
+        return _Next(_like_before(self._captured.call(step, _jittor_leaves), z, t))
 
     def advance(self, t: int, z: Tree, x: Tree, d: list[Array]) -> Any:
         assert isinstance(d, _Next)

@@ -96,7 +96,9 @@ def _value_and_gradient(
     leaves, structure = optree.tree_flatten(tree)
     if not leaves or not all(map(differentiable, leaves)):
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
-    with evaluating(native=True, guard=guard, differentiated=True):
+    # A function, since the arrays are made within the block.
+    wrt = ((f"argument {argument} of {name}", lambda: tree),)
+    with evaluating(native=True, guard=guard, differentiated=True, wrt=wrt):
         leaves = [arrays.attached(leaf) for leaf in leaves]
         tree, unchanged = optree.tree_unflatten(structure, leaves), Unchanged(leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)

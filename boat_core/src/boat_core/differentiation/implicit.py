@@ -22,6 +22,7 @@ from typing import Any
 import optree
 
 from ..autodiff import arrays, derivatives
+from ..autodiff.captured import Captured, Group
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.guard import MODES
@@ -77,6 +78,8 @@ def custom_root(
 
     The derivative is the implicit one. It exists with respect to every floating-point Jittor array in the arguments,
     all of which may be pytrees. None, strings, numbers and numpy arrays are constants, and `start` has no derivative.
+    An array that the condition uses without receiving it, from a closure say, has the right derivative too if BOAT
+    takes it (`boat.value_and_grad`, an objective, a module's optimizer). With Jittor's own `grad` it is an error.
     `fit.report` is the report of the last call, see `ImplicitReport`.
 
     Args:
@@ -188,18 +191,19 @@ class Implicit:
         # The solver and the check take derivatives of their own, even if the caller is within `jt.no_grad()`.
         with evaluating():
             y, aux = self._solved(start, theta)
-            self._check(y, theta)
+            captured = self._check(y, theta)
         report = self.report
         assert report is not None
 
         def pullback(cotangents: list[Any]) -> list[Any]:
-            cotangents_of_theta, report.linear = self._cotangents(y, theta, y.like(cotangents))
-            return cotangents_of_theta
+            found, report.linear = self._cotangents(y, theta, captured.arrays, y.like(cotangents))
+            return found
 
         module = getattr(self._solver, "__module__", None) or __name__
         values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
-        if theta.inputs:
-            values = attach_vjp(f"{module}.{self._name}", values, theta.inputs, pullback)
+        if inputs := [*theta.inputs, *captured.arrays]:
+            values = attach_vjp(f"{module}.{self._name}", values, inputs, pullback)
+        captured.tie(values)
         tree = y.like(values).tree
         return (tree, aux) if self._options.aux else tree
 
@@ -223,15 +227,18 @@ class Implicit:
             raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, {leaf}")
         return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
 
-    def _residual(self, y: Vector, arguments: Any) -> Vector:
+    def _residual(self, y: Vector, arguments: Any, wrt: tuple[Group, ...] = ()) -> Vector:
         """Return r(y, θ) with its graph."""
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
-        with evaluating(native=True, guard=self._options.second_order_guard, differentiated=True):
+        with evaluating(native=True, guard=self._options.second_order_guard, differentiated=True, wrt=wrt):
             value = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
             return y - value if self._fixed_point else value
 
-    def _check(self, y: Vector, theta: _Arguments) -> None:
-        r = self._residual(y.detach(), theta.detached()[0]).detach()
+    def _check(self, y: Vector, theta: _Arguments) -> Captured:
+        """Check the solution. Return what the condition uses besides y and θ."""
+        point, arguments = y.detach(), theta.detached()[0]
+        captured = Captured(self._name, "Pass the array to the solver and to the condition as an argument.")
+        r = captured.call(lambda: self._residual(point, arguments), lambda r: r.leaves).detach()
         if leaf := first_nonfinite(r):
             raise NonFiniteError(f"{self._name}: the optimality condition contains NaN or infinity, {leaf}")
         tolerance = self._options.tolerance
@@ -243,11 +250,16 @@ class Implicit:
                 f" {self.report.bound:.3g} = {tolerance:g} · (1 + ‖y‖); let the solver go on for longer, or raise the"
                 " tolerance"
             )
+        return captured
 
-    def _cotangents(self, y: Vector, theta: _Arguments, v: Vector) -> tuple[list[Any], LinearSolve]:
+    def _cotangents(
+        self, y: Vector, theta: _Arguments, captured: Sequence[Any], v: Vector
+    ) -> tuple[list[Any], LinearSolve]:
         y = y.detach()
         arguments, inputs = theta.detached()
-        r = self._residual(y, arguments)
+        inputs = [*inputs, *captured]
+        wrt = (("the solution", y), ("the arguments", inputs))
+        r = self._residual(y, arguments, wrt)
 
         def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
             return y.like(derivatives.vjp(r.leaves, u.leaves, y.leaves))

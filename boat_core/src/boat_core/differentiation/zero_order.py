@@ -27,6 +27,7 @@ import optree
 
 from .._util.integers import as_integer
 from ..autodiff import arrays
+from ..autodiff.captured import Captured
 from ..autodiff.custom_vjp import attach_vjp
 from ..autodiff.evaluation import evaluating
 from ..autodiff.pytrees import path_text
@@ -208,7 +209,8 @@ def es_grad(
         are differentiated; in the others it takes anything. It returns an array of shape (1,) in the widest dtype of
         the differentiated arrays. Its value is that of the function. Its derivative is the estimate, which is made
         when a derivative is taken (by default the function is then called 2n times). Everything else that the function
-        uses is constant, including its closure. `report` is the report of the last estimate, None before the first one.
+        uses is constant. There, an array with respect to which a derivative is taken is an error. `report` is the
+        report of the last estimate, None before the first one.
 
     Second derivatives are lost, so the second-order guard refuses the function. It can be used in F, and in f for
     first-order methods. It is evaluated like an objective, see `docs/operators.md`; kernels are allowed in it.
@@ -232,7 +234,15 @@ def es_grad(
             import numpy as np
 
             call = _Call(function, f"es_grad of {name}", o, arguments, keywords)
-            value = call.value(call.x, checked=True)
+            captured = Captured(call.name, "Pass the array as an argument, and list its place in argnums.")
+            captured.search(function)
+            value = captured.call(lambda: call.value(call.x, checked=True), lambda _: call.results())
+            if captured.arrays:
+                raise ObjectiveError(
+                    f"{call.name}: it uses {captured.place} without receiving it, and a derivative is taken with"
+                    " respect to that array; it would be 0. Pass the array as an argument and list its place in"
+                    " argnums; if the array is a constant here, use array.detach()"
+                )
             seed, calls = [o.seed, calls], calls + 1
 
             def pullback(cotangents: list[Any]) -> Any:
@@ -245,6 +255,7 @@ def es_grad(
 
             dtype = np.result_type(*(str(leaf.dtype) for leaf in call.x.leaves))
             (result,) = attach_vjp(name, [arrays.as_array(np.array([value], dtype))], call.inputs, pullback)
+            captured.tie([result])
             return result
 
         decorated.report = None  # type: ignore[attr-defined]
@@ -260,6 +271,8 @@ class _Call:
         inputs: the leaves that are differentiated, with their history.
         x: the values of these leaves.
     """
+
+    _last: Any = None
 
     def __init__(
         self, function: Any, name: str, o: Decoration, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
@@ -286,6 +299,11 @@ class _Call:
             arrays.refuse_mask(leaf, f"{name}: argument {path[1]}{path_text(path[2:])}")
         self.leaves = [_copy(leaf) for leaf in leaves]
 
+    def results(self) -> list[Any]:
+        """Return what the function returned last, if it is an array with its graph, and forget it."""
+        last, self._last = self._last, None
+        return [last] if arrays.is_jittor(last) else []
+
     def value(self, x: Vector, checked: bool = False) -> float:
         """Return the function at x, computed now. `checked` also tests that it changes none of its arguments."""
         import numpy as np
@@ -298,7 +316,10 @@ class _Call:
         arguments, keywords = self.structure.unflatten(leaves)
         # No derivative passes through what is computed here.
         with evaluating(native=True, guard="off", differentiated=False):
-            value = self._number(self.function(*arguments, **keywords))
+            result = self.function(*arguments, **keywords)
+            value = self._number(result)
+        if checked:
+            self._last = result
         for path, leaf, old in zip(self.paths, leaves, before):
             if old is not None and not np.array_equal(arrays.to_numpy(leaf), old, equal_nan=old.dtype.kind == "f"):
                 place = f"{path[1]}{path_text(path[2:])}"

@@ -54,7 +54,7 @@ class ModuleOptimizer:
         """
         parameters = self._places.parameters
         with evaluating():
-            value = _value(loss)
+            value = _value(loss, parameters)
             gradient = dict(zip(parameters, map(arrays.detach, derivatives.gradient(value, list(parameters.values())))))
         if self._gradient is not None:
             gradient = {name: self._gradient[name] + one for name, one in gradient.items()}
@@ -130,7 +130,8 @@ class MetaOptimizer:
     def __enter__(self) -> MetaOptimizer:
         if self._block is not None:
             raise OptionError("MetaOptimizer: its with block is open already")
-        self._block = evaluating(native=True, guard=self._guard, differentiated=True)
+        wrt = (("parameters", lambda: self._places.parameters),)  # every step puts others there
+        self._block = evaluating(native=True, guard=self._guard, differentiated=True, wrt=wrt)
         self._block.__enter__()
         return self
 
@@ -154,7 +155,7 @@ class MetaOptimizer:
         if self._block is None:
             raise OptionError("MetaOptimizer.step: expected a with block around the loss and its steps")
         parameters = self._places.parameters
-        gradient = dict(zip(parameters, derivatives.gradient(_value(loss), list(parameters.values()))))
+        gradient = dict(zip(parameters, derivatives.gradient(_value(loss, parameters), list(parameters.values()))))
         updates, self._state = self._optimizer.update(gradient, self._state, parameters)
         self._places.put(apply_updates(parameters, updates))
 
@@ -188,8 +189,8 @@ def _expect(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _value(loss: Any) -> Any:
+def _value(loss: Any, parameters: Mapping[str, Any]) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
-        with evaluating(native=True, differentiated=True):
+        with evaluating(native=True, differentiated=True, wrt=(("parameters", parameters),)):
             loss = loss()
     return one_number(loss, "loss")

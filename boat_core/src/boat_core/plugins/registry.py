@@ -165,6 +165,14 @@ class Registry:
         """Return the problems that a configuration can name."""
         return self._labels(ProblemDeclaration)
 
+    def problems(self) -> list[Declared]:
+        """Return the problems that packs declare."""
+        return self._of_kind(ProblemDeclaration)
+
+    def problem_label(self, entry: Declared) -> str:
+        """Return its name, or `distribution:NAME` where another distribution declares the same name."""
+        return label(self.problems(), entry)
+
     def optimizers(self) -> list[Declared]:
         """Return the optimizers and transforms that a configuration can name."""
         return self._of_kind(OptimizerDeclaration)

@@ -46,6 +46,7 @@ namespace boat {
 constexpr int64_t chunk = 4096;             // elements that one thread takes at a time: they stay in the first cache
 constexpr int64_t parallel_from = 1 << 18;  // elements below which one thread works: about 100 µs
 constexpr int most_groups = 8, lanes = 16;
+constexpr int most_steps = 32;  // additions of one lane in T; more of them would cost more than 10⁻⁶ of Σ |term|
 
 // one(i) for every i, by several threads or by this one. Not `parallel if (…)`: a region of one thread makes a region
 // inside it (oneDNN's) a nested one, for which OpenMP starts new threads each time.
@@ -57,6 +58,18 @@ template <class One> void in_parallel(int64_t n, bool several, const One& one) {
         for (int64_t i = 0; i < n; i++) one(i);
     }
 }
+
+#ifdef __CUDACC__
+// Run a kernel on the device: the one place where anything is launched.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, const Arguments&... arguments) {
+#ifdef BOAT_SIMULATOR
+    boat_simulator::launch(blocks, threads, [&] { kernel(arguments...); });
+#else
+    kernel<<<blocks, threads>>>(arguments...);
+#endif
+}
+#endif
 
 // The arrays of one leaf, by group.
 template <class T> struct Leaf {
@@ -144,7 +157,9 @@ template <class T> struct Call {
     template <class Body> void each(const Body& body) const {
 #ifdef __CUDACC__
         if (raw.on_device) {
-            launches([&](const Leaves<T>& leaves, int blocks) { each_kernel<<<blocks, threads>>>(leaves, body); });
+            launches([&](const Leaves<T>& leaves, int blocks) {
+                launch(each_kernel<T, Body>, blocks, threads, leaves, body);
+            });
             return;
         }
 #endif
@@ -170,8 +185,8 @@ template <class T> struct Call {
             bool add = false;
             cudaMemsetAsync(total, 0, n * sizeof(double), 0);
             launches([&](const Leaves<T>& leaves, int blocks) {
-                sum_kernel<T, n><<<blocks, threads>>>(leaves, body, scratch());
-                total_kernel<n><<<1, 32>>>(scratch(), blocks, total, add);
+                launch(sum_kernel<T, n, Body>, blocks, threads, leaves, body, scratch());
+                launch(total_kernel<n>, 1, 32, scratch(), blocks, total, add);
                 add = true;
             });
             return;
@@ -196,7 +211,7 @@ template <class T> struct Call {
     template <class Body> void once(const Body& body) const {
 #ifdef __CUDACC__
         if (raw.on_device) {
-            once_kernel<<<1, 1>>>(body, raw.results);
+            launch(once_kernel<Body>, 1, 1, body, raw.results);
             return;
         }
 #endif
@@ -211,26 +226,28 @@ template <class T> struct Call {
         return found;
     }
 
-    // Several sums side by side, so that the compiler can take that many elements at once.
+    // Several sums side by side, so that the compiler can take that many elements at once; float64 after some of them.
     template <int n, class Body>
     static void chunk_sums(const Leaf<T>& arrays, const Body& body, int64_t begin, int64_t end, double* sums) {
         const Leaf<T> mine = arrays;
         const Body run = body;
-        T wide[n][lanes] = {};
         int64_t i = begin;
-        for (; i + lanes <= end; i += lanes) {
-            #pragma omp simd
-            for (int lane = 0; lane < lanes; lane++) {
-                const Sums<T, n> found = run(mine, i + lane);
-                for (int k = 0; k < n; k++) wide[k][lane] += found.of[k];
+        while (i + lanes <= end) {
+            T wide[n][lanes] = {};
+            for (int step = 0; step < most_steps && i + lanes <= end; step++, i += lanes) {
+                #pragma omp simd
+                for (int lane = 0; lane < lanes; lane++) {
+                    const Sums<T, n> found = run(mine, i + lane);
+                    for (int k = 0; k < n; k++) wide[k][lane] += found.of[k];
+                }
             }
+            for (int k = 0; k < n; k++)
+                for (int lane = 0; lane < lanes; lane++) sums[k] += double(wide[k][lane]);
         }
         for (; i < end; i++) {
             const Sums<T, n> found = run(mine, i);
-            for (int k = 0; k < n; k++) wide[k][0] += found.of[k];
+            for (int k = 0; k < n; k++) sums[k] += double(found.of[k]);
         }
-        for (int k = 0; k < n; k++)
-            for (int lane = 0; lane < lanes; lane++) sums[k] += double(wide[k][lane]);
     }
 
 #ifdef __CUDACC__

@@ -27,7 +27,16 @@ _OPTIMISED = (
     *("-fno-math-errno", "-fno-trapping-math", "-D__FAST_MATH__"),
 )
 
+#: Runs the device code on the CPU, for tests where there is no GPU; see `cuda_runtime.h` there.
+SIMULATOR = Path(__file__).parent.parent / "simulator"
+
 _KERNEL = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
+
+
+def simulator_flags() -> tuple[str, ...]:
+    """The compiler's flags for simulated device code; none, unless BOAT_SIMULATOR=1 asks for it."""
+    wanted = os.environ.get("BOAT_SIMULATOR", "0") not in ("", "0", "off")
+    return ("-D__CUDACC__", "-DBOAT_SIMULATOR", f"-I{SIMULATOR}") if wanted else ()
 
 
 def operators() -> Any:
@@ -83,6 +92,12 @@ def failure(core: Path, source: Path) -> str | None:
     return None
 
 
+def _texts(*folders: Path) -> list[str]:
+    """The sources in these folders, and what all kernels include."""
+    flags = simulator_flags()
+    return [*texts(*folders, INCLUDE), *(texts(SIMULATOR) if flags else []), *flags]
+
+
 def _retry(log: Path) -> str:
     return f"The compiler's words are in {log}; to try again, remove it"
 
@@ -114,7 +129,7 @@ class OperatorLibrary:
 
     def __init__(self, tools: Toolchain, sources: Path = SOURCES) -> None:
         self._tools, self._sources = tools, sources
-        key = tools.key(*texts(sources, INCLUDE), *_OPTIMISED, str(tools.onednn), str(tools.cuda))
+        key = tools.key(*_texts(sources), *_OPTIMISED, str(tools.onednn), str(tools.cuda))
         target = tools.folder / f"operators-{key}" / f"{_MODULE}{sysconfig.get_config_var('EXT_SUFFIX')}"
         self.build = BackgroundBuild(target, self._plan)
 
@@ -140,7 +155,8 @@ class OperatorLibrary:
         tools, sources = self._tools, self._sources
         binding = folder / "binding.cc"
         pyjt_compiler.compile_single(str(sources / f"{_MODULE}.h"), str(binding))
-        flags, libraries = [*tools.compile_flags(), *_OPTIMISED, f"-I{sources}", f"-I{INCLUDE}"], []
+        flags = [*tools.compile_flags(), *_OPTIMISED, f"-I{sources}", f"-I{INCLUDE}", *simulator_flags()]
+        libraries = []
         if tools.onednn is not None:
             flags += ["-DBOAT_ONEDNN", f"-I{tools.onednn}/include"]
             libraries += [f"-L{tools.onednn}/lib", f"-Wl,-rpath,{tools.onednn}/lib", "-lmkldnn"]
@@ -205,7 +221,7 @@ class KernelLibrary:
 
 @cache
 def _kernel_library(tools: Toolchain, source: Path, origin: str) -> KernelLibrary:
-    key = tools.key(*texts(INCLUDE), *_KERNEL, str(tools.cuda))
+    key = tools.key(*_texts(), *_KERNEL, str(tools.cuda))
     folder = tools.folder / f"kernels-{digest(*texts(source))}-{key}"
     build = BackgroundBuild(folder / f"{source.stem}.so", lambda _, out: ([], [_kernel_command(tools, source, out)]))
     return KernelLibrary(source, origin, build)
@@ -213,5 +229,6 @@ def _kernel_library(tools: Toolchain, source: Path, origin: str) -> KernelLibrar
 
 def _kernel_command(tools: Toolchain, source: Path, out: Path) -> list[str]:
     host = [tools.compiler, "-x", "c++", *_KERNEL, *(f for f in tools.compile_flags() if f.startswith("-march"))]
+    host += simulator_flags()
     compiler = tools.nvcc([*host, f"-I{INCLUDE}"]) if tools.cuda else [*host, f"-I{INCLUDE}"]
     return [*compiler, "-shared", str(source), "-o", str(out)]

@@ -34,14 +34,12 @@ template <class T> struct ChannelSumBody {
     T* out;
     int64 outer, width, inner;
     template <class Team> BOAT_HD void operator()(int64 c, Team team) const {
-        T sum = 0;
+        double sum = 0;
         for (int64 o = 0; o < outer; o++) {
             const T* at = x + (o * width + c) * inner;
-            #pragma omp simd reduction(+ : sum)
-            for (int64 i = team.lane; i < inner; i += team.lanes) sum += at[i];
+            sum += total<T>(inner, team, [=](int64 i) { return at[i]; });
         }
-        sum = team.sum(sum);
-        if (team.lane == 0) out[c] = sum;
+        if (team.lane == 0) out[c] = T(sum);
     }
 };
 
@@ -51,10 +49,10 @@ template <class T> struct ColumnSumBody {
     T* out;
     int64 height, width;
     template <class Team> BOAT_HD void operator()(int64 c, Team team) const {
-        T sum = 0;
-        for (int64 o = team.lane; o < height; o += team.lanes) sum += x[o * width + c];
-        sum = team.sum(sum);
-        if (team.lane == 0) out[c] = sum;
+        const T* at = x + c;
+        const int64 step = width;
+        const double sum = total<T>(height, team, [=](int64 o) { return at[o * step]; });
+        if (team.lane == 0) out[c] = T(sum);
     }
 };
 
@@ -74,12 +72,7 @@ struct ChannelSum : Native {
         } else if (on_device()) {
             rows(this, s.width, input(0)->num, ColumnSumBody<T>{x, sum, s.outer, s.width});
         } else {
-            std::memset(sum, 0, out()->size);
-            for (int64 o = 0; o < s.outer; o++) {
-                const T* at = x + o * s.width;
-                #pragma omp simd
-                for (int64 c = 0; c < s.width; c++) sum[c] += at[c];
-            }
+            sum_rows(x, sum, s.outer, s.width, [](int64) { return T(1); });
         }
     }
 };

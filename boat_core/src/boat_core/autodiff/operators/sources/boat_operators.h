@@ -18,6 +18,14 @@ bool served(const vector<VarHolder*>& arrays);
 // @pyjt(pull)
 vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolder*>& cotangents, const vector<VarHolder*>& targets);
 
+// The gradient of one number, which can be differentiated again.
+// @pyjt(gradient)
+vector<VarHolder*> gradient(VarHolder* value, const vector<VarHolder*>& targets);
+
+// A sum or mean that Jittor was told to make; the same in float64 where it adds up many shorter numbers.
+// @pyjt(widened)
+VarHolder* widened(VarHolder* sum);
+
 // Bytes of all computed variables behind these, but for those that nothing led to.
 // @pyjt(graph_bytes)
 int64 graph_bytes(const vector<VarHolder*>& ends);
@@ -25,6 +33,19 @@ int64 graph_bytes(const vector<VarHolder*>& ends);
 // The operators behind these in the order in which they were made, a line for each: "name|[[2,3],[3]]|float32 float32".
 // @pyjt(graph_operators)
 vector<string> graph_operators(const vector<VarHolder*>& ends);
+
+// The number of the newest node in the graph.
+// @pyjt(newest)
+int64 newest();
+
+// The numbers of the variables up to `newest` from which these were made, as far as derivatives reach, and not beyond the
+// variables with the numbers `last`.
+// @pyjt(made_from)
+vector<int64> made_from(const vector<VarHolder*>& ends, int64 newest, const vector<int64>& last);
+
+// Whether one of the variables with these numbers led to the value.
+// @pyjt(depends)
+bool depends(VarHolder* value, const vector<int64>& nodes);
 
 // Empty where the kernel cannot serve these inputs: mixed dtypes, or leaves of another size.
 // @pyjt(call)

@@ -63,14 +63,23 @@ template <class T> struct FromColumnsBody {  // plane (image, channel of the gro
     }
 };
 
-template <class T> struct AddImagesBody {  // out += Σ over images
+template <class T> struct AddImagesBody {  // total += Σ over images
     const T* parts;
-    T* out;
+    double* total;
     int64 images, size;
     BOAT_HD void operator()(int64 begin, int64 end) const {
         for (int64 n = 0; n < images; n++)
             #pragma omp simd
-            for (int64 i = begin; i < end; i++) out[i] += parts[n * size + i];
+            for (int64 i = begin; i < end; i++) total[i] += double(parts[n * size + i]);
+    }
+};
+
+template <class T> struct RoundBody {
+    const double* total;
+    T* out;
+    BOAT_HD void operator()(int64 begin, int64 end) const {
+        #pragma omp simd
+        for (int64 i = begin; i < end; i++) out[i] = T(total[i]);
     }
 };
 
@@ -129,12 +138,62 @@ struct Conv2d : Native {
     void run() override {
         if (is_double(out())) return compute<double>();
 #ifdef BOAT_ONEDNN
-        if (!on_device() && images() > 0 &&
-            onednn_convolution(c, role, int(images()), input(0)->mem_ptr, input(1)->mem_ptr, out()->mem_ptr))
-            return;
+        if (!on_device() && images() > 0 && (role == to_weight ? onednn_to_weight() : onednn())) return;
 #endif
         compute<float>();
     }
+
+#ifdef BOAT_ONEDNN
+    bool onednn() {
+        return onednn_convolution(c, role, int(images()), input(0)->mem_ptr, input(1)->mem_ptr, out()->mem_ptr);
+    }
+
+    // oneDNN adds up all images and places one after the other: some of them at a time, and those sums in float64.
+    bool onednn_to_weight() {
+        constexpr int64 many = 1 << 15, some_places = 1 << 11;
+        const int64 n = images(), places = int64(c.out[0]) * c.out[1];
+        if (n * places < many) return onednn();
+        const int64 some = std::max<int64>(1, some_places / places);
+        const int height = int(std::max<int64>(1, std::min<int64>(c.out[0], some_places / c.out[1])));
+        vector<double> total(out()->num);
+        for (int64 first = 0; first < n; first += some)
+            for (int top = 0; top < c.out[0]; top += height)
+                if (!add_strip(first, std::min(some, n - first), top, std::min(height, c.out[0] - top), total)) return false;
+        std::copy(total.begin(), total.end(), out()->ptr<float>());
+        return true;
+    }
+
+    // total += the part of the rows [top, top + height) of y in some images.
+    bool add_strip(int64 first, int64 some, int top, int height, vector<double>& total) {
+        const float *x = input(0)->ptr<float>() + first * c.in_channels * c.in[0] * c.in[1],
+                    *y = input(1)->ptr<float>() + first * c.out_channels * c.out[0] * c.out[1];
+        Convolution strip = c;
+        vector<float> rows_of_x, rows_of_y;
+        if (height < c.out[0]) {
+            strip.padding[0] = 0;
+            strip.out[0] = height;
+            strip.in[0] = (height - 1) * c.stride[0] + (c.kernel[0] - 1) * c.dilation[0] + 1;
+            rows_of_x = copied_rows(x, some * c.in_channels, c.in, top * c.stride[0] - c.padding[0], strip.in[0]);
+            rows_of_y = copied_rows(y, some * c.out_channels, c.out, top, height);
+            x = rows_of_x.data(), y = rows_of_y.data();
+        }
+        float* part = out()->ptr<float>();
+        if (!onednn_convolution(strip, role, int(some), x, y, part)) return false;
+        for (int64 i = 0; i < out()->num; i++) total[i] += double(part[i]);
+        return true;
+    }
+
+    // Rows [top, top + height) of each plane, zeros where it has none.
+    static vector<float> copied_rows(const float* from, int64 planes, const int* plane, int top, int height) {
+        const int64 width = plane[1];
+        vector<float> rows(planes * height * width, 0.f);
+        const int low = std::max(0, top), high = std::min(plane[0], top + height);
+        for (int64 p = 0; p < planes && low < high; p++)
+            std::copy(from + (p * plane[0] + low) * width, from + (p * plane[0] + high) * width,
+                      rows.begin() + (p * height + low - top) * width);
+        return rows;
+    }
+#endif
 
     template <class T> void compute() {
         const int in_group = c.in_channels / c.groups, out_group = c.out_channels / c.groups;
@@ -144,7 +203,8 @@ struct Conv2d : Native {
         const int64 most = std::max<int64>(1, (int64(1) << 26) / std::max<int64>(1, int64(depth) * size * sizeof(T)));
         const T *a = input(0)->ptr<T>(), *b = input(1)->ptr<T>();
         T* result = out()->ptr<T>();
-        if (role == to_weight) fill_zero(this, result, out()->num);
+        double* total = role == to_weight ? scratch<double, 2>(this, out()->num) : nullptr;
+        if (total) fill_zero(this, total, out()->num);
         for (int64 first = 0; first < n; first += most) {
             const int64 some = std::min(most, n - first);
             T* columns = scratch<T, 0>(this, some * depth * size);
@@ -165,10 +225,11 @@ struct Conv2d : Native {
                     T* parts = scratch<T, 1>(this, some * weights);
                     gemm<T>(this, false, true, out_group, depth, size, b + from, columns, parts, some, out_size,
                             int64(depth) * size);
-                    each(this, weights, AddImagesBody<T>{parts, result + w, some, weights});
+                    each(this, weights, AddImagesBody<T>{parts, total + w, some, weights});
                 }
             }
         }
+        if (total) each(this, out()->num, RoundBody<T>{total, result});
     }
 };
 

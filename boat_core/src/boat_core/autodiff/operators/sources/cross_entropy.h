@@ -19,10 +19,7 @@ template <class T> struct CrossEntropyBody {
     int64 width;
     template <class Team> BOAT_HD void operator()(int64 row, Team team) const {
         const T *x = z + row * width, most = row_max(x, width, team);
-        T sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int64 c = team.lane; c < width; c += team.lanes) sum += std::exp(x[c] - most);
-        sum = team.sum(sum);
+        const T sum = T(total<T>(width, team, [=](int64 c) { return std::exp(x[c] - most); }));
         const int t = target[row];
         if (team.lane == 0) out[row] = t >= 0 && t < width ? std::log(sum) + most - x[t] : T(0);
     }
@@ -51,10 +48,7 @@ template <class T> struct EntropyDotBody {
     T hot;
     template <class Team> BOAT_HD void operator()(int64 row, Team team) const {
         const T *pr = p + row * width, *ur = u + row * width;
-        T sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int64 c = team.lane; c < width; c += team.lanes) sum += pr[c] * ur[c];
-        sum = team.sum(sum);
+        const T sum = T(total<T>(width, team, [=](int64 c) { return pr[c] * ur[c]; }));
         const int t = target[row];
         if (team.lane == 0) out[row] = t >= 0 && t < width ? sum - hot * ur[t] : T(0);
     }

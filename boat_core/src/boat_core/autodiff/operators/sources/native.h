@@ -23,7 +23,11 @@ struct Native : Op {
         flags.set(NodeFlags::_cuda);
 #endif
     }
+#ifdef BOAT_SIMULATOR
+    bool on_device() const { return true; }
+#else
     bool on_device() const { return flags.get(NodeFlags::_cuda); }
+#endif
     Var* out() { return output(0); }
 };
 
@@ -100,12 +104,126 @@ inline unsigned blocks(int64 n, int64 per_block) {
 }
 #endif
 
+// Float sums that are added up in float64: each of many lanes adds up at most 32 terms before, which costs less than 10⁻⁶ of
+// Σ |term|.
+constexpr int most_steps = 32;
+template <class T> constexpr int side_by_side = 256 / int(sizeof(T));  // lanes on a CPU: they fill some registers
+
+// O3: the lanes stay in registers.
+#ifdef __CUDACC__
+#define BOAT_O3
+#else
+#define BOAT_O3 __attribute__((optimize("O3")))
+#endif
+
+template <class T, class Term> BOAT_O3 BOAT_HD double total_of_one(int64 n, const Term& term) {
+    constexpr int lanes = side_by_side<T>;
+    double sum = 0;
+    int64 i = 0;
+    while (i + lanes <= n) {
+        T part[lanes] = {};
+        for (int step = 0; step < most_steps && i + lanes <= n; step++, i += lanes) {
+            #pragma omp simd
+            for (int lane = 0; lane < lanes; lane++) part[lane] += term(i + lane);
+        }
+        constexpr int some = lanes / 4;  // four lanes are one before the sums widen
+        double few = 0;
+        #pragma omp simd reduction(+ : few)
+        for (int lane = 0; lane < some; lane++)
+            few += double((part[lane] + part[lane + some]) + (part[lane + 2 * some] + part[lane + 3 * some]));
+        sum += few;
+    }
+    T rest = 0;
+    #pragma omp simd reduction(+ : rest)
+    for (int64 j = i; j < n; j++) rest += term(j);
+    return sum + double(rest);
+}
+
+// Σ term(i) over [0, n), the whole of it for all of the team.
+template <class T, class Team, class Term> BOAT_HD double total(int64 n, Team team, const Term& term) {
+    if (team.lanes == 1 && n < side_by_side<T>) {
+        T sum = 0;
+        #pragma omp simd reduction(+ : sum)
+        for (int64 i = 0; i < n; i++) sum += term(i);
+        return double(sum);
+    }
+    if (team.lanes == 1) return total_of_one<T>(n, term);
+    double sum = 0;
+    for (int64 i = team.lane; i < n; i += team.lanes) sum += double(term(i));
+    return team.sum(sum);
+}
+
+// The same on a CPU by several threads, in an order that does not depend on their number.
+template <class T, class Term> double total_in_parallel(int64 n, const Term& term) {
+    if (n < parallel_from) return total_of_one<T>(n, term);
+    vector<double> partial((n + chunk - 1) / chunk);
+    in_parallel(int64(partial.size()), true, [&](int64 i) {
+        const int64 first = i * chunk;
+        partial[i] = total_of_one<T>(std::min<int64>(chunk, n - first), [&](int64 j) { return term(first + j); });
+    });
+    double sum = 0;
+    for (double part : partial) sum += part;
+    return sum;
+}
+
+// sum[c] += Σ factor(o) · x[o, c] over the rows of a strip [height, some] of a matrix of that width.
+template <class T, class Factor>
+BOAT_O3 void sum_strip(const T* x, double* sum, int64 height, int64 width, int64 some, const Factor& factor) {
+    constexpr int lanes = side_by_side<T>;
+    for (int64 top = 0; top < height; top += most_steps) {
+        const int64 bottom = std::min<int64>(height, top + most_steps);
+        int64 c = 0;
+        for (; c + lanes <= some; c += lanes) {
+            T part[lanes] = {};
+            for (int64 o = top; o < bottom; o++) {
+                const T *at = x + o * width + c, by = factor(o);
+                #pragma omp simd
+                for (int lane = 0; lane < lanes; lane++) part[lane] += by * at[lane];
+            }
+            #pragma omp simd
+            for (int lane = 0; lane < lanes; lane++) sum[c + lane] += double(part[lane]);
+        }
+        const int rest = int(some - c);
+        T part[lanes] = {};
+        for (int64 o = top; o < bottom; o++) {
+            const T *at = x + o * width + c, by = factor(o);
+            #pragma omp simd
+            for (int lane = 0; lane < rest; lane++) part[lane] += by * at[lane];
+        }
+        for (int lane = 0; lane < rest; lane++) sum[c + lane] += double(part[lane]);
+    }
+}
+
+// out[c] ← Σ factor(o) · x[o, c] over the rows of x [height, width], or out[c] += that, on a CPU.
+template <class T, class Factor>
+void sum_rows(const T* x, T* out, int64 height, int64 width, const Factor& factor, bool add = false) {
+    constexpr int64 block = 256;
+    const int64 strips = std::max<int64>(1, std::min<int64>(64, height * width / parallel_from));
+    const int64 rows = (height + strips - 1) / strips;
+    for (int64 first = 0; first < width; first += block) {
+        const int64 some = std::min<int64>(block, width - first);
+        double sum[block] = {};
+        if (strips == 1) {
+            sum_strip(x + first, sum, height, width, some, factor);
+        } else {
+            vector<double> partial(strips * some);
+            in_parallel(strips, true, [&](int64 strip) {
+                const int64 top = strip * rows, high = std::min<int64>(rows, height - top);
+                sum_strip(x + top * width + first, &partial[strip * some], high, width, some,
+                          [&](int64 o) { return factor(top + o); });
+            });
+            for (int64 i = 0; i < strips * some; i++) sum[i % some] += partial[i];
+        }
+        for (int64 c = 0; c < some; c++) out[first + c] = T(sum[c] + (add ? double(out[first + c]) : 0.0));
+    }
+}
+
 // Run body(begin, end) over [0, n).
 template <class Body> void each(const Native* op, int64 n, const Body& body) {
     if (n <= 0) return;
 #ifdef __CUDACC__
     if (op->on_device()) {
-        each_kernel<<<blocks(n, 256), 256>>>(n, body);
+        ::boat::launch(each_kernel<Body>, blocks(n, 256), 256, n, body);
         return;
     }
 #endif
@@ -118,7 +236,7 @@ template <class Body> void rows(const Native* op, int64 n, int64 work, const Bod
     if (n <= 0) return;
 #ifdef __CUDACC__
     if (op->on_device()) {
-        rows_kernel<<<blocks(n, 8), 256>>>(n, body);
+        ::boat::launch(rows_kernel<Body>, blocks(n, 8), 256, n, body);
         return;
     }
 #endif

@@ -8,6 +8,7 @@
 #include "pool.h"
 #include "pull.h"
 #include "rows.h"
+#include "sums.h"
 
 namespace jittor {
 #pragma GCC visibility push(default)
@@ -35,6 +36,12 @@ vector<VarHolder*> pull(const vector<VarHolder*>& outputs, const vector<VarHolde
     return make_vh_vector(pull.found());
 }
 
+vector<VarHolder*> gradient(VarHolder* value, const vector<VarHolder*>& targets) {
+    return make_vh_vector(gradient(value->var, variables(targets)));
+}
+
+VarHolder* widened(VarHolder* sum) { return held(widened(VarPtr(sum->var))); }
+
 // All that these were made from.
 static vector<Node*> behind(const vector<VarHolder*>& ends) {
     std::unordered_map<Node*, bool> seen;
@@ -49,6 +56,35 @@ static vector<Node*> behind(const vector<VarHolder*>& ends) {
         for (Node* input : node->inputs()) open.push_back(input);
     }
     return found;
+}
+
+int64 newest() { return total_node; }
+
+vector<int64> made_from(const vector<VarHolder*>& ends, int64 newest, const vector<int64>& last) {
+    const int64 mark = ++tflag_count;
+    vector<Node*> open;
+    vector<int64> numbers;
+    const auto meet = [&](Node* node) {
+        if (node->tflag == mark || node->is_stop_grad()) return;
+        node->tflag = mark;
+        if (node->is_var() && node->id <= newest && node->var()->is_float()) numbers.push_back(node->id);
+        if (std::find(last.begin(), last.end(), node->id) == last.end()) open.push_back(node);
+    };
+    for (Var* end : variables(ends)) meet(end);
+    while (open.size()) {
+        Node* node = open.back();
+        open.pop_back();
+        for (Node* input : node->inputs()) meet(input);
+    }
+    return numbers;
+}
+
+bool depends(VarHolder* value, const vector<int64>& nodes) {
+    vector<Node*> back{value->var};
+    bfs_backward(back, [](Node* node) { return !node->is_stop_grad(); });
+    return std::any_of(back.begin(), back.end(), [&](Node* node) {
+        return node->is_var() && std::find(nodes.begin(), nodes.end(), node->id) != nodes.end();
+    });
 }
 
 int64 graph_bytes(const vector<VarHolder*>& ends) {

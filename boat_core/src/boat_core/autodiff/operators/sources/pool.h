@@ -58,11 +58,11 @@ template <class T> struct AveragePoolBody {
         Cell cell(s.out, team.lane);
         for (int64 o = team.lane; o < out_plane; o += team.lanes, cell.move(team.lanes)) {
             const int d = cell.at[0], h = cell.at[1], w = cell.at[2];
-            T sum = 0;
+            double sum = 0;  // a window may be as large as the plane
             for (int i = s.low(0, d); i < s.high(0, d); i++)
                 for (int j = s.low(1, h); j < s.high(1, h); j++)
                     for (int k = s.low(2, w); k < s.high(2, w); k++) sum += p[(i * s.in[1] + j) * s.in[2] + k];
-            out[plane * out_plane + o] = sum / s.count(d, h, w);
+            out[plane * out_plane + o] = T(sum / s.count(d, h, w));
         }
     }
 };
@@ -77,12 +77,12 @@ template <class T> struct AverageUnpoolBody {
         Cell cell(s.in, team.lane);
         for (int64 x = team.lane; x < in_plane; x += team.lanes, cell.move(team.lanes)) {
             const int i = cell.at[0], j = cell.at[1], k = cell.at[2];
-            T sum = 0;
+            double sum = 0;
             for (int d = s.from(0, i); d < s.to(0, i); d++)
                 for (int h = s.from(1, j); h < s.to(1, j); h++)
                     for (int w = s.from(2, k); w < s.to(2, k); w++)
                         sum += p[(d * s.out[1] + h) * s.out[2] + w] / s.count(d, h, w);
-            out[plane * in_plane + x] = sum;
+            out[plane * in_plane + x] = T(sum);
         }
     }
 };

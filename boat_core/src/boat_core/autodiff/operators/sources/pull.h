@@ -4,11 +4,12 @@
 //
 //     Sum(arrays…, rows…, A₁, B₁, …)   Σ arrays + Σ rows + Σ op(A)·op(B)
 //
-// The results are detached: a sum has no derivative.
+// The results are detached: a sum has no derivative. `gradient` is the same for one number, with results that can be
+// differentiated again. Both add up many float32 numbers in float64.
 #pragma once
 #include "bias.h"
-#include "graph.h"
 #include "matmul.h"
+#include "sums.h"
 
 namespace jittor {
 namespace boat {
@@ -74,7 +75,16 @@ struct Sum : Native {
     }
 };
 
-// The sum of what reached one variable.
+inline VarPtr plain_sum(vector<VarPtr>&& parts) {
+    VarPtr total = move(parts[0]);
+    for (size_t k = 1; k < parts.size(); k++) {
+        total = plus(total, parts[k]);
+        if (k % 16 == 0) total->flags.set(NodeFlags::_stop_fuse);  // or Jittor makes one kernel of all of it
+    }
+    return total;
+}
+
+// The sum of what reached one variable, without a derivative.
 inline VarPtr sum_of(vector<VarPtr>&& parts) {
     if (parts.size() == 1) return move(parts[0]);
     vector<Var*> arrays, spread, factors;
@@ -99,14 +109,8 @@ inline VarPtr sum_of(vector<VarPtr>&& parts) {
         }
     }
     const int terms = int(arrays.size() + spread.size());
-    if ((transposed.empty() && spread.empty()) || terms > most_terms || (transposed.empty() && arrays.empty())) {
-        VarPtr total = move(parts[0]);
-        for (size_t k = 1; k < parts.size(); k++) {
-            total = plus(total, parts[k]);
-            if (k % 16 == 0) total->flags.set(NodeFlags::_stop_fuse);  // or Jittor makes one kernel of all of it
-        }
-        return total;
-    }
+    if ((transposed.empty() && spread.empty()) || terms > most_terms || (transposed.empty() && arrays.empty()))
+        return plain_sum(move(parts));
     vector<Var*> inputs = arrays;
     inputs.insert(inputs.end(), spread.begin(), spread.end());
     inputs.insert(inputs.end(), factors.begin(), factors.end());
@@ -129,8 +133,11 @@ class Pull {
     vector<VarPtr> sums;
     vector<Edge> targets;
 
-    void give(const Edge& edge, VarPtr&& cotangent) {
-        if (!cotangent || edge.place < 0) return;
+    void give(const Edge& edge, VarPtr&& part, const vector<Var*>& from) {
+        if (!part || edge.place < 0) return;
+        // An operator may hand on what it was given, which stays as it is.
+        const bool made = std::find(from.begin(), from.end(), part.ptr) == from.end();
+        VarPtr cotangent = made ? widened(move(part)) : move(part);
         if (edge.var->loop_options) cotangent->loop_options = edge.var->loop_options;
         parts[edge.place].push_back(move(cotangent));
     }
@@ -141,13 +148,13 @@ class Pull {
         if (station.op->flags.get(NodeFlags::_grads)) {
             vector<VarPtr> found(station.inputs.size());
             station.op->grads(cotangents.data(), found.data());
-            for (size_t i = 0; i < found.size(); i++) give(station.inputs[i], move(found[i]));
+            for (size_t i = 0; i < found.size(); i++) give(station.inputs[i], move(found[i]), cotangents);
             return;
         }
         for (size_t k = 0; k < cotangents.size(); k++)
             for (const Edge& in : station.inputs)
                 if (cotangents[k] && in.place >= 0 && in.index >= 0)
-                    give(in, station.op->grad(station.outputs[k].var, cotangents[k], in.var, in.index));
+                    give(in, station.op->grad(station.outputs[k].var, cotangents[k], in.var, in.index), cotangents);
     }
 
   public:
@@ -180,23 +187,43 @@ class Pull {
             stations.push_back(move(station));
         }
         for (Var* v : wanted) targets.push_back(edge(v, 0));
-        for (size_t k = 0; k < outputs.size(); k++) give(edge(outputs[k], 0), VarPtr(cotangents[k]));
+        for (size_t k = 0; k < outputs.size(); k++) give(edge(outputs[k], 0), VarPtr(cotangents[k]), cotangents);
     }
 
-    vector<VarPtr> found() {
+    vector<VarPtr> found(bool differentiable = false) {
         for (const Station& station : stations) {
-            if (station.op) pass(station);
-            else if (parts[station.place].size()) sums[station.place] = sum_of(move(parts[station.place]));
+            if (station.op) {
+                pass(station);
+            } else if (auto& some = parts[station.place]; some.size()) {
+                sums[station.place] = differentiable ? plain_sum(move(some)) : sum_of(move(some));
+            }
         }
         static auto number = get_op_info("number").get_constructor<VarPtr, float, Var*>();
         vector<VarPtr> results;
         for (const Edge& target : targets) {
             const bool reached = target.place >= 0 && sums[target.place];
-            results.push_back(detach(reached ? sums[target.place] : number(0.f, target.var)));
+            VarPtr result = reached ? sums[target.place] : number(0.f, target.var);
+            results.push_back(differentiable ? move(result) : detach(result));
         }
         return results;
     }
 };
+
+// ∇ value, as Jittor computes it unless that adds up many short numbers.
+inline vector<VarPtr> gradient(Var* value, const vector<Var*>& targets) {
+    if (amp_reg) return grad(value, targets, true);
+    static auto number = get_op_info("number").get_constructor<VarPtr, float, Var*>();
+    VarPtr one = number(1.f, value);
+    const int64 before = one->id;
+    vector<VarPtr> results = grad(value, targets, true);
+    vector<Node*> made;
+    for (VarPtr& result : results)
+        if (result->id > before) made.push_back(result.ptr);
+    bfs_backward(made, [=](Node* node) { return node->id > before; });
+    for (Node* node : made)
+        if (!node->is_var() && loses_digits(node->op())) return Pull(targets, {value}, {one}).found(true);
+    return results;
+}
 
 }  // namespace boat
 }  // namespace jittor

@@ -22,11 +22,8 @@ template <class T> struct RowDotBody {
     int64 width;
     template <class Team> BOAT_HD void operator()(int64 row, Team team) const {
         const T *p = a + row * width, *q = b + row * width;
-        T sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int64 c = team.lane; c < width; c += team.lanes) sum += p[c] * q[c];
-        sum = team.sum(sum);
-        if (team.lane == 0) out[row] = sum;
+        const double sum = total<T>(width, team, [=](int64 c) { return p[c] * q[c]; });
+        if (team.lane == 0) out[row] = T(sum);
     }
 };
 
@@ -55,13 +52,8 @@ template <class T> struct SoftmaxBody {
     int64 width;
     template <class Team> BOAT_HD void operator()(int64 row, Team team) const {
         const T* x = z + row * width;
-        T *p = out + row * width, most = row_max(x, width, team), sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int64 c = team.lane; c < width; c += team.lanes) {
-            p[c] = std::exp(x[c] - most);
-            sum += p[c];
-        }
-        const T scale = T(1) / team.sum(sum);
+        T *p = out + row * width, most = row_max(x, width, team);
+        const T scale = T(1 / total<T>(width, team, [=](int64 c) { return p[c] = std::exp(x[c] - most); }));
         #pragma omp simd
         for (int64 c = team.lane; c < width; c += team.lanes) p[c] *= scale;
     }
@@ -78,10 +70,8 @@ template <class T> void softmax_rows(const T* z, T* p, int64 height, int64 width
     #pragma omp simd
     for (int64 i = 0; i < height * width; i++) p[i] = std::exp(p[i]);
     for (int64 row = 0; row < height; row++) {
-        T *share = p + row * width, sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (int64 c = 0; c < width; c++) sum += share[c];
-        const T scale = T(1) / sum;
+        T* share = p + row * width;
+        const T scale = T(1 / total<T>(width, Alone(), [=](int64 c) { return share[c]; }));
         #pragma omp simd
         for (int64 c = 0; c < width; c++) share[c] *= scale;
     }
@@ -93,10 +83,8 @@ template <class T> struct SoftmaxPullBody {
     int64 width;
     template <class Team> BOAT_HD void operator()(int64 row, Team team) const {
         const T *pr = p + row * width, *gr = g + row * width;
-        T *o = out + row * width, mean = 0;
-        #pragma omp simd reduction(+ : mean)
-        for (int64 c = team.lane; c < width; c += team.lanes) mean += pr[c] * gr[c];
-        mean = team.sum(mean);
+        T* o = out + row * width;
+        const T mean = T(total<T>(width, team, [=](int64 c) { return pr[c] * gr[c]; }));
         #pragma omp simd
         for (int64 c = team.lane; c < width; c += team.lanes) o[c] = pr[c] * (gr[c] - mean);
     }
@@ -108,14 +96,9 @@ template <class T> struct SoftmaxBendBody {
     int64 width;
     template <class Team> BOAT_HD void operator()(int64 row, Team team) const {
         const T *ur = u + row * width, *gr = g + row * width, *pr = p + row * width;
-        T *o = out + row * width, of_g = 0, of_u = 0;
-        #pragma omp simd reduction(+ : of_g, of_u)
-        for (int64 c = team.lane; c < width; c += team.lanes) {
-            of_g += pr[c] * gr[c];
-            of_u += pr[c] * ur[c];
-        }
-        of_g = team.sum(of_g);
-        of_u = team.sum(of_u);
+        T* o = out + row * width;
+        const T of_g = T(total<T>(width, team, [=](int64 c) { return pr[c] * gr[c]; }));
+        const T of_u = T(total<T>(width, team, [=](int64 c) { return pr[c] * ur[c]; }));
         #pragma omp simd
         for (int64 c = team.lane; c < width; c += team.lanes) o[c] = ur[c] * (gr[c] - of_g) - gr[c] * of_u;
     }
