@@ -6,21 +6,28 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import boat_core as boat
-from boat_core import RunSpec, cli, installed
+from boat_core import RunSpec, SweepPlaceDeclaration, cli, installed
+from boat_core.config.source import read_file
+from boat_core.plugins.discovery import installed_as
 from boat_core.runs.folder import lock_folder
+from boat_core.sweeps.plan import make_plan
+from boat_core.sweeps.section import SweepConfig
+from boat_core.testing import check_place
 
-ROOT = Path(__file__).parent.parent
+PAGE = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text("utf-8")
 SWEEP = (sys.executable, "-m", "boat_core", "sweep")
 
 #: Its steps take some time, so that a run can be caught at work. `ends` says what happens in the third step.
@@ -32,7 +39,7 @@ import boat_core as boat
 import numpy as np
 
 
-def problem(seed, ends="well", seconds=0.0):
+def problem(seed, ends="well", seconds=0.0, offset=0.0):
     def upper(x, y, batch):
         return ((y - 1) * (y - 1)).sum()
 
@@ -48,7 +55,8 @@ def problem(seed, ends="well", seconds=0.0):
         return None, None
 
     def evaluate(x, y):
-        return {"gap": abs(float(y.numpy().mean()) - 1), "threads": int(os.environ["OMP_NUM_THREADS"])}
+        gap = abs(float(y.numpy().mean()) - 1)
+        return {"gap": gap, "accuracy": 1 - gap, "threads": int(os.environ["OMP_NUM_THREADS"])}
 
     return boat.Problem(upper, lower, np.full(3, seed, "float32"), np.zeros(3, "float32"), batches, evaluate)
 """
@@ -165,10 +173,21 @@ def test_runs_that_fail_are_rows_and_cores_are_divided(monkeypatch, capsys):
     assert results.rows[0].settings == {"problem_options.ends": "well"} and results.rows[1].finished == 0
 
 
-def test_a_run_stops_within_its_step_if_it_has_to_hurry():
-    """The place by itself: a second `stop` does not wait for the step, and `close` leaves no process."""
+@pytest.fixture
+def processes():
     declaration = installed().place("processes").declaration
-    place = declaration.build(declaration.options(jobs=2, threads=1, device="cpu"))
+    return declaration.build(declaration.options(jobs=2, threads=1, device="cpu"))
+
+
+def test_the_place_is_one(processes):
+    text = CONFIG.replace("steps: 20", "steps: 2") + f"problem_path: {Path.cwd()}\n"
+    check_place(processes, text, Path("out/runs"))
+    assert not is_running("left")
+
+
+def test_a_run_stops_within_its_step_if_it_has_to_hurry(processes):
+    """A second `stop` does not wait for the step, and `close` leaves no process."""
+    place = processes
     text = CONFIG + f"problem_path: {Path.cwd()}\nproblem_options: {{seconds: 60}}\n"
     specs = [RunSpec(name, text, (), f"{Path.cwd()}/out/runs/{name}") for name in ("00", "01")]
     one, other = map(place.submit, specs)
@@ -200,9 +219,6 @@ def test_methods_that_do_not_fit(flags, capsys):
 
 
 def test_methods_keep_the_options_of_their_operations():
-    from boat_core.config.source import read_file
-    from boat_core.sweeps.plan import make_plan
-
     methods = "[RHG, HOAG, BOME, {map: [GDA], approximate: CG, options: {GDA: {alpha: 0.2}, CG: {damping: 0.5}}}]"
     overrides = ["solver.options={CG: {damping: 0.1, max_iterations: 7}}", f"sweep.methods={methods}"]
     values, source = read_file(Path("config.yaml"), overrides)
@@ -221,6 +237,59 @@ def test_methods_keep_the_options_of_their_operations():
 
 
 def commands() -> list[str]:
-    """The commands that docs/sweeps.md shows, in its order."""
-    text = (ROOT / "docs" / "sweeps.md").read_text("utf-8")
-    return [line.partition("#")[0].strip() for line in re.findall(r"^    (boat sweep .*)$", text, re.MULTILINE)]
+    """The commands of the page, in its order."""
+    return [line.partition("#")[0].strip() for line in re.findall(r"^    (boat sweep .*)$", PAGE, re.MULTILINE)]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Here:
+    """A place that carries runs out in this process: the commands of the page are many."""
+
+    jobs: int = 1
+    shares_kernels: bool = True
+
+    def submit(self, spec):
+        return spec
+
+    def wait(self, handles, timeout):
+        return {spec: spec.carry_out() for spec in handles}
+
+    def stop(self, handle):
+        pass
+
+    def close(self):
+        pass
+
+
+@dataclass(frozen=True)
+class Jobs:
+    jobs: int | None = None
+
+
+@pytest.fixture
+def here() -> Iterator[None]:
+    declaration = SweepPlaceDeclaration("here", "this process", lambda options: Here(), Jobs)
+    with installed_as(installed().adding(declaration, distribution="tests", version="1")):
+        yield
+
+
+def test_the_page(here, capsys):
+    """Its commands and its script work, and its section is one that BOAT reads."""
+    for command in commands():
+        assert cli.main([*shlex.split(command)[1:], "--on", "here"]) == 0, command
+    printed = capsys.readouterr().out
+    assert "accuracy (max)" in printed and "HOAG" in printed and "4 of 4 runs finished" not in printed
+    (script,) = blocks("python")
+    exec(script.replace("best=", 'on="here", out="script", best=', 1), {"boat": boat})
+    assert "solver.lower_steps" in capsys.readouterr().out
+    (section,) = blocks("yaml")
+    Path("config.yaml").write_text(CONFIG + section, "utf-8")
+    values, source = read_file(Path("config.yaml"))
+    plan = make_plan(values, source, "config", installed())
+    assert len(plan.runs) == 3 * 4 * 2 * 2 * 2 * 5
+    assert boat.Job(boat.read_config("config.yaml")).composition  # other verbs ignore the section
+    assert [field.name for field in fields(SweepConfig) if f"`{field.name}`" not in PAGE] == ["out"]

@@ -6,11 +6,12 @@ this process. tests/test_sweep_processes.py has the runs that are processes.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import re
 import signal
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ import pytest
 import boat_core as boat
 from boat_core import RunOutcome, RunSpec, SweepPlaceDeclaration, cli
 from boat_core.declare.options import option
+from boat_core.sweeps.plan import PlannedRun
+from boat_core.sweeps.progress import Position
+from boat_core.sweeps.schedule import Running
+from boat_core.sweeps.view import LiveView, Total
 
 # The objectives of test_run_endings.py, whose kernels serve here too.
 PROBLEM = """\
@@ -154,27 +159,19 @@ def test_settings(text, place):
 
 
 def test_whatever_set_reaches_can_vary(place):
-    """Values of all kinds arrive as they are: names, null, lists, mappings, texts that look like numbers."""
+    """Values of all kinds arrive as they are: names, null, numbers such as 1e-3, lists and mappings."""
     one = place()
-    values = [
-        ("solver.map", ["STEP", ["SUM", "STEP"]]),
-        ("solver.lower_optimizer", ["{name: sgd, rate: 1e-3}", {"name": "adam", "rate": 0.5}]),
-        ("solver.options.SUM", [None]),
-        ("run.observers", [None, ["progress"]]),
-    ]
     Path("config.yaml").write_text(CONFIG.replace("sweep:", ""), "utf-8")
     flags = ["solver.map=STEP,[SUM, STEP]", "solver.lower_optimizer={name: sgd, rate: 1e-3},{name: adam, rate: 0.5}"]
     code = cli.main(["sweep", "config.yaml", "--on", "test", "--out", "out", *(f"--grid={flag}" for flag in flags)])
     assert (code, len(one.specs)) == (0, 4)
-    folder = Path("read")
-    folder.mkdir()
+    solvers = []
     for spec in one.specs:
-        path = folder / f"{spec.name}.yaml"
-        path.write_text(spec.config, "utf-8")
-        config = boat.read_config(path, spec.overrides)
-        assert config.solver.map in ("STEP", ("SUM", "STEP"))
-        assert config.solver.lower_optimizer in ({"name": "sgd", "rate": 0.001}, {"name": "adam", "rate": 0.5})
-    assert values  # the same through Python
+        Path("run.yaml").write_text(spec.config, "utf-8")
+        config = boat.read_config("run.yaml", spec.overrides)
+        solvers.append((config.solver.map, config.solver.lower_optimizer))
+    optimizers = {"name": "sgd", "rate": 0.001}, {"name": "adam", "rate": 0.5}
+    assert solvers == [(chain, optimizer) for chain in ("STEP", ("SUM", "STEP")) for optimizer in optimizers]
     results = boat.sweep("config.yaml", on="test", out="two", grid={"run.observers": [None, ["progress"], "progress"]})
     assert [row.settings["run.observers"] for row in results.rows] == [None, ["progress"], "progress"]
 
@@ -529,9 +526,36 @@ def test_places_get_jobs_and_device(declare):
     assert (asked[0].jobs, asked[0].device) == (7, "cpu") and not Path("sweeps").exists()
 
 
-def test_times_left():
-    from boat_core.sweeps.view import Total
+def test_the_time_that_is_left():
+    """All steps are taken to last as long as those so far, the ones of a resumed run that were done before aside."""
+    total = Total({"00": 10, "01": 10, "02": 10, "03": 10}, ["00"])
+    assert total.text([], 0.0) == "1 of 4 runs"
+    running = Running(PlannedRun("01", {}, 0, (), 10, "cpu", ""), Path("01"), 0.0, 4, Position(6))
+    # 2 steps took 2 s, and 4 + 10 + 10 are left.
+    assert total.text([running], 2.0) == "1 of 4 runs, 0:00:24 left"
+    running.position = Position(7)
+    total.end("failed", running)
+    # 3 steps took 3 s, and those of the two runs that have not begun are left.
+    assert total.text([], 3.0) == "2 of 4 runs, 1 failed, 0:00:20 left"
 
-    total = Total({"00": 10, "01": 10, "02": 10}, ["00"])
-    assert total.text([]) == "1 of 3 runs"
-    assert [a < b for a, b in pairwise([total.runs, 4])] == [True]
+
+def test_what_a_terminal_shows(place):
+    """A line for each run at work while it runs, a line for each that has ended, and the total."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    class Slow(Scripted):
+        looks = 0
+
+        def wait(self, handles, timeout):
+            self.looks += 1
+            return {} if self.looks < 3 else super().wait(handles, timeout)
+
+    place(kind=Slow)
+    stream = Terminal()
+    swept("seeds: 0..2", view=LiveView(stream))
+    shown = stream.getvalue()
+    assert "3 runs, 2 at once, " in shown and re.search(r"00 +seed=0 +0/3 +starting", shown)
+    assert "0 of 3 runs" in shown and re.search(r"3/3  02  seed=2  finished after [\d.]+ s, upper_loss 1\r?\n", shown)

@@ -49,7 +49,7 @@ def sweep_config(arguments: argparse.Namespace) -> int:
     except Stopped as stopped:
         print(f"boat: interrupted by {stopped.signal.name}", file=sys.stderr)
         raise
-    return 1 if results.failed else 0
+    return 0 if len(results.finished) == results.planned else 1
 
 
 def _settings(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:

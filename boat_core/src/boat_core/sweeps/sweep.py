@@ -85,8 +85,8 @@ def sweep(
         raise RunError("expected a configuration, or the folder of a sweep to resume")
     elif isinstance(config, Config):
         values, source = config.as_dict(), config.source
-        for override in overrides:
-            raise RunError("overrides belong to read_config", got=override)
+        if overrides:
+            raise RunError("a configuration that has been read takes no overrides: give them to read_config")
     else:
         values, source = read_file(Path(config), overrides)
     stem = Path(source.name).stem
@@ -155,7 +155,7 @@ def build_place(plan: Plan, source: Source, registry: Registry) -> SweepPlace:
     if plan.section.jobs is not None:
         if "jobs" not in fields:
             raise located(source, OptionError(f"the place {name} has no jobs to set"), "sweep.jobs")
-        options = {"jobs": plan.section.jobs, **options}
+        options["jobs"] = plan.section.jobs
     if "device" in fields:
         devices = {run.device for run in plan.runs}
         options = {"device": devices.pop() if len(devices) == 1 else "auto", **options}

@@ -32,13 +32,13 @@ class LiveView:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._live: Any = None
-        self._drawn = 0.0
+        self._drawn = self._begun = 0.0
         self._metric = ""
         self._total = Total({}, ())
 
     def begun(self, path: Path, plan: Plan, kept: Sequence[SweptRun], jobs: int) -> None:
         """Say what the sweep is."""
-        self._metric = plan.section.metric
+        self._begun, self._metric = time.monotonic(), plan.section.metric
         self._total = Total({run.name: run.steps for run in plan.runs}, [run.name for run in kept])
         before = f", {len(kept)} of them finished before" if kept else ""
         self.say(f"{count(len(plan.runs), 'run')}{before}, {jobs} at once, {path}")
@@ -53,7 +53,8 @@ class LiveView:
         """Draw what runs, if the last drawing is old enough."""
         if self._live is not None and time.monotonic() - self._drawn >= _DRAW:
             self._drawn = time.monotonic()
-            self._live.update(_picture(running, self._total.text(running)), refresh=True)
+            total = self._total.text(running, self._drawn - self._begun)
+            self._live.update(_picture(running, total), refresh=True)
 
     def ended(self, run: SweptRun, running: Running) -> None:
         """Say how a run has ended."""
@@ -93,7 +94,6 @@ class Total:
 
     def __init__(self, steps: Mapping[str, int], kept: Sequence[str]) -> None:
         self.runs, self.ended, self.finished, self.failed = len(steps), len(kept), len(kept), 0
-        self._begun = time.monotonic()
         self._left = sum(count for name, count in steps.items() if name not in kept)
         self._done = 0
 
@@ -105,15 +105,15 @@ class Total:
         self._left -= running.run.steps
         self._done += running.position.steps - running.start
 
-    def seconds_left(self, running: Sequence[Running]) -> float | None:
+    def seconds_left(self, running: Sequence[Running], elapsed: float) -> float | None:
         """Return the time that is left if all steps take as long as those so far; None before the first step."""
         done = self._done + sum(one.position.steps - one.start for one in running)
         left = self._left - sum(one.position.steps for one in running)
-        return left * (time.monotonic() - self._begun) / done if done > 0 else None
+        return left * elapsed / done if done > 0 else None
 
-    def text(self, running: Sequence[Running]) -> str:
-        """Return the total as one line."""
-        seconds = self.seconds_left(running)
+    def text(self, running: Sequence[Running], elapsed: float) -> str:
+        """Return the total as one line, `elapsed` seconds after the beginning."""
+        seconds = self.seconds_left(running, elapsed)
         failed = f", {self.failed} failed" if self.failed else ""
         left = "" if seconds is None else f", {_duration(seconds)} left"
         return f"{self.ended} of {count(self.runs, 'run')}{failed}{left}"
