@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import boat_core as boat
+from boat_core.testing import check_place
 from boat_ray.options import PlaceOptions
 from boat_ray.place import RayPlace
 
@@ -24,6 +27,12 @@ def outcomes_of(place, runs):
         ended = place.wait([handle for handle in handles if handles[handle] not in outcomes], 5.0)
         outcomes |= {handles[handle]: outcome for handle, outcome in ended.items()}
     return outcomes
+
+
+@pytest.mark.nightly
+def test_the_place_does_what_a_sweep_requires(ray_here, make_job, tmp_path):
+    config = Path(make_job(name="sweep").config.source.name).read_text()
+    check_place(RayPlace(PlaceOptions(jobs=2)), config, tmp_path / "checked")
 
 
 def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(ray_here, make_job, tmp_path):

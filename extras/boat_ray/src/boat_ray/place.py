@@ -54,13 +54,15 @@ class RayPlace:
         self._carry_out = remote(carry_out)
         board: Any = ray.remote(Board)
         self._board = board.options(num_cpus=0).remote()
-        self._running: dict[Hashable, str] = {}
+        self._running: dict[Hashable, int] = {}
+        self._submitted = 0
 
     def submit(self, spec: RunSpec) -> Hashable:
         """Give the run to Ray. Its messages go to `NAME.log` beside the run's folder."""
         is_new = not Path(spec.folder).exists()
-        ref: Hashable = self._carry_out.remote(spec.as_dict(), is_new, self._board)
-        self._running[ref] = spec.name
+        self._submitted += 1  # a run that goes on later has the same name, and is not to stop again
+        ref: Hashable = self._carry_out.remote(spec.as_dict(), is_new, self._board, self._submitted)
+        self._running[ref] = self._submitted
         return ref
 
     def wait(self, handles: Iterable[Hashable], timeout: float) -> dict[Hashable, RunOutcome]:
@@ -76,11 +78,11 @@ class RayPlace:
         return {ref: self._outcome(ref) for ref in ended}
 
     def _outcome(self, ref: Any) -> RunOutcome:
-        name = self._running.pop(ref, "")
+        number = self._running.pop(ref, 0)
         try:
             return RunOutcome(**ray.get(ref))
         except ray.exceptions.RayError as error:
-            if ray.get(self._board.count.remote(name)):
+            if ray.get(self._board.count.remote(number)):
                 return RunOutcome("interrupted")
             return RunOutcome("failed", error=f"every worker that had the run died, the last one: {reason_of(error)}")
 
@@ -102,18 +104,18 @@ class Board:
     """Holds how often each run was asked to stop."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, int] = {}
+        self._asked: dict[int, int] = {}
 
-    def stop(self, name: str) -> None:
+    def stop(self, number: int) -> None:
         """Ask a run to stop."""
-        self._asked[name] = self._asked.get(name, 0) + 1
+        self._asked[number] = self._asked.get(number, 0) + 1
 
-    def count(self, name: str) -> int:
+    def count(self, number: int) -> int:
         """Return how often a run was asked to stop."""
-        return self._asked.get(name, 0)
+        return self._asked.get(number, 0)
 
 
-def carry_out(values: dict[str, Any], is_new: bool, board: Any) -> dict[str, Any]:
+def carry_out(values: dict[str, Any], is_new: bool, board: Any, number: int) -> dict[str, Any]:
     """Carry out one run in a worker of Ray, and return its outcome as plain values.
 
     Args:
@@ -121,6 +123,7 @@ def carry_out(values: dict[str, Any], is_new: bool, board: Any) -> dict[str, Any
         is_new: whether its folder did not exist when the run was submitted. One that does now is that of a worker
             which died.
         board: the actor that knows which runs are to stop.
+        number: how the board calls the run.
     """
     spec = RunSpec.of(values)
     folder = Path(spec.folder)
@@ -137,20 +140,20 @@ def carry_out(values: dict[str, Any], is_new: bool, board: Any) -> dict[str, Any
         else:
             shutil.rmtree(folder)
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(spec.name, board, ended), daemon=True).start()
+    threading.Thread(target=_watch, args=(number, board, ended), daemon=True).start()
     try:
         return asdict(spec.carry_out())
     finally:
         ended.set()
 
 
-def _watch(name: str, board: Any, ended: threading.Event) -> None:
+def _watch(number: int, board: Any, ended: threading.Event) -> None:
     """Send this process SIGTERM as often as the run is asked to stop."""
     obeyed = 0
     while not ended.is_set():
         time.sleep(_ASK_EVERY)
         with contextlib.suppress(ray.exceptions.RayError):
-            if ray.get(board.count.remote(name)) > obeyed and not ended.is_set():
+            if ray.get(board.count.remote(number)) > obeyed and not ended.is_set():
                 obeyed += 1
                 os.kill(os.getpid(), signal.SIGTERM)
 
