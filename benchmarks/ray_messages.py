@@ -78,6 +78,7 @@ def of_size(count: int, actor: Any) -> dict[str, Any]:
     x, replica = step.x.to_numpy(), boat.Replica(outer)
     sent, received = pickle.dumps(data, 5), pickle.dumps(answer, 5)
     held = ray.put(answer)
+    fetched = ray.get(held)
     pair = [outcome.direction, outcome.direction]
     return {
         "x_numbers": count,
@@ -90,7 +91,8 @@ def of_size(count: int, actor: Any) -> dict[str, Any]:
         "make_task": seconds(lambda: boat.StepData.of(step, outer)),
         "worker_makes_step": seconds(lambda: data.step(replica, step.x)),
         "make_answer": seconds(lambda: boat.OutcomeData.of(outcome)),
-        "read_answer": seconds(lambda: ray.get(held).outcome(outer)),
+        "get_answer": seconds(lambda: ray.get(held)),
+        "read_answer": seconds(lambda: fetched.outcome(outer)),
         "add": seconds(lambda: boat.pairwise_sum(pair)),
         "receive": seconds(lambda: ray.get(actor.give.remote(count))),
     }

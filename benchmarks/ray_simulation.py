@@ -42,7 +42,7 @@ class Machine:
         round_trip: a call of an actor, there and back.
         call: the driver's part of a call.
         prepare, make, read, add: the driver's fixed part of a task: reading its batches, making its data, reading its
-            answer, and adding it to the others'.
+            answer, and adding it to the others'. `get` is the fixed part of a portion's answer.
         around: the worker's fixed part of a task beside solving it.
         task_bytes: the batches of a task.
         read_byte, add_byte: the driver's seconds for a byte of a hypergradient, likewise.
@@ -60,7 +60,8 @@ class Machine:
     call: float = 1.5e-4
     prepare: float = 2e-4
     make: float = 2e-4
-    read: float = 2e-4
+    read: float = 1e-4
+    get: float = 1e-4
     add: float = 1e-4
     around: float = 2e-4
     task_bytes: float = 35_000.0
@@ -86,6 +87,7 @@ class Machine:
             prepare=small["prepare_task"],
             make=small["make_task"],
             read=small["read_answer"],
+            get=small["get_answer"],
             add=small["add"],
             around=small["worker_makes_step"] + small["make_answer"],
             task_bytes=small["task_bytes"],
@@ -154,7 +156,7 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
             yield world.timeout(machine.round_trip / 2)
             vectors = 0 if plan.tree else size
             yield from work(card, vectors * x_bytes / machine.bandwidth)
-            yield from work(driver, count * machine.read + vectors * machine.read_byte * x_bytes)
+            yield from work(driver, machine.get + count * machine.read + vectors * machine.read_byte * x_bytes)
 
     def step() -> Iterator[Any]:
         yield from work(driver, tasks * machine.prepare + machine.put * x_bytes)
@@ -189,10 +191,10 @@ def ideal(machine: Machine, workers: int, tasks: int, x_bytes: float) -> float:
 
 PLANS = {
     "driver": Plan(),
-    "group 64": Plan(group=64),
-    "tree": Plan(group=64, tree=True),
-    "tree, drawn": Plan(group=64, tree=True, drawn=True),
+    "groups": Plan(group=64),
+    "groups and tree": Plan(group=64, tree=True, drawn=True),
 }
+WORKERS = (1, 4, 16, 64, 256, 1_000)
 
 
 def plan_for(plan: Plan, workers: int, tasks: int) -> Plan:
@@ -201,22 +203,36 @@ def plan_for(plan: Plan, workers: int, tasks: int) -> Plan:
     return replace(plan, group=min(plan.group, largest))
 
 
+#: Bytes of hypergradients that the driver can hold.
+MEMORY = 64e9
+
+
+def cell(machine: Machine, workers: int, tasks: int, x_bytes: float, plan: Plan) -> tuple[str, str]:
+    """Return tasks a second and the efficiency as text. A plan whose hypergradients do not fit has none."""
+    plan = plan_for(plan, workers, tasks)
+    if not plan.tree and tasks / plan.group * x_bytes > MEMORY:
+        return "—", "—"
+    seconds, busy = step_seconds(machine, workers, tasks, x_bytes, plan)
+    rate, efficiency = tasks / seconds, ideal(machine, workers, tasks, x_bytes) / seconds
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}", f"{efficiency:.0%}{'*' if busy > 0.5 * seconds else ''}"
+
+
 def tables(machine: Machine) -> None:
-    """Print throughput and efficiency."""
+    """Print efficiency and throughput: rows by x and tasks, columns by workers."""
     print(f"{machine}\n")
-    for count in (10**4, 10**6, 10**8):
-        for tasks in (32, 1_000, 100_000):
-            print(f"\nx of {count:,} numbers (float32), {tasks:,} tasks: tasks a second (efficiency)\n")
-            print("| workers | " + " | ".join(PLANS) + " |\n|--:|" + "--:|" * len(PLANS))
-            for workers in (1, 4, 16, 64, 256, 1_000):
-                cells = []
-                for plan in PLANS.values():
-                    seconds, busy = step_seconds(machine, workers, tasks, 4.0 * count, plan_for(plan, workers, tasks))
-                    efficiency = ideal(machine, workers, tasks, 4.0 * count) / seconds
-                    mark = " **" if busy > 0.5 * seconds else ""
-                    cells.append(f"{tasks / seconds:,.0f} ({efficiency:.0%}){mark}")
-                print(f"| {workers:,} | " + " | ".join(cells) + " |")
-    print("\n** the driver is busy for more than half of the step.")
+    for title, place in (("Efficiency", 1), ("Tasks a second", 0)):
+        print(f"{title}, {' / '.join(PLANS)}:\n")
+        print("| numbers in x | tasks | " + " | ".join(f"{n:,}" for n in WORKERS) + " |")
+        print("|--:|--:|" + "--:|" * len(WORKERS))
+        for count in (10**4, 10**6, 10**8):
+            for tasks in (32, 1_000, 100_000):
+                columns = []
+                for workers in WORKERS:
+                    cells = [cell(machine, workers, tasks, 4.0 * count, plan)[place] for plan in PLANS.values()]
+                    columns.append(" / ".join(cells))
+                print(f"| 10^{round(math.log10(count))} | {tasks:,} | " + " | ".join(columns) + " |", flush=True)
+        print()
+    print("* the driver is busy for more than half of the step. — the hypergradients do not fit into 64 GB.")
 
 
 # The model beside real steps
