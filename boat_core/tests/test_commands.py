@@ -55,7 +55,8 @@ def test_verb_of_a_pack_runs(boat, declare, name):
 
 
 @pytest.mark.parametrize(
-    ("verb", "pack"), [("draw", "boat-view"), ("ops new", "boat-author"), ("ops check", "boat-author")]
+    ("verb", "pack"),
+    [("draw", "boat-view"), *((verb, "boat-author") for verb in ("ops new", "ops check", "init"))],
 )
 def test_absent_verb_is_answered_with_what_to_install(boat, verb, pack):
     expected = f"boat: error: command {verb!r} is in {pack}, which is not installed; pip install {pack}\n"

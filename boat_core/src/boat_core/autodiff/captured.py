@@ -63,12 +63,14 @@ class Captured:
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
         self._nodes: set[int] = set()
-        self._before = 0
+        self._before, self._closed = 0, False
         self._active = _active()
         self.arrays: list[Array] = []
 
     def call(self, function: Callable[[], Any], leaves: Callable[[Any], Sequence[Array]]) -> Any:
         """Return `function()`, and note what the arrays `leaves(…)` of its result were made from before."""
+        if self._closed:
+            return function()
         operators = library.operators()
         if operators is None:
             # Nobody can ask the graph. Whatever is active is taken as used, and has the derivative 0 if it is not.
@@ -85,6 +87,10 @@ class Captured:
             self._nodes |= nodes
             self.arrays += [array for node, array in self._active.items() if node in nodes]
         return result
+
+    def close(self) -> None:
+        """Note nothing from now on: later calls repeat the earlier ones."""
+        self._closed = True
 
     def search(self, function: Callable[..., Any]) -> None:
         """Note what a callable holds, for one that may compute with numpy, which leaves no graph."""

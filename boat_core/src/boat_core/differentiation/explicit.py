@@ -78,6 +78,7 @@ def unroll(
         unrolled = Unrolled(_Whole(step, second_order_guard, captured), z, x, number, Memory(segment, memory))
         unrolling = Unrolling(unrolled, z, x, captured)
         unrolling._check_finite()
+    captured.close()
     return unrolling
 
 
@@ -97,7 +98,7 @@ class Unrolling:
 
     @cached_property
     def end(self) -> Any:
-        also = tuple(self._captured.arrays)
+        also = self._captured.arrays
         inputs = [*float_leaves(self._start), *float_leaves(self._parameters), *also]
         tree = self._unrolled.iterate(self.steps)
 

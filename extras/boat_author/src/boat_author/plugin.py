@@ -16,17 +16,20 @@ BOAT_HOOK_API = 1
 @hookimpl
 def boat_commands() -> list[CommandDeclaration]:
     return [
-        _command("check", "hold packs to all that is asked of them; exit 1 if something is amiss"),
-        _command("new", "write a complete distribution for an operation of your own"),
+        _command("ops check", "hold packs to all that is asked of them; exit 1 if something is amiss"),
+        _command("ops new", "write a complete distribution for an operation of your own"),
+        _command("init", "write a problem and its configuration, ready to run, to begin from"),
     ]
 
 
 def _command(name: str, summary: str) -> CommandDeclaration:
+    file = name.rpartition(" ")[2]
+
     def configure(parser: Any) -> None:
-        import_module(f".{name}", __package__).configure(parser)
+        import_module(f".{file}", __package__).configure(parser)
 
     def run(arguments: Any) -> int:
-        code: int = import_module(f".{name}", __package__).run(arguments)
+        code: int = import_module(f".{file}", __package__).run(arguments)
         return code
 
-    return CommandDeclaration(f"ops {name}", summary, configure, run)
+    return CommandDeclaration(name, summary, configure, run)

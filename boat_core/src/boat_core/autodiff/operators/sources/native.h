@@ -140,7 +140,8 @@ template <class T, class Term> BOAT_O3 BOAT_HD double total_of_one(int64 n, cons
 }
 
 // Σ term(i) over [0, n), the whole of it for all of the team.
-template <class T, class Team, class Term> BOAT_HD double total(int64 n, Team team, const Term& term) {
+template <class T, class Team, class Term>
+__attribute__((always_inline)) inline BOAT_HD double total(int64 n, Team team, const Term& term) {
     if (team.lanes == 1 && n < side_by_side<T>) {
         T sum = 0;
         #pragma omp simd reduction(+ : sum)

@@ -211,18 +211,19 @@ class Pull {
 
 // ∇ value, as Jittor computes it unless that adds up many short numbers.
 inline vector<VarPtr> gradient(Var* value, const vector<Var*>& targets) {
-    if (amp_reg) return grad(value, targets, true);
-    static auto number = get_op_info("number").get_constructor<VarPtr, float, Var*>();
-    VarPtr one = number(1.f, value);
-    const int64 before = one->id;
+    const int64 before = total_node;
     vector<VarPtr> results = grad(value, targets, true);
+    if (amp_reg) return results;
     vector<Node*> made;
     for (VarPtr& result : results)
         if (result->id > before) made.push_back(result.ptr);
     bfs_backward(made, [=](Node* node) { return node->id > before; });
-    for (Node* node : made)
-        if (!node->is_var() && loses_digits(node->op())) return Pull(targets, {value}, {one}).found(true);
-    return results;
+    const bool precise = std::none_of(made.begin(), made.end(),
+                                      [](Node* node) { return !node->is_var() && loses_digits(node->op()); });
+    if (precise) return results;
+    static auto number = get_op_info("number").get_constructor<VarPtr, float, Var*>();
+    VarPtr one = number(1.f, value);
+    return Pull(targets, {value}, {one}).found(true);
 }
 
 }  // namespace boat
