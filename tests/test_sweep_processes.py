@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from boat_core import RunSpec, SweepPlaceDeclaration, cli, installed
 from boat_core.config.source import read_file
 from boat_core.plugins.discovery import installed_as
 from boat_core.runs.folder import lock_folder
+from boat_core.runtime import built_core
 from boat_core.sweeps.plan import make_plan
 from boat_core.sweeps.section import SweepConfig
 from boat_core.testing import check_place
@@ -154,6 +156,45 @@ def test_a_sweep_that_was_killed_goes_on(start):
     assert (summary["steps"], summary["resumed_from"] > before) == (20, True)
     boat.run(boat.read_config("config.yaml", ["run.seed=3", "run.out=whole"]))
     assert variables("out/runs/00") == variables("whole")
+
+
+@pytest.mark.nightly
+def test_a_sweep_that_is_killed_again_and_again_loses_nothing(start):
+    """Whenever kill -9 comes, the results are those of a sweep that was left alone."""
+    flags = ("--set", "problem_options.seconds=0.1", "--seeds", "3..5", "--jobs", "2", "--out", "out")
+    process, lives = start("config.yaml", *flags), np.random.default_rng(0).uniform(1.5, 5.0, 40)
+    for life in lives:
+        try:
+            code = process.wait(float(life))
+            assert code == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process = start("--resume", "out") if Path("out/sweep.yaml").exists() else start("config.yaml", *flags)
+    assert rows() == {"00": "finished", "01": "finished", "02": "finished"}
+    whole = boat.sweep("config.yaml", seeds="3..5", jobs=2, out="whole")
+    for run in whole.runs:
+        assert variables(run.folder) == variables(Path("out/runs", run.name))
+        metrics = [
+            [{**json.loads(line), "seconds": 0} for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+            for folder in (run.folder, Path("out/runs", run.name))
+        ]
+        assert metrics[0] == metrics[1] and len(metrics[0]) == 20
+
+
+@pytest.mark.nightly
+def test_kernels_are_compiled_once(monkeypatch):
+    """With a fresh folder of kernels the first run compiles them all, and those that start later compile none."""
+    name = f"sweep-{os.getpid()}"
+    monkeypatch.setenv("BOAT_KERNELS", name)
+    grid = {"solver.lower_optimizer.rate": [0.1, 0.2], "run.steps": [5, 6]}
+    results = boat.sweep("config.yaml", grid=grid, seeds=[0, 1], jobs=2, out="out")
+    summaries = [json.loads((run.folder / "summary.json").read_text("utf-8")) for run in results.runs]
+    compiled = [summary["kernels_compiled"] for summary in summaries]
+    assert compiled[0] > 0 and set(compiled[1:]) == {0}
+    for folder in built_core().glob(f"boat-*/own-{name}"):
+        shutil.rmtree(folder)
 
 
 def test_runs_that_fail_are_rows_and_cores_are_divided(monkeypatch, capsys):

@@ -199,6 +199,22 @@ def test_random_settings_are_drawn_in_range_with_a_seed(place):
     assert upper.min() >= 0.25 and upper.max() <= 0.5 and abs(upper.mean() - 0.375) < 4 * 0.25 / math.sqrt(12 * 200)
 
 
+def test_a_configuration_that_was_read_and_its_files_in_other_folders(place):
+    """A run may be carried out elsewhere, so what its configuration names is written out."""
+    one = place()
+    config = boat.read_config(section("seeds: 2..3"), ["run.steps=9"])
+    results = boat.sweep(config, on="test", out="out", grid={"problem_path": [".", "elsewhere"]})
+    assert [run.seed for run in results.runs] == [2, 3, 2, 3]
+    Path("far").mkdir()
+    for spec, folder in zip(one.specs, (".", ".", "elsewhere", "elsewhere")):
+        Path("far/run.yaml").write_text(spec.config, "utf-8")
+        moved = boat.read_config("far/run.yaml", spec.overrides)
+        assert (moved.module_folder, moved.run.steps) == (Path(folder).resolve(), 9)
+        assert Path(spec.folder).is_absolute() and not spec.resume
+    with pytest.raises(boat.RunError, match="give them to read_config"):
+        boat.sweep(config, overrides=["run.steps=1"])
+
+
 # What is refused, and where it stands
 
 FLAGS = {
@@ -338,16 +354,20 @@ def test_an_unknown_metric_is_told_at_once_and_costs_no_run(place, capsys):
 # The order of the runs, and how a sweep ends
 
 
-def test_one_run_of_each_kind_goes_ahead_until_its_kernels_are_compiled(place):
-    """Runs of a kind wait until the first of them has done two steps. Others of compiled kinds run meanwhile."""
+def test_one_run_of_each_kind_goes_ahead_until_its_kernels_are_compiled(place, monkeypatch):
+    """Runs of a kind wait until the first of them has done two steps. Others of compiled kinds run meanwhile.
+
+    A second sweep does not wait, unless the file of the problem has changed.
+    """
+    monkeypatch.setenv("JITTOR_HOME", str(Path.cwd()))
 
     class Compiling(Scripted):
         jobs, shares_kernels = 3, True
 
         def wait(self, handles, timeout):
-            running = list(handles)
-            for name in running:  # each look finds every run one step further, and the first one done after three
-                path = Path("out/runs", name, "metrics.jsonl")
+            for name in list(handles):  # each look finds every run one step further, and done after three
+                spec = next(spec for spec in self.specs if spec.name == name)
+                path = Path(spec.folder, "metrics.jsonl")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lines = path.read_text().splitlines() if path.exists() else []
                 lines.append(json.dumps({"iteration": len(lines), "upper_loss": 1, "lower_loss": 1}))
@@ -358,17 +378,24 @@ def test_one_run_of_each_kind_goes_ahead_until_its_kernels_are_compiled(place):
             return {}
 
     one = place(kind=Compiling)
-    results = swept("list: [{solver.start: warm}, {solver.start: cold}]\nseeds: 0..2")
-    assert len(results.finished) == 6
+    text = "list: [{solver.start: warm}, {solver.start: cold}]\nseeds: 0..2"
+    assert len(swept(text).finished) == 6
     events = [event for event in one.log if event[0] in "+-" or event.endswith(":2")]
     # 00 and 03 are the first of their kinds. Nothing starts before 00 has done two steps.
     assert events[:5] == ["+00", "00:2", "+03", "+01", "-00"]
     assert events.index("03:2") < events.index("+04") < events.index("+05")
     assert one.closed
+    for changed in (False, True):
+        again = place(kind=Compiling)
+        if changed:
+            os.utime("varied.py", ns=(0, 1))
+        boat.sweep("config.yaml", on="test", out=f"again-{changed}")
+        assert again.log[: 2 if changed else 3] == (["+00", "00:1"] if changed else ["+00", "+01", "+02"])
 
 
-def test_numbers_do_not_make_another_kind(place):
+def test_numbers_do_not_make_another_kind(place, monkeypatch):
     """More lower steps, another rate or another seed compile nothing new; another optimizer does."""
+    monkeypatch.setenv("JITTOR_HOME", str(Path.cwd()))
     one = place(kind=type("Shared", (Scripted,), {"jobs": 9, "shares_kernels": True}))
     swept("grid: {solver.lower_steps: [2, 3], solver.upper_optimizer.name: [sgd, adam]}\nseeds: 0..1")
     # Runs 00 and 02 lead. When a leader has ended, all others of its kind start at once.

@@ -15,6 +15,7 @@ from ..config.source import Source, apply_override
 from ..config.yaml_core import to_text
 from ..errors import ConfigError, dotted
 from ..plugins.registry import Registry
+from .kinds import kind_of
 from .methods import methods_of
 from .place import RunSpec
 from .section import SweepConfig, read_section
@@ -32,7 +33,7 @@ class PlannedRun:
         overrides: what this run has instead of the configuration of the sweep, as `--set` takes it.
         steps: its outer steps.
         device: the device that it asks for.
-        kind: runs of one kind need the same kernels, as far as their configurations tell.
+        kind: runs of one kind need the same kernels.
     """
 
     name: str
@@ -125,13 +126,19 @@ class _Reader:
         """Return one run, which has no name yet, with its configuration checked."""
         if seed is not None:
             setting = (*setting, Value("run.seed", seed, "sweep.seeds"))
-        overrides = tuple(value.override() for value in setting)
+        overrides = tuple(self._movable(value).override() for value in setting)
         try:
             config = self._config(overrides)
         except ConfigError as error:
             raise self._at_its_origin(error, described, setting) from None
-        kind = to_text(_without_numbers({**config.as_dict(), "run": None}))
+        kind = kind_of(config, self.registry)
         return PlannedRun("", described, config.run.seed, overrides, config.run.steps, config.run.device, kind)
+
+    def _movable(self, value: Value) -> Value:
+        """Return a value that means the same for a configuration in another folder."""
+        if value.key != "problem_path" or not isinstance(value.value, str):
+            return value
+        return dataclasses.replace(value, value=str((self.source.folder / value.value).resolve()))
 
     def _config(self, overrides: Sequence[str]) -> Config:
         values = copy.deepcopy(dict(self.base))
@@ -161,12 +168,3 @@ class _Reader:
 def _placed(error: ConfigError, message: str | None, place: str, where: tuple[str | int, ...]) -> ConfigError:
     parts: dict[str, Any] = {"expected": error.expected, "got": error.got, "hint": error.hint}
     return ConfigError(message, place=place, where=where, **parts)
-
-
-def _without_numbers(value: Any) -> Any:
-    """Return a value with its structure, its words and truth values, but without its numbers."""
-    if isinstance(value, Mapping):
-        return {str(key): _without_numbers(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_numbers(item) for item in value]
-    return 0 if isinstance(value, (int, float)) and not isinstance(value, bool) else value

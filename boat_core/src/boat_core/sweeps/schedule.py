@@ -12,6 +12,7 @@ from typing import Protocol
 from ..runs.signals import Stopped, StopSignals
 from ..runs.storage import StorageError
 from .folder import SweepFolder
+from .kinds import CompiledKinds
 from .place import INTERRUPTED, RunOutcome, SweepPlace
 from .plan import Plan, PlannedRun
 from .progress import Position, position_of
@@ -65,7 +66,8 @@ class Schedule:
     """Submits runs to a place as long as it has room, and records what comes back.
 
     If the runs share one cache of kernels, the first run of each kind goes ahead of the others of its kind until it has
-    compiled what its steps need. One run at a time is ahead in this way. The others would only wait for its compiler.
+    compiled what its steps need, here or in an earlier sweep. One run at a time is ahead in this way. The others would
+    only wait for its compiler.
 
     Args:
         place: where the runs are carried out.
@@ -79,7 +81,7 @@ class Schedule:
         self._place, self._folder, self._plan, self._view, self._signals = place, folder, plan, view, signals
         self._waiting: list[PlannedRun] = []
         self._running: dict[Hashable, Running] = {}
-        self._compiled: set[str] = set()
+        self._compiled = CompiledKinds()
         self._ahead: Running | None = None
         self._urgency = 0
 
@@ -132,17 +134,19 @@ class Schedule:
         for handle, outcome in self._place.wait(list(self._running), _LOOK).items():
             running = self._running.pop(handle)
             running.position = position_of(running.folder)
-            self._has_compiled(running)
+            self._note_what_is_compiled()
+            if running is self._ahead:
+                self._compiled.let_go(running.run.kind)
+                self._ahead = None
             self._view.ended(self._folder.record(running.run, outcome), running)
         for running in self._running.values():
             running.position = position_of(running.folder)
+        self._note_what_is_compiled()
+
+    def _note_what_is_compiled(self) -> None:
         ahead = self._ahead
         if ahead is not None and ahead.position.steps >= min(ahead.start + _STEPS_TO_COMPILE, ahead.run.steps):
-            self._has_compiled(ahead)
-
-    def _has_compiled(self, running: Running) -> None:
-        if running is self._ahead:
-            self._compiled.add(running.run.kind)
+            self._compiled.add(ahead.run.kind)
             self._ahead = None
 
     def _heed_signals(self) -> None:

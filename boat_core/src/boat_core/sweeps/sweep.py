@@ -84,7 +84,7 @@ def sweep(
     elif config is None:
         raise RunError("expected a configuration, or the folder of a sweep to resume")
     elif isinstance(config, Config):
-        values, source = config.as_dict(), config.source
+        values, source = {**config.as_dict(), "sweep": dict(config.sweep or {})}, config.source
         if overrides:
             raise RunError("a configuration that has been read takes no overrides: give them to read_config")
     else:
