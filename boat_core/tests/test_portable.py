@@ -59,12 +59,17 @@ def test_a_step_that_travels_has_the_same_bits(toys, settings):
 def test_what_every_process_knows_does_not_travel(toys):
     one, tasks = solver(toys, None, start="cold")
     step = next(iter(one.outer.steps(one.outer.initial_state(), boat.Batches(tasks=tasks)).values()))
-    data = boat.StepData.of(step, one.outer, with_batches=False)
+    data = boat.StepData.of(step, one.outer, with_batches=False, drawn=True)
     assert data.start == "initial" and data.batches is None
     with pytest.raises(boat.OperationError, match=r"only the caller of Solver\.step knows them"):
         data.step(boat.Replica(one.outer), step.x)
     with pytest.raises(boat.OperationError, match=r"outer step 0 have no task 'a'"):
         data.step(boat.Replica(one.outer, lambda k: {"tasks": {"other": (1, 2)}}), step.x)
+    both = boat.StepData.of(step, one.outer, drawn=True)
+    both.step(boat.Replica(one.outer, lambda k: {"tasks": tasks}), step.x)
+    others = {"a": tasks["b"]}
+    with pytest.raises(boat.OperationError, match="task a of outer step 0 are others in a worker"):
+        both.step(boat.Replica(one.outer, lambda k: {"tasks": others}), step.x)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])

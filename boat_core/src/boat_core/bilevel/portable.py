@@ -11,15 +11,18 @@ and arrays that arrive are computed at once, as they are where they come from: J
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import optree
+
+from ..autodiff import arrays
 from ..autodiff.pytrees import as_arrays, sync_tree
 from ..autodiff.vectors import Vector, tree_to_numpy
 from ..errors import OperationError
 from .outer_step import Outcome, OuterStep
 from .problem import PerStep, Tasks
-from .state import LowerState
+from .state import ALONE, LowerState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +45,22 @@ class Replica:
 
     outer: OuterIteration
     batches: Callable[[int], Mapping[str, Any]] | None = None
+    _drawn: dict[int, dict[str, tuple[Any, Any]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def pairs(self, k: int) -> Mapping[str, tuple[Any, Any]]:
+        """Return the pair of batches of each task of outer step k, drawn once for all tasks that follow.
+
+        Raises:
+            OperationError: only the solver's user knows the batches.
+        """
+        if self.batches is None:
+            raise OperationError("the batches cannot be drawn in a worker: only the caller of Solver.step knows them")
+        if k not in self._drawn:
+            drawn = self.batches(k)
+            alone = {ALONE: (drawn.get("lower_batch"), drawn.get("upper_batch"))}
+            self._drawn.clear()
+            self._drawn[k] = Tasks.of(drawn["tasks"]).by_name() if "tasks" in drawn else alone
+        return self._drawn[k]
 
 
 @dataclass(frozen=True)
@@ -54,8 +73,9 @@ class StepData:
         start: where y starts: its leaves, or "initial" (the problem's y), or "upper" (x).
         optimizer, operation: what the lower problem carried over, see `LowerState`.
         batches: the lower batch, the upper batch, and the lower batch of estimators or None where it is the same. None
-            in place of all where the other process draws the batches itself.
+            in place of all where they do not travel.
         with_losses, check_inputs: see `OuterStep`.
+        drawn: the other process draws the batches itself. If batches travel all the same, it compares them with those.
     """
 
     task: str
@@ -66,10 +86,11 @@ class StepData:
     batches: tuple[Any, Any, Any] | None
     with_losses: bool
     check_inputs: bool
+    drawn: bool = False
 
     @classmethod
-    def of(cls, step: OuterStep, outer: OuterIteration, with_batches: bool = True) -> StepData:
-        """Return the data of a step of this outer iteration. Without batches, `step` draws them from the replica."""
+    def of(cls, step: OuterStep, outer: OuterIteration, with_batches: bool = True, drawn: bool = False) -> StepData:
+        """Return the data of a step of this outer iteration. See the class for `drawn`."""
         batches = None
         if with_batches:
             estimate = None if step.estimate is step.bilevel else _batch_to_numpy(step.estimate.lower_batch)
@@ -78,16 +99,16 @@ class StepData:
         state = step.state
         optimizer, operation = tree_to_numpy(state.optimizer), tree_to_numpy(state.operation)
         flags = step.with_losses, step.check_inputs
-        return cls(step.task, step.k, _start_of(step, outer), optimizer, operation, batches, *flags)
+        return cls(step.task, step.k, _start_of(step, outer), optimizer, operation, batches, *flags, drawn)
 
     def step(self, replica: Replica, x: Vector) -> OuterStep:
         """Return the outer step at x in the process of the replica.
 
         Raises:
-            OperationError: the batches are to be drawn here, and the replica cannot, or draws other tasks.
+            OperationError: the batches are to be drawn here, and the replica cannot, or draws others.
         """
         outer = replica.outer
-        lower, upper, estimate = self._drawn(replica) if self.batches is None else self.batches
+        lower, upper, estimate = self._draw(replica) if self.drawn else self.batches or (None, None, None)
         initial = {"initial": outer.y0, "upper": outer.y0.like(x.leaves)}
         start = initial[self.start] if isinstance(self.start, str) else outer.y0.like_numpy(self.start)
         optimizer, operation = (sync_tree(as_arrays(state, "state")) for state in (self.optimizer, self.operation))
@@ -95,17 +116,16 @@ class StepData:
         step = outer.step_at(x, start, state, self.k, self.task, lower, upper, estimate)
         return replace(step, with_losses=self.with_losses, check_inputs=self.check_inputs)
 
-    def _drawn(self, replica: Replica) -> tuple[Any, Any, Any]:
-        if replica.batches is None:
-            raise OperationError("the batches cannot be drawn in a worker: only the caller of Solver.step knows them")
-        drawn = replica.batches(self.k)
-        if "tasks" not in drawn:
-            return drawn.get("lower_batch"), drawn.get("upper_batch"), None
-        pairs = Tasks.of(drawn["tasks"]).by_name()
+    def _draw(self, replica: Replica) -> tuple[Any, Any, Any]:
+        pairs, hint = replica.pairs(self.k), "they must be those of the problem, and depend on k and the seed alone"
         if self.task not in pairs:
             message = f"the batches of outer step {self.k} have no task {self.task!r} in a worker"
-            raise OperationError(message, hint="they must depend on k and the seed alone")
-        return *pairs[self.task], None
+            raise OperationError(message, hint=hint)
+        lower, upper = pairs[self.task]
+        if self.batches is not None and not _equal((lower, upper, None), self.batches):
+            where = f"task {self.task} of " if self.task != ALONE else ""
+            raise OperationError(f"the batches of {where}outer step {self.k} are others in a worker", hint=hint)
+        return lower, upper, None
 
 
 @dataclass(frozen=True)
@@ -157,3 +177,19 @@ def _batch_to_numpy(batch: Any) -> Any:
     if isinstance(batch, PerStep):
         return PerStep([tree_to_numpy(one) for one in batch.batches])
     return tree_to_numpy(batch)
+
+
+def _equal(drawn: Any, sent: Any) -> bool:
+    """Whether batches that were drawn here are those that another process sent."""
+    import numpy as np
+
+    here: Any = [_batch_leaves(batch) for batch in drawn]
+    there: Any = [_batch_leaves(batch) for batch in sent]
+    if optree.tree_structure(here) != optree.tree_structure(there):
+        return False
+    pairs = zip(optree.tree_leaves(tree_to_numpy(as_arrays(here, "batch"))), optree.tree_leaves(there))
+    return all(np.array_equal(a, b) if arrays.is_array(b) else a is b or a == b for a, b in pairs)
+
+
+def _batch_leaves(batch: Any) -> Any:
+    return list(batch.batches) if isinstance(batch, PerStep) else batch

@@ -113,8 +113,10 @@ class RayExecutor:
             raise RunError("the executor belongs to no solver", where="executor", hint="Solver(…, executor=executor)")
         return self._outer
 
-    def _data(self, step: OuterStep) -> StepData:
-        return StepData.of(step, self._bound, with_batches=self.options.batches == "driver")
+    def _data(self, step: OuterStep, is_first: bool) -> StepData:
+        drawn = self.options.batches == "workers"
+        # The batches of the first task travel in any case, so that a worker that draws others is noticed.
+        return StepData.of(step, self._bound, with_batches=is_first or not drawn, drawn=drawn)
 
     def _read(self, results: list[OutcomeData]) -> list[Outcome]:
         return [data.outcome(self._bound) for data in results]
@@ -127,7 +129,7 @@ class RayExecutor:
         count = -(-len(tasks) // group)
 
         def submit(worker: Any, first: int, last: int) -> list[Any]:
-            works = [self._data(step) for step in tasks[first * group : last * group]]
+            works = [self._data(step, step is tasks[0]) for step in tasks[first * group : last * group]]
             if not apart:
                 return [worker.solve.remote(self._round, x, works, group, False)]
             solve = worker.solve.options(num_returns=1 + last - first)
@@ -170,7 +172,7 @@ class RayExecutor:
 
         def submit(worker: Any, first: int, last: int) -> list[Any]:
             for task in {item // count for item in range(first, last)} - datas.keys():
-                datas[task] = self._data(tasks[task])
+                datas[task] = self._data(tasks[task], task == 0)
             shares = [(datas[item // count], item % count, count) for item in range(first, last)]
             return [worker.values.remote(self._round, x, shares)]
 
