@@ -159,7 +159,8 @@ def step_seconds(machine: Machine, workers: int, tasks: int, x_bytes: float, pla
             yield from work(driver, machine.get + count * machine.read + vectors * machine.read_byte * x_bytes)
 
     def step() -> Iterator[Any]:
-        yield from work(driver, tasks * machine.prepare + machine.put * x_bytes)
+        prepared = 1 if plan.drawn else tasks
+        yield from work(driver, prepared * machine.prepare + machine.put * x_bytes)
         # Ray hands objects on from node to node, so that x reaches all of them in about log2 rounds.
         nodes = math.ceil(workers / machine.workers_per_node)
         yield world.timeout(math.ceil(math.log2(nodes + 1)) * x_bytes / machine.bandwidth)

@@ -114,3 +114,35 @@ def test_shares_of_function_values_make_the_same_step(toys, changed):
     assert np.array_equal(first.direction.to_numpy()[0], second.direction.to_numpy()[0])
     with pytest.raises(boat.OperationError, match="more points than values"):
         step.with_values(shares[:3]).solve()
+
+
+def test_batches_on_demand_are_drawn_where_they_are_needed(toys):
+    drawn = []
+
+    def draw(name):
+        drawn.append(name)
+        return plain[name]
+
+    class Draws(boat.Sequential):
+        draws_batches = True
+
+        def solve(self, steps):
+            replica = boat.Replica(self.outer, lambda k: {"tasks": boat.Tasks.on_demand("abc", draw)})
+            datas = [boat.StepData.of(step, self.outer, with_batches=False, drawn=True) for step in steps.values()]
+            return super().solve({d.task: d.step(replica, s.x) for d, s in zip(datas, steps.values())})
+
+        def bind(self, outer):
+            self.outer = outer
+
+    here, tasks = solver(toys, None)
+    plain = {name: tasks[name] for name in "abc"}
+    away, _ = solver(toys, Draws())
+    assert here.step(tasks=plain) == away.step(tasks=boat.Tasks.on_demand("abc", draw))
+    assert drawn == ["a", *"abc"]  # the first one here, for the checks of a solver's first step
+    again, _ = solver(toys, None)
+    again.step(tasks=boat.Tasks.on_demand("abc", draw))
+    for one, other, third in zip(*(optree.tree_leaves(one.state) for one in (here, away, again))):
+        assert np.array_equal(one, other) and np.array_equal(one, third)
+    for names, message in (("aa", "a unique name"), ("", "at least one")):
+        with pytest.raises(boat.StructureError, match=message):
+            boat.Tasks.on_demand(names, draw)

@@ -43,7 +43,10 @@ class Executor(Protocol):
 
 
 class RemoteExecutor(Executor, Protocol):
-    """An executor whose tasks are solved in other processes. Both methods are optional for an `Executor`."""
+    """An executor whose tasks are solved in other processes. All of this is optional for an `Executor`."""
+
+    #: Whether its workers draw the batches, so that steps come without them, but for that of the first task.
+    draws_batches: bool
 
     def bind(self, outer: OuterIteration) -> None:
         """Take the outer iteration whose tasks it will solve. An outer iteration calls this once, when it is made."""

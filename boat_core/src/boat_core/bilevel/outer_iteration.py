@@ -188,15 +188,18 @@ class OuterIteration:
             ObjectiveError: an objective does not return one reproducible floating-point number.
         """
         if batches.tasks is None:
-            pairs = {ALONE: (batches.lower, batches.upper)}
+            pairs: Mapping[str, Any] = {ALONE: (batches.lower, batches.upper)}
         elif not (batches.lower is None and batches.upper is None and batches.estimate is None):
             raise StructureError("tasks: expected no other batches beside them")
         else:
             pairs = Tasks.of(batches.tasks).by_name()
-        return {
-            task: self._step(state, task, lower, upper, batches.estimate, losses, check_inputs=place == 0)
-            for place, (task, (lower, upper)) in enumerate(pairs.items())
-        }
+        # Where the executor's workers draw the batches, only those of the first task are needed here.
+        drawn_here = 1 if getattr(self.executor, "draws_batches", False) else len(pairs)
+        steps: dict[str, OuterStep] = {}
+        for place, task in enumerate(pairs):
+            lower, upper = pairs[task] if place < drawn_here else (None, None)
+            steps[task] = self._step(state, task, lower, upper, batches.estimate, losses, check_inputs=place == 0)
+        return steps
 
     def _step(
         self, state: SolverState, task: str, lower: Any, upper: Any, estimate: Any, losses: bool, check_inputs: bool

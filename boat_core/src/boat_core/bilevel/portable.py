@@ -45,7 +45,9 @@ class Replica:
 
     outer: OuterIteration
     batches: Callable[[int], Mapping[str, Any]] | None = None
-    _drawn: dict[int, dict[str, tuple[Any, Any]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _drawn: dict[int, Mapping[str, tuple[Any, Any]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def pairs(self, k: int) -> Mapping[str, tuple[Any, Any]]:
         """Return the pair of batches of each task of outer step k, drawn once for all tasks that follow.

@@ -44,6 +44,7 @@ class RayExecutor:
 
     def __init__(self, options: ExecutorOptions | None = None, factory: Callable[[], Any] | None = None) -> None:
         self.options = options or ExecutorOptions()
+        self.draws_batches = self.options.batches == "workers"
         self._factory = factory
         self._outer: OuterIteration | None = None
         self._cluster: Cluster | None = None
@@ -80,7 +81,9 @@ class RayExecutor:
         pool = self._started()
         self._round += 1
         x = ray.put(tasks[0].x.to_numpy())
-        if len(tasks) < pool.wanted and tasks[0].can_share_values:
+        # The steps are made here of the values, and so need their batches here.
+        has_batches = len(tasks) == 1 or not self.draws_batches
+        if len(tasks) < pool.wanted and tasks[0].can_share_values and has_batches:
             outcomes = self._from_values(pool, x, tasks)
         elif self.options.reduce == "tree":
             outcomes = self._in_tree(pool, x, tasks)
@@ -114,7 +117,7 @@ class RayExecutor:
         return self._outer
 
     def _data(self, step: OuterStep, is_first: bool) -> StepData:
-        drawn = self.options.batches == "workers"
+        drawn = self.draws_batches
         # The batches of the first task travel in any case, so that a worker that draws others is noticed.
         return StepData.of(step, self._bound, with_batches=is_first or not drawn, drawn=drawn)
 
