@@ -92,6 +92,7 @@ class Pool:
         self.members: list[Member] = []
         self._flights: dict[Any, _Flight] = {}
         self._round = self._stillborn = 0
+        self._usual: float | None = None
         self._complained = time.monotonic()
         remote: Any = ray.remote(Worker)
         self._actor = remote.options(max_restarts=0, max_task_retries=0, **self._actor_options())
@@ -134,7 +135,7 @@ class Pool:
 
     def _forgive(self) -> None:
         """Let slow workers be tried again after some rounds: what slowed them may be over."""
-        usual = self._usual_speed()
+        self._usual = usual = self._usual_speed()
         for member in self.members:
             if usual is not None and member.speed is not None and member.speed < usual:
                 member.speed = min(usual, 1.3 * member.speed)
@@ -144,15 +145,23 @@ class Pool:
         return statistics.median(speeds) if speeds else None
 
     def _speed(self, member: Member) -> float:
-        return member.speed or self._usual_speed() or 1.0
+        return member.speed or self._usual or 1.0
 
     # Who does what
 
     def _assign(self, round_: _Round) -> None:
-        for member in sorted(self.members, key=self._speed, reverse=True):
-            if member.is_busy:
-                continue
-            portion = round_.again.pop(0) if round_.again else self._cut(round_, member) or self._late(round_, member)
+        idle = [member for member in self.members if not member.is_busy]
+        if not idle:
+            return
+        self._usual = self._usual_speed()
+        late = {flight.member for flight in self._flights.values() if self._is_late(flight)}
+        ready = [self._speed(one) for one in self.members if one.name != "?" and one not in late]
+        fastest, together = max(ready), sum(ready)
+        for member in sorted(idle, key=self._speed, reverse=True):
+            if round_.again:
+                portion: Portion | None = round_.again.pop(0)
+            else:
+                portion = self._cut(round_, member, fastest, together) or self._late(round_, member)
             if portion is not None:
                 self._start(round_, member, portion)
 
@@ -162,17 +171,15 @@ class Pool:
         member.is_busy = True
         self._flights[refs[0]] = _Flight(member, portion, time.monotonic(), self._round, refs[1:])
 
-    def _cut(self, round_: _Round, member: Member) -> Portion | None:
+    def _cut(self, round_: _Round, member: Member, fastest: float, together: float) -> Portion | None:
         """Take the next portion that nobody has begun; None if there is none, or another worker does it sooner."""
         left = round_.limit - round_.begun
         if left <= 0:
             return None
-        late = {flight.member for flight in self._flights.values() if self._is_late(flight)}
-        ready = [self._speed(one) for one in self.members if one.name != "?" and one not in late]
-        mine, all_speeds = self._speed(member), sum(ready)
-        if mine < _SLOW * max(ready) and 1.0 / mine > 2.0 * left / (all_speeds - mine):
+        mine = self._speed(member)
+        if mine < _SLOW * fastest and 1.0 / mine > 2.0 * left / (together - mine):
             return None
-        size = portion_size(left, mine / all_speeds, member.speed)
+        size = portion_size(left, mine / together, member.speed)
         portion = Portion(round_.begun, round_.begun + size)
         round_.begun += size
         round_.portions.append(portion)
@@ -198,7 +205,7 @@ class Pool:
 
     def _is_late(self, flight: _Flight) -> bool:
         """Whether a portion has taken much longer than usual, or is left over from an earlier round."""
-        usual = self._usual_speed()
+        usual = self._usual
         if flight.round != self._round or usual is None:
             return flight.round != self._round
         expected = flight.portion.size / usual
