@@ -183,6 +183,7 @@ class Pool:
         portion = Portion(round_.begun, round_.begun + size)
         round_.begun += size
         round_.portions.append(portion)
+        round_.awaited.add(portion)
         return portion
 
     def _late(self, round_: _Round, member: Member) -> Portion | None:
@@ -192,8 +193,8 @@ class Pool:
             for flight in self._flights.values()
             if flight.round == self._round
             and flight.portion.results is None
-            and self._copies(flight.portion) == 1
             and self._is_late(flight)
+            and self._copies(flight.portion) == 1
         ]
         if not late:
             return None
@@ -253,6 +254,7 @@ class Pool:
             return
         if answer.failure is None:
             portion.results, portion.apart = round_.read(answer.results), flight.apart
+            round_.awaited.discard(portion)
         elif answer.failure.is_memory:
             LOG.warning("BOAT: worker %s ran out of memory; its tasks are solved elsewhere", member.name)
             self._again(round_, portion, "ran out of memory")
@@ -322,12 +324,13 @@ class _Round:
     def __init__(self, count: int, submit: Submit, read: Read) -> None:
         self.submit, self.read, self.limit, self.begun = submit, read, count, 0
         self.portions: list[Portion] = []
+        self.awaited: set[Portion] = set()
         self.again: list[Portion] = []
         self.failure: Failure | None = None
 
     @property
     def is_done(self) -> bool:
-        return self.begun >= self.limit and all(portion.results is not None for portion in self.portions)
+        return self.begun >= self.limit and not self.awaited
 
     def fail(self, portion: Portion, failure: Failure) -> None:
         """Forget everything from the item that failed on. What lies before is still awaited: it may fail as well."""
@@ -337,7 +340,8 @@ class _Round:
         self.limit, self.failure = place, failure
         self.begun = min(self.begun, place)
         self.portions = [one for one in self.portions if one is not portion and one.first < place]
-        self.again = [one for one in self.again if one in self.portions]
+        self.awaited &= set(self.portions)
+        self.again = [one for one in self.again if one in self.awaited]
 
 
 class WorkerTraceback(Exception):
