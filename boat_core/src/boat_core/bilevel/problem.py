@@ -138,6 +138,9 @@ class _OnDemand(Mapping[str, tuple[Any, Any]]):
             raise KeyError(name)
         return _pair(name, self._draw(name))
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # the method of `Mapping` would draw
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
