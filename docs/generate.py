@@ -36,6 +36,8 @@ MODULES = (
     "boat_ops_na",
     "boat_ops_fo",
     "boat_view",
+    "boat_compat.boml",
+    "boat_compat.few_shot",
     "boat_plugins_example",
 )
 VARIABLES = {

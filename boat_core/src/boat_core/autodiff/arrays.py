@@ -218,11 +218,20 @@ def clamped(array: Array, low: Any, high: Any) -> Any:
     """
     known = sign(array)
     if low is not None:
-        array = jt.maximum(array, low if is_jittor(low) else constant(low, array))
+        array = jt.maximum(array, limit(low, array))
     if high is not None:
-        array = jt.minimum(array, high if is_jittor(high) else constant(high, array))
+        array = jt.minimum(array, limit(high, array))
     # A factor of 1 or NaN, written so that fast-math can neither drop it nor round by it.
     return array * jt.round(known.abs() * constant(0.25, known) + constant(1.0, known))
+
+
+def limit(bound: Any, like: Array) -> Any:
+    """Return a bound, a number or an array, as a Jittor array in the dtype of `like`."""
+    if is_jittor(bound):
+        return bound if str(bound.dtype) == str(like.dtype) else bound.cast(str(like.dtype))
+    if is_array(bound):
+        return as_array(bound.astype(str(like.dtype)))
+    return constant(bound, like)
 
 
 def all_finite(array: Array) -> bool:

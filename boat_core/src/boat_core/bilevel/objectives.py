@@ -12,7 +12,7 @@ import optree
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.pytrees import Unchanged, as_arrays, nonfinite_leaf, one_number, sync_tree
-from ..autodiff.vectors import Vector, dot, gradient, gradients
+from ..autodiff.vectors import Vector, dot, gradient, gradients, norm
 from ..errors import ObjectiveError, StructureError
 from .bounds import Projection
 from .problem import PerStep, Problem
@@ -93,6 +93,20 @@ class Bilevel:
     def project_lower(self, y: Vector) -> Vector:
         """Return the point of the problem's lower set that is nearest to y."""
         return project(y, self.problem.project_lower, "project_lower")
+
+    def on_boundary(self, y: Vector, gradient: Vector, rate: float) -> bool:
+        """Whether the lower set cuts the gradient step from y, so that ∇_y f need not vanish at a lower solution.
+
+        Args:
+            y: the lower variables.
+            gradient: ∇_y f at y.
+            rate: the step size.
+        """
+        if self.problem.project_lower is None:
+            return False
+        step = rate * gradient
+        cut = norm((y - self.project_lower(y - step)) - step)
+        return cut > 0.1 * norm(step) + 1e-5 * (1 + norm(y))  # the last term is the rounding of y
 
 
 @runs_user_code

@@ -21,6 +21,8 @@ class Registered:
     operation: Operation
     distribution: str
     version: str
+    #: What to write in a configuration: the name, or `distribution:NAME` where two packs declare the name.
+    address: str = ""
 
     @property
     def name(self) -> str:
@@ -35,6 +37,14 @@ class Registered:
     def named(self) -> str:
         """The name, with distribution and version where users may not know which pack provides it."""
         return self.name if self.published else self.origin
+
+    # An operation is a value: its copy is itself. `discovery.py` says how it is pickled.
+
+    def __copy__(self) -> Registered:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Registered:
+        return self
 
     @property
     def published(self) -> bool:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from boat_core import CommandDeclaration, hookimpl
+from boat_core import CommandDeclaration, Operation, OptimizerDeclaration, ProblemDeclaration, hookimpl
+
+from .boml.masks import MASKED_SGD
+from .boml.rates import meta_sgd
+from .boml.warp import WARP
+from .few_shot.problem import FEW_SHOT
 
 BOAT_HOOK_API = 1
 
@@ -10,3 +15,18 @@ BOAT_HOOK_API = 1
 @hookimpl
 def boat_commands() -> list[CommandDeclaration]:
     return []
+
+
+@hookimpl
+def boat_approximate_operations() -> list[Operation]:
+    return [WARP]
+
+
+@hookimpl
+def boat_optimizers() -> list[OptimizerDeclaration]:
+    return [meta_sgd.declaration, MASKED_SGD]
+
+
+@hookimpl
+def boat_problems() -> list[ProblemDeclaration]:
+    return [FEW_SHOT]
