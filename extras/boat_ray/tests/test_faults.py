@@ -98,7 +98,7 @@ def test_ray_of_our_own_is_quiet_and_leaves_nothing(make_job, tmp_path):
     assert process.returncode == 0, messages
     assert "raylet" not in messages and "Ray" not in messages
     assert not (home / ".ray").exists()
-    assert not list(Path("/tmp").glob(f"boat-ray-{process.pid}-*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"boat-ray-{process.pid}-*"))
     left = subprocess.run(["ps", "-e", "-ww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     assert f"boat-ray-{process.pid}-" not in left
 
@@ -134,7 +134,7 @@ def head(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tempfile.mkdtemp(prefix="boat-ray-head-", dir="/tmp")
+    folder = tempfile.mkdtemp(prefix="boat-ray-head-")
     node = Node("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
     node.address = f"127.0.0.1:{port}"
     for _ in range(100):

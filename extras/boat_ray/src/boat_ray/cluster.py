@@ -174,7 +174,7 @@ def _new_folder() -> Path:
     """Make a folder for Ray's sockets and logs, and remove those of processes that were killed."""
     root = Path(tempfile.gettempdir())
     if len(str(root)) > _LONGEST_FOLDER - len(_PREFIX) - 16:
-        root = Path("/tmp")
+        root = Path("/tmp")  # the shortest that every POSIX system has
     for folder in root.glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdecimal() and not _is_alive(int(owner)):
