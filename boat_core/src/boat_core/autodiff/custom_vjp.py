@@ -28,8 +28,8 @@ def attach_vjp(
         name: the name under which the second-order guard refuses a second derivative, where there is none.
         values: floating-point arrays. Their history is dropped.
         inputs: floating-point arrays.
-        pullback: maps one detached cotangent for each value to one for each input. Jittor calls it once, while it
-            takes a derivative. An error in it reaches the caller who asked for that derivative.
+        pullback: maps one detached cotangent for each value, of its dtype, to one for each input. Jittor calls it once,
+            while it takes a derivative. An error in it reaches the caller who asked for that derivative.
         cotangents: the same as a function `(inputs, cotangents) -> cotangents of the inputs` of arrays whose graph it
             keeps. It makes the derivative differentiable in turn, to every order, and is called only for that. Without
             it, Jittor would lose every second derivative, because it cannot differentiate what `pullback` returns.
@@ -53,10 +53,14 @@ def _function_class(name: str, every_order: bool) -> Any:
         return [arrays.detach(value) for value in self.values]
 
     def grad(self: Any, *gradients: Any) -> list[Array]:
-        given = [arrays.zeros_like(v) if g is None else g for g, v in zip(gradients, self.values)]
+        given = [
+            arrays.zeros_like(value) if g is None else arrays.cast(g, str(value.dtype))
+            for g, value in zip(gradients, self.values)
+        ]
         # Cotangents are constants, whatever surrounds the derivative that is being taken: kernels may compute them.
         with evaluating(guard="off", differentiated=False):
-            values = [arrays.detach(one) for one in self.pullback([arrays.detach(g) for g in given])]
+            pulled = [arrays.detach(one) for one in self.pullback([arrays.detach(g) for g in given])]
+            values = [arrays.cast(one, str(array.dtype)) for one, array in zip(pulled, self.inputs)]
             if self.cotangents is None:
                 return values
             return _differentiable(self.name, values, self.inputs, given, self.cotangents)

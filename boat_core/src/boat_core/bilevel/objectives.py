@@ -111,7 +111,8 @@ class Bilevel:
 
 @runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with evaluating(native=native, differentiated=True, wrt=(("upper", x), ("lower", y))):
+    point, wrt = x.leaves + y.leaves, (("upper", x), ("lower", y))
+    with evaluating(native=native, differentiated=True, point=point, wrt=wrt):
         value = function(x.tree, y.tree, batch)
     return one_number(value, role)
 
@@ -128,8 +129,11 @@ def project(vector: Vector, projection: Projection | None, where: str) -> Vector
     if isinstance(projection, tuple):
         low, high = projection
         return vector.map(lambda leaf: arrays.clamped(leaf, low, high))
-    tree = projection(vector.tree)
-    projected = Vector(*optree.tree_flatten(tree))
+    with evaluating(native=False, point=vector.leaves):
+        leaves, structure = optree.tree_flatten(projection(vector.tree))
+    if structure == vector.structure and all(map(arrays.is_jittor, leaves)):
+        leaves = [arrays.narrowed(leaf, own) for leaf, own in zip(leaves, vector.leaves)]
+    projected = Vector(leaves, structure)
     projected.check_like(vector, where)
     return projected
 

@@ -182,10 +182,11 @@ class _Whole:
         self._step, self._guard, self._captured = step, guard, captured
 
     def direction(self, t: int, z: Tree, x: Tree) -> list[Array]:
+        point = [*float_leaves(z), *float_leaves(x)]
         wrt = (("the iterate", z), ("the parameters", x), ("what the step uses", self._captured.arrays))
 
         def step() -> Tree:
-            with evaluating(native=True, guard=self._guard, differentiated=True, wrt=wrt):
+            with evaluating(native=True, guard=self._guard, differentiated=True, point=point, wrt=wrt):
                 return self._step(t, z, x)
 
         return _Next(_like_before(self._captured.call(step, _jittor_leaves), z, t))
@@ -210,13 +211,16 @@ class _Whole:
 
 
 def _like_before(after: Tree, before: Tree, t: int) -> Any:
-    """Return the result of a step, which must have the structure, shapes and dtypes of the step's argument."""
+    """Return the result of a step, which must be like the step's argument, or in a wider dtype, in its dtypes."""
     paths, leaves, structure = optree.tree_flatten_with_path(before)
     if optree.tree_structure(after) != structure:
         raise StructureError(
             f"unroll: step {t}: expected the structure {structure} (got {optree.tree_structure(after)})"
         )
-    read = [arrays.as_array(leaf) if arrays.is_array(leaf) else leaf for leaf in optree.tree_leaves(after)]
+    read = [
+        arrays.narrowed(arrays.as_array(leaf), want) if arrays.is_array(leaf) else leaf
+        for want, leaf in zip(leaves, optree.tree_leaves(after))
+    ]
     for path, want, have in zip(paths, leaves, read):
         kinds = [f"{list(a.shape)} {a.dtype}" if arrays.is_array(a) else type(a).__name__ for a in (want, have)]
         if kinds[0] != kinds[1]:

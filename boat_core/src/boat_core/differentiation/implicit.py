@@ -244,7 +244,7 @@ class Implicit:
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
         guard = self._options.second_order_guard
         guard = "error" if twice and guard == "off" else guard
-        with evaluating(native=True, guard=guard, differentiated=True, wrt=wrt):
+        with evaluating(native=True, guard=guard, differentiated=True, point=y.leaves, wrt=wrt):
             value = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
             return y - value if self._fixed_point else value
 
@@ -439,7 +439,7 @@ def _like(y: Vector, tree: Any, what: str) -> Vector:
     for name, leaf in zip(names, leaves):
         if not arrays.is_jittor(leaf):
             raise StructureError(f"{what}{name}: expected a Jittor array (got {type(leaf).__name__})")
-    found = y.like(leaves)
+    found = y.like([arrays.narrowed(leaf, own) for leaf, own in zip(leaves, y.leaves)])
     found.check_like(y, what)
     return found
 

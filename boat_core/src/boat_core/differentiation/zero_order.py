@@ -316,7 +316,7 @@ class _Call:
         before = [arrays.to_numpy(leaf) if checked and arrays.is_array(leaf) else None for leaf in leaves]
         arguments, keywords = self.structure.unflatten(leaves)
         # No derivative passes through what is computed here.
-        with evaluating(native=True, guard="off", differentiated=False):
+        with evaluating(native=True, guard="off", differentiated=False, point=x.leaves):
             result = self.function(*arguments, **keywords)
             value = self._number(result)
         if checked:

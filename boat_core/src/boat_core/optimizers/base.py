@@ -70,8 +70,8 @@ def made_by(optimizer: Optimizer, maker: Callable[..., Optimizer], *arguments: A
 
 
 def apply_updates(parameters: Any, updates: Any) -> Any:
-    """Return parameters + updates, in the structure of the parameters."""
-    return optree.tree_map(lambda p, u: p + u, parameters, updates)
+    """Return parameters + updates, in the structure and the dtypes of the parameters."""
+    return optree.tree_map(lambda p, u: p + arrays.as_dtype_of(u, p), parameters, updates)
 
 
 #: The slot that holds the number of steps taken.
@@ -101,8 +101,8 @@ class UpdateRule:
             all start at zero. The name `"count"` adds a count of the steps instead.
         step: A function `(o, t, g, y, s) -> (update, kept)` for one array. `o` holds the values of the options for this
             array in this step. `t` is the number of the step as a float, from 1; without a count it is 0. `g` is the
-            gradient, `y` the parameters, and `s` the arrays of the state by name. The caller adds the update to y and
-            puts `kept` in place of `s`. Numbers in the formula are exact beside float64 arrays.
+            gradient in the dtype of `y`, the parameters, and `s` the arrays of the state by name. The caller adds the
+            update to y and puts `kept` in place of `s`. Numbers in the formula are exact beside float64 arrays.
         plain: A function `(options) -> bool` that tells whether one update is exactly -rate · g.
         by_sign: See `Optimizer`.
 
@@ -182,6 +182,7 @@ class UpdateRule:
             step = float(t)  # With an integer exponent, Jittor differentiates powers of arrays in float32.
             with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
+                    leaf = arrays.as_dtype_of(leaf, at)
                     for key in varies:
                         own[key] = _for_leaf(now[key], place, structure, leaf, f"{self.name}.{key}")
                     s = SimpleNamespace(**{key: column[place] for key, column in columns.items()})

@@ -31,13 +31,12 @@ def _dtype(name: Any, *flags: Any) -> np.dtype:
     return made
 
 
-_MULTIARRAY = getattr(np, "_core", None) or np.core
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
     **{
-        (f"numpy.{core}.{module}", name): getattr(getattr(_MULTIARRAY, module), name)
+        (f"numpy.{core}.{module}", name): getattr(getattr(np.core, module), name)
         for core in ("core", "_core")
         for module, name in (
             ("multiarray", "_reconstruct"),
