@@ -58,7 +58,7 @@ def problem(seed, ends="well", seconds=0.0, offset=0.0):
 
     def evaluate(x, y):
         gap = abs(float(y.numpy().mean()) - 1)
-        return {"gap": gap, "accuracy": 1 - gap, "threads": int(os.environ["OMP_NUM_THREADS"])}
+        return {"gap": gap, "accuracy": 1 - gap, "threads": int(os.environ.get("OMP_NUM_THREADS", 0))}
 
     return boat.Problem(upper, lower, np.full(3, seed, "float32"), np.zeros(3, "float32"), batches, evaluate)
 """
