@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
+import threading
+import urllib.error
+import urllib.request
 from html.parser import HTMLParser
 from importlib.resources import files
 from statistics import median
@@ -16,6 +20,7 @@ import pytest
 import boat_core as boat
 from boat_core import cli
 from boat_view.report.charts import POINTS, Curve, thinned
+from boat_view.report.live import LiveServer
 
 CONCERN = "CG: the solve did not converge: relative residual {} after 2 iterations"
 EVIL = "</script></textarea></pre><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`{{7*7}}"
@@ -305,3 +310,86 @@ def test_report_on_a_real_run_with_its_graph(report, tmp_path):
     drawings = [a["src"] for tag, a in page.elements if tag == "img" and a["src"].startswith("data:image/svg+xml")]
     assert len(drawings) == 1 and b"pullback" in base64.b64decode(drawings[0].partition("base64,")[2])
     assert "The run finished" in page.text
+
+
+# The page that follows a run
+
+
+@pytest.fixture
+def serve():
+    """Serve reports. Returns the address."""
+    with contextlib.ExitStack() as servers:
+
+        def serve(*places):
+            server = servers.enter_context(LiveServer(places))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            servers.callback(thread.join)
+            servers.callback(server.shutdown)
+            assert server.server_address[0] == "127.0.0.1"
+            return server.url
+
+        yield serve
+
+
+def ask(url, **headers):
+    """Return the status and the text of an answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            assert answer.headers["Cache-Control"] == "no-store"
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_live_page_follows_its_files_and_writes_nothing(serve, recorded, line, tmp_path):
+    folder = recorded("a", [line(0), line(1)])
+    files_before = sorted(tmp_path.rglob("*"))
+    url = serve(folder)
+    _, state = ask(f"{url}state")
+    status, page = ask(url)
+    assert status == 200 and f'data-live="{state}"' in page
+    assert "connect-src &#39;self&#39;" in page
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(line(2, 0.625)) + "\n")
+    _, later = ask(f"{url}state")
+    assert later != state
+    assert f'data-live="{later}"' in ask(url)[1] and "0.625" in ask(url)[1]
+    assert sorted(tmp_path.rglob("*")) == files_before
+    (folder / "metrics.jsonl").write_text("x\n", "utf-8")
+    status, message = ask(url)
+    assert (status, "line 1: is not JSON" in message) == (503, True)
+
+
+def test_live_page_is_for_those_who_know_its_address(serve, recorded, line):
+    url = serve(recorded("a", [line(0)]))
+    root, token = url[: url.index("/", 8)], url.split("/")[3]
+    assert len(token) >= 32 and url != serve(recorded("b", [line(0)]))
+    for path in ("/", "", "/state", f"/{token[:-1]}/", f"/{token}", f"/x/{token}/", f"/{token}/../", f"/{token}/a/b"):
+        assert ask(root + path)[0] == 404, path
+    assert ask(url, Host="example.org")[0] == 403  # a name of another site that leads to this machine
+    assert ask(url, Host=f"localhost:{root.rpartition(':')[2]}")[0] == 200
+    request = urllib.request.Request(url, method="POST", data=b"x")
+    with pytest.raises(urllib.error.HTTPError, match="501"):
+        urllib.request.urlopen(request, timeout=10)
+
+
+def test_live_refuses_what_it_cannot_serve(report, recorded, line, capsys):
+    recorded("a", [line(0)])
+    code, message = report("runs", "--live")
+    assert code == 2 and "--out: --live writes nothing and runs nothing: leave this out" in message
+    assert cli.main(["report", "absent", "--live"]) == 2
+    assert "absent: expected the folder of a run" in capsys.readouterr().err
+
+
+def test_command_serves_until_it_is_interrupted(recorded, line, monkeypatch, capsys):
+    seen = []
+
+    def serve(server):
+        seen.append(server.url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveServer, "serve_forever", serve)
+    assert cli.main(["report", "--live", "--json", str(recorded("a", [line(0)]))]) == 0
+    assert json.loads(capsys.readouterr().out) == {"url": seen[0]}

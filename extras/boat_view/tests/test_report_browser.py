@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import threading
 
 import pytest
 
 from boat_core import cli
+from boat_view.report.live import LiveServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1><b>"
@@ -118,3 +121,24 @@ def test_dark_mode_print_and_scale_redraw_the_charts(visit, pages):
     assert page.pdf().startswith(b"%PDF")
     page.locator(".chart label input").first.check()
     assert ink()[0] != dark
+
+
+def test_live_page_takes_over_what_a_run_writes(visit, recorded, line):
+    folder = recorded("a", [line(0, 4.0), line(1, 2.0)])
+    recorded("b", [line(0, 3.0)])
+    with LiveServer([folder.parent]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = visit(server.url)
+        page.locator("#runs thead th", has_text="upper loss").click()
+        page.wait_for_function("document.querySelector('#runs tbody th').textContent === 'a'")
+        page.evaluate("document.querySelector('main').dataset.first = 'yes'")
+        page.wait_for_timeout(2500)
+        assert page.locator("main[data-first]").count() == 1  # nothing was written, so nothing is renewed
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line(2, 8.0)) + "\n")
+        page.wait_for_selector("main:not([data-first])", timeout=10_000)
+        assert page.locator("#runs tbody tr", has_text="a").locator("td.number").nth(1).inner_text() == "8"
+        page.wait_for_function("document.querySelector('#runs tbody th').textContent === 'b'")  # sorted as before
+        assert page.locator(".u-wrap canvas").count() == page.locator("[data-chart]").count() > 0
+        page.close()  # before the server is gone, of which a page complains
+        server.shutdown()

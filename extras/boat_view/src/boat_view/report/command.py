@@ -1,8 +1,10 @@
-"""`boat report RUN [RUN …]`: one HTML file about one run or several."""
+"""`boat report RUN [RUN …]`: one HTML file about one run or several, or a server that follows them."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from boat_core.cli import print_json
 
 from ..drawing.picture import draw
 from ..files import write_atomically
+from .live import LiveServer
 from .page import render
 from .runs import CONFIG, find_runs, read_runs
 
@@ -30,10 +33,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw the graph of one run's hypergradient too; that runs the problem's code for one outer step",
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="write nothing: serve the page to this machine alone, and follow the runs until Ctrl-C",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page."""
+    """Write the page, or serve it."""
+    if arguments.live:
+        return _serve(arguments)
     place = _place(arguments.out)
     folders = find_runs(arguments.runs)
     if arguments.draw and len(folders) > 1:
@@ -48,6 +58,23 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"page": place, "bytes": len(page), "runs": folders})
     else:
         print(place)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    for flag, value in (("--out", arguments.out), ("--draw", arguments.draw)):
+        if value:
+            raise OptionError("--live writes nothing and runs nothing: leave this out", where=flag)
+    read_runs(find_runs(arguments.runs))  # what is wrong with the folders is an error now, not in the browser
+    with LiveServer(arguments.runs) as server:
+        if arguments.json:
+            print_json({"url": server.url})
+        else:
+            print(f"{server.url} (Ctrl-C ends the server)")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
     return 0
 
 

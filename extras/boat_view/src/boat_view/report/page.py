@@ -24,11 +24,12 @@ STYLES = ("uPlot.min.css", "sortable-base.min.css", "page.css")
 PROGRAMS = ("uPlot.iife.min.js", "sortable.min.js", "sortable.a11y.min.js", "page.js")
 
 
-def render(runs: list[RecordedRun], drawing: bytes | None = None) -> str:
+def render(runs: list[RecordedRun], drawing: bytes | None = None, live: str = "") -> str:
     """Return the page about these runs.
 
     Args:
         drawing: the graph of the hypergradient of the only run, as SVG.
+        live: the state of the files, for a page that asks its server for a later state.
     """
     if len(runs) == 1:
         template, content = "single.html", {**single_page(runs[0]), "drawing": drawing}
@@ -44,7 +45,8 @@ def render(runs: list[RecordedRun], drawing: bytes | None = None) -> str:
             title=f"{runs[0].label}: report" if len(runs) == 1 else f"{len(runs)} runs: report",
             style=Markup(style),
             program=Markup(program),
-            policy=_policy(style, program),
+            policy=_policy(style, program, bool(live)),
+            live=live,
             drawn=drawn,
             chart=lambda chart: _place(drawn, chart),
         )
@@ -57,12 +59,13 @@ def _place(drawn: list[Chart], chart: Chart) -> int:
     return len(drawn) - 1
 
 
-def _policy(style: str, program: str) -> str:
+def _policy(style: str, program: str, live: bool) -> str:
     parts = {
         "default-src": "'none'",
         "img-src": "data:",
         "style-src": f"'{_hash(style)}'",
         "script-src": f"'{_hash(program)}'",
+        **({"connect-src": "'self'"} if live else {}),
         "base-uri": "'none'",
         "form-action": "'none'",
     }

@@ -13,6 +13,9 @@ import yaml
 from boat_core import RunError
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
+VERSIONS, SUMMARY, EVALUATIONS, PICTURE = "versions.json", "summary.json", "evaluations.jsonl", "picture.png"
+#: All files that a report is made of.
+FILES = (CONFIG, METRICS, VERSIONS, SUMMARY, EVALUATIONS, PICTURE)
 #: The sections of a configuration that a report reads.
 SECTIONS = ("problem_options", "solver", "run")
 #: The levels of folders below a sweep that are searched for runs.
@@ -101,7 +104,7 @@ def _labels(folders: list[Path]) -> list[str]:
 
 
 def _read_run(folder: Path, label: str) -> RecordedRun:
-    picture = folder / "picture.png"
+    picture = folder / PICTURE
     try:
         text = (folder / CONFIG).read_text("utf-8")
         return RecordedRun(
@@ -109,10 +112,10 @@ def _read_run(folder: Path, label: str) -> RecordedRun:
             label,
             _config(folder / CONFIG, text),
             text,
-            _read_json(folder / "versions.json"),
-            _read_json(folder / "summary.json"),
+            _read_json(folder / VERSIONS),
+            _read_json(folder / SUMMARY),
             [_checked_step(folder, line) for line in _read_lines(folder / METRICS)],
-            _read_lines(folder / "evaluations.jsonl"),
+            _read_lines(folder / EVALUATIONS),
             picture.read_bytes() if picture.is_file() else None,
         )
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

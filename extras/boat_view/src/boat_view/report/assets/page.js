@@ -7,6 +7,8 @@
   const color = name => getComputedStyle(root).getPropertyValue(name).trim();
   const text = value => value == null ? "–" : String(Number(value.toPrecision(5)));
   let charts = [];
+  // What the reader has chosen for each chart, kept while a live page is renewed.
+  const scales = new Map();
 
   // A band is drawn between two more series, which follow the one in the middle and have no place in the legend.
   function seriesOf(spec) {
@@ -38,7 +40,8 @@
       this.place = place;
       this.spec = spec;
       const [least, largest] = extent(spec);
-      this.log = least > 0 && largest > 1000 * least;
+      this.key = `${spec.title} over ${spec.x}`;
+      this.log = least > 0 && (scales.get(this.key) ?? largest > 1000 * least);
       if (least > 0) this.addSwitch();
       this.draw();
       this.watch = new ResizeObserver(() => this.resize());
@@ -49,7 +52,7 @@
       const label = document.createElement("label"), box = document.createElement("input");
       box.type = "checkbox";
       box.checked = this.log;
-      box.addEventListener("change", () => { this.log = box.checked; this.draw(); });
+      box.addEventListener("change", () => { this.log = box.checked; scales.set(this.key, this.log); this.draw(); });
       label.append(box, " log scale");
       this.place.querySelector("figcaption").append(label);
     }
@@ -94,7 +97,7 @@
   }
 
   function drawAll() {
-    for (const chart of charts) chart.remove();
+    for (const chart of charts) chart.remove();  // also those whose place is gone
     const specs = JSON.parse(document.getElementById("charts").textContent);
     charts = [...document.querySelectorAll("[data-chart]")].map(place => new Chart(place, specs[Number(place.dataset.chart)]));
   }
@@ -107,4 +110,42 @@
   addEventListener("beforeprint", () => { root.classList.add("printing"); redraw(); });
   addEventListener("afterprint", () => { root.classList.remove("printing"); redraw(); });
   drawAll();
+
+  // A live page asks its server every two seconds whether a file has changed, and if so takes over the new contents.
+  const INTERVAL = 2000;
+
+  function takeOver(renewed) {
+    const sorted = document.querySelector("#runs th[aria-sort]"), top = scrollY;
+    const open = new Map([...document.querySelectorAll("details")].map(one => [one.querySelector("summary").textContent, one.open]));
+    document.querySelector("main").replaceWith(renewed.querySelector("main"));
+    for (const one of document.querySelectorAll("details")) one.open = open.get(one.querySelector("summary").textContent) ?? one.open;
+    drawAll();
+    if (sorted) {
+      const heading = document.querySelectorAll("#runs thead th")[sorted.cellIndex];
+      heading.setAttribute("aria-sort", sorted.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending");
+      heading.click();
+    }
+    root.dataset.live = renewed.documentElement.dataset.live;
+    scrollTo(scrollX, top);
+  }
+
+  async function ask(address) {
+    const answer = await fetch(address, { cache: "no-store" });
+    const content = await answer.text();
+    if (!answer.ok) throw new Error(content);
+    return content;
+  }
+
+  async function follow() {
+    const note = document.getElementById("live");
+    try {
+      if (await ask("state") !== root.dataset.live) takeOver(new DOMParser().parseFromString(await ask("./"), "text/html"));
+      note.textContent = `This page follows the run. ${new Date().toLocaleTimeString()}`;
+    } catch (error) {
+      note.textContent = `This page shows the last state that it received. ${error instanceof TypeError ? "The server does not answer." : error.message}`;
+    }
+    setTimeout(follow, INTERVAL);
+  }
+
+  if (root.dataset.live) setTimeout(follow, INTERVAL);
 })();
