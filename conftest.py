@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,23 @@ def single_operators(request: pytest.FixtureRequest) -> Iterator[None]:
     import jittor
 
     fused = request.config.getoption("fused") or request.node.get_closest_marker("fused") is not None
+    make_float64_sound()
     with jittor.flag_scope(no_fuse=int(not fused)):
         yield
+
+
+@cache
+def make_float64_sound() -> None:
+    """Compile the kernel that writes a scalar for float64 first, as `boat_core.runtime.float64` does for fused kernels.
+
+    Its key lacks the dtype: compiled for float32, it would write half of every float64 scalar.
+    """
+    import jittor
+    import numpy
+
+    with jittor.flag_scope(no_fuse=1):
+        scalar, *readers = (jittor.array(numpy.ones(shape), dtype="float64") for shape in (1, 2, (2, 1)))
+        jittor.sync([reader * scalar for reader in readers])
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,6 +23,7 @@ from boat_core.config import schema as config
 from boat_core.declare.options import describe_options
 from boat_core.plugins import hookspecs
 from boat_core.plugins.discovery import installed
+from boat_core.sweeps.section import SweepConfig
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS, REFERENCE = ROOT / "docs" / "operations.md", ROOT / "docs" / "reference.md"
@@ -35,6 +36,9 @@ MODULES = (
     "boat_ops_na",
     "boat_ops_fo",
     "boat_view",
+    "boat_compat.boml",
+    "boat_compat.few_shot",
+    "boat_compat.jboat",
     "boat_plugins_example",
 )
 VARIABLES = {
@@ -137,14 +141,16 @@ def _configuration() -> Iterator[str]:
     yield from ("## Configuration", "", "A file in YAML, or in JSON with the same keys.")
     yield "YAML is read as version 1.2 defines it: `0123` is 123, and `off`, `NO`, `1:30` and `2026-11-28` are strings."
     yield ""
-    for section, cls in (("", config.Config), ("solver.", config.SolverConfig), ("run.", config.RunConfig)):
-        rows = [row for row in describe_options(cls) if row["name"] not in ("source", "solver", "run")]
+    sections = {"": config.Config, "solver.": config.SolverConfig, "run.": config.RunConfig, "sweep.": SweepConfig}
+    own = ("source", "solver", "run", "sweep")
+    for section, cls in sections.items():
+        rows = [row for row in describe_options(cls) if section or row["name"] not in own]
         yield from _options([{**row, "name": section + row["name"]} for row in rows], "key")
 
 
 def _declared() -> Iterator[str]:
     registry = installed()
-    yield from ("## Optimizers, observers, executors, problems", "")
+    yield from ("## Optimizers, observers, executors, places of sweeps, problems", "")
     for declared in registry.declared:
         if hasattr(declared.declaration, "options"):  # a verb has arguments, which are listed with the commands
             yield from _one(declared.declaration, declared.declaration.kind, declared.distribution)

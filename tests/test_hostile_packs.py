@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def answers(tmp_path, program, written):
     written("method: RHG", "sound")
 
     def answers(*targets: Path, asked, **variables):
-        variables = {"PYTHONPATH": ":".join(map(str, targets)), **variables}
+        paths = [*map(str, targets), *filter(None, [os.environ.get("PYTHONPATH")])]
+        variables = {"PYTHONPATH": ":".join(paths), **variables}
         done = program(sys.executable, "-c", DRIVER, json.dumps(asked), cwd=tmp_path, **variables)
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -173,11 +175,13 @@ def check_set_aside(target, cause, answers, solvers, written, tmp_path):
     assert not (tmp_path / "bad").exists()
 
 
-def test_duplicate_name_is_an_error_only_when_used_without_its_pack(install_by_hand, answers, written):
-    """The pack brings its own CG, sgd, RHG and a default. Existing names still work, or the error names the pack."""
+def test_duplicate_name_is_an_error_only_when_used_without_its_pack(install_by_hand, answers, solvers, written):
+    """The pack has its own CG, RAD, sgd, RHG and defaults. Existing names still work, or the error names the pack."""
     body = HEAD.replace(
         "return [operation()]",
-        "return [operation('CG'), operation('BAD', default=True, aliases=(Alias('RHG', ('NGD',), ('BAD',)),))]",
+        "chains = Alias('RHG', ('NGD',), ('RAD',)), Alias('MINE', ('NGD',), ('RAD',))\n"
+        "    return [operation('CG'), operation('BAD', default=True, aliases=(Alias('RHG', ('NGD',), ('BAD',)),)),"
+        " operation('RAD', default=True, aliases=chains)]",
     )
     body += "@hookimpl\ndef boat_optimizers():\n    return [OptimizerDeclaration('sgd', 's', 's', NoOptions, len)]\n"
     files = plugin(body) | {"hostile-1.0.dist-info/entry_points.txt": "[boat]\nna = hostile.plugin\n"}
@@ -185,17 +189,22 @@ def test_duplicate_name_is_an_error_only_when_used_without_its_pack(install_by_h
         ("bare", "map: NGD\n  approximate: CG"),
         ("ours", "map: NGD\n  approximate: 'boat-ops-na:CG'"),
         ("default", "map: NGD"),
+        ("mine", "method: MINE"),
+        ("rad", "approximate: RAD"),
     ):
         written(solver, name)
     named = "solver.lower_optimizer={name: 'boat-core:sgd', rate: 0.1}"
     fixed = ["--json", "--set", named, "--set", "solver.upper_optimizer=adam"]
     asked = [*ASKED, ["explain", "ours.yaml"]]
-    asked += [["explain", f"{name}.yaml", *fixed] for name in ("bare", "ours", "default", "sound")]
+    asked += [["explain", f"{name}.yaml", *fixed] for name in ("bare", "ours", "default", "sound", "mine", "rad")]
+    asked += [["solvers", "--json", "--with", "RHG"], ["solvers", "--with", "RAD"], ["ops", "show", "RAD"]]
+    asked += [["ops", "check", "hostile", "--json"], ["run", "sound.yaml", *fixed[1:]]]
     target = install_by_hand("hostile", files)
-    listed, doctor, _, sgd, bare, ours, default, method = answers(target, asked=asked)
+    listed, doctor, counted, sgd, bare, ours, default, method, mine, *rest = answers(target, asked=asked)
+    rad, with_method, with_rad, shown, checked, ran = rest
     assert listed[2] == ""
     names = [o["name"] for o in json.loads(listed[1])["operations"]]
-    assert {"boat-ops-na:CG", "hostile:CG", "BAD", "RAD"} <= set(names)
+    assert {"boat-ops-na:CG", "hostile:CG", "BAD", "boat-ops-na:RAD", "hostile:RAD"} <= set(names)
     found = json.loads(doctor[1])
     assert (doctor[0], found["broken"]) == (1, [])
     said = [finding["what"] for finding in found["findings"] if finding["distribution"] == "hostile"]
@@ -207,8 +216,16 @@ def test_duplicate_name_is_an_error_only_when_used_without_its_pack(install_by_h
     assert sgd[0] == 2
     assert "optimizer 'sgd' is declared twice: write boat-core:sgd or hostile:sgd" in sgd[2]
     assert json.loads(ours[1])["stages"][-1]["distribution"] == "boat-ops-na"
-    assert json.loads(default[1])["stages"][-1]["name"] == "RAD"
-    assert json.loads(method[1])["stages"][-1]["name"] == "RAD"
+    for explained, distribution in ((default, "boat-ops-na"), (method, "boat-ops-na"), (mine, "hostile")):
+        stage = json.loads(explained[1])["stages"][-1]
+        assert (stage["name"], stage["distribution"]) == ("RAD", distribution)
+    for code, _, err in (rad, with_rad, shown):
+        assert (code, "is declared twice: write boat-ops-na:RAD or hostile:RAD" in err) == (2, True)
+    bad = sum("BAD" in solver.get("approximate", ()) for solver in json.loads(counted[1])["solvers"])
+    assert (json.loads(counted[1])["count"], bad > 0) == (solvers + bad, True)
+    assert {"map": ["NGD"], "approximate": ["boat-ops-na:RAD"]} in json.loads(with_method[1])["solvers"]
+    assert "declared twice" not in checked[1] + checked[2]
+    assert (ran[0], "hostile" in ran[2]) == (0, False)
 
 
 def test_duplicate_entry_point_name_is_accepted(install_by_hand, answers):

@@ -15,7 +15,7 @@ from boat_core.autodiff.operators import library
 from boat_core.cli import main
 from boat_core.plugins.discovery import installed
 from boat_core.plugins.known_packs import published_operations
-from boat_core.testing import Claim, KernelClaim, OperationSuite, check_solver, conformance
+from boat_core.testing import Claim, KernelClaim, OperationSuite, QuadraticCase, check_solver, conformance
 from boat_core.testing.claims import lower_steps
 
 ALPHA, DECAY, INNER = 0.4, 0.7, 0.05
@@ -360,6 +360,27 @@ def test_every_method_name_is_a_valid_solver():
     assert set(known.split()) <= aliases.keys()
     for name in aliases:
         assert str(compose(method=name)) in {str(s) for s in SOLVERS}
+
+
+def test_a_pack_that_declares_rad_too_changes_no_solver():
+    """Whatever names ours today goes on to do so. The bare name of the operation is an error that names both."""
+    ours = installed().find("RAD")
+    chains = (boat.Alias("RHG", ("NGD",), ("RAD",)), boat.Alias("MINE", ("NGD",), ("RAD",)))
+    registry = installed().adding(
+        replace(ours.operation, summary="not ours", aliases=chains), distribution="stranger", version="1.0"
+    )
+    assert [str(s) for s in boat.solvers(registry)] == [str(s) for s in SOLVERS]
+    for composition in boat.solvers(registry):
+        assert compose(registry, **composition.as_config()).operations == composition.operations
+    case = QuadraticCase()
+    settings = {"lower_steps": 2, "lower_optimizer": boat.sgd(0.1), "upper_optimizer": boat.sgd(0.1)}
+    for names in ({}, {"map": "NGD"}, {"approximate": "PTT"}, {"method": "RHG"}, {"approximate": "boat-ops-na:RAD"}):
+        solver = boat.Solver(case.problem, **names, registry=registry, **settings)
+        assert solver.composition.approximate[-1].distribution == "boat-ops-na", names
+    for names in ({"method": "MINE"}, {"approximate": "stranger:RAD"}):
+        assert compose(registry, **names).approximate[-1].distribution == "stranger"
+    with pytest.raises(boat.CompositionError, match="declared twice: write boat-ops-na:RAD or stranger:RAD"):
+        compose(registry, approximate="RAD")
 
 
 def test_published_list_agrees_with_the_packs():

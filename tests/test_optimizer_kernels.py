@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import boat_core as boat
-from boat_core.testing import QuadraticCase, assert_close
+from boat_core.testing import QuadraticCase, assert_close, central_differences, upper_value
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,26 @@ def test_our_own_steps_have_kernels(rule):
         found[kernels] = solver.hypergradient().upper
     assert rule in solver.composition.map[-1].operation.optimizer_steps
     assert_close(found["auto"], found["plain"], 1e-12)
+
+
+def test_amsgrad_is_stepped_without_the_kernels_of_adam():
+    """The kernels do not hold the largest second moment: with them the numbers would be those of Adam."""
+    case, rate, beta1, beta2 = QuadraticCase(), 0.5, 0.9, 0.1
+    y, m, v, largest = case.y, *np.zeros((3, case.y.size))
+    for t in range(1, 7):
+        g = case.lower_gradient(y)
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+        largest = np.maximum(largest, v)
+        y = y - rate * m / (1 - beta1**t) / (np.sqrt(largest / (1 - beta2**t)) + 1e-8)
+    optimizer = boat.adam(rate, beta1, beta2, amsgrad=True)
+    settings = {"lower_steps": 6, "lower_optimizer": optimizer, "upper_optimizer": boat.sgd(0.1)}
+    for kernels in ("auto", "plain"):
+        solver = boat.Solver(case.problem, kernels=kernels, **settings)
+        truth = central_differences(lambda x: upper_value(case.problem, x, **settings), case.problem.upper)
+        assert_close(solver.hypergradient().upper, truth, 1e-7)
+        solver.step()
+        assert_close(solver.lower, y, 1e-12)
+    assert np.abs(largest - v).max() > 1  # Adam's numbers are others
 
 
 def test_steps_by_other_keys_are_refused():

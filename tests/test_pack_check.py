@@ -137,6 +137,7 @@ def test_trace_lists_every_hook_call(configure, program, tmp_path):
         ("boat_optimizers", "boat-core", 1),
         ("boat_observers", "boat-core", 1),
         ("boat_executors", "boat-core", 1),
+        ("boat_sweep_places", "boat-core", 1),
         ("boat_commands", "boat-author", 1),
         ("boat_first_order_operations", "boat-ops-fo", 1),
         ("boat_map_operations", "boat-ops-gm", 1),

@@ -82,6 +82,20 @@ CASES = [
         (("adamw", _optax(0.1, b2=0.9, eps=1e-2, weight_decay=0.1)),),
     ),
     Case(
+        "adam, AMSGrad",
+        "adam",
+        {"rate": 0.1, "beta2": 0.9, "epsilon": 1e-2, "amsgrad": True},
+        ("Adam", {"lr": 0.1, "betas": (0.9, 0.9), "eps": 1e-2, "amsgrad": True}),
+        (("amsgrad", _optax(0.1, b2=0.9, eps=1e-2)),),
+        differs={"optax": "takes the maximum of v̂ instead of v"},
+    ),
+    Case(
+        "adamw, AMSGrad",
+        "adamw",
+        {"rate": 0.1, "beta2": 0.9, "epsilon": 1e-2, "weight_decay": 0.1, "amsgrad": True},
+        ("AdamW", {"lr": 0.1, "betas": (0.9, 0.9), "eps": 1e-2, "weight_decay": 0.1, "amsgrad": True}),
+    ),
+    Case(
         "adamax",
         "adamax",
         {"rate": 0.1, "beta2": 0.9, "epsilon": 1e-2},

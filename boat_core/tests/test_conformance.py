@@ -88,6 +88,7 @@ CHECKS = [
     conformance.check_options,
     conformance.check_recompilation,
     conformance.check_first_order,
+    conformance.check_boundary,
     cpu_kernels,
 ]
 
@@ -145,6 +146,7 @@ def saying(value):
         ({"cost": lambda options, work: Cost(gradients=2)}, conformance.check_first_order, "none is declared"),
         ({"apply": saying(math.nan)}, cost, "not JSON-ready"),
         ({"apply": saying(np.ones(1))}, cost, "not JSON-ready"),
+        ({"tags": ()}, conformance.check_boundary, r"held at the boundary of project_lower \(bounds\) is not that of"),
         ({"kernels": (UNCLAIMED,)}, cpu_kernels, "kernels declared"),
     ],
 )

@@ -63,12 +63,47 @@ def test_the_end_is_tied_to_what_was_given():
     assert_close(ours, [of_y["y"], of_x["b"], of_x["rate"]], 1e-14)
 
 
-def test_operators_without_a_second_derivative_are_refused_if_one_is_taken():
-    def objective(y, x):
-        return (boat.unroll(lambda t, z, x: z * x, y, x, 3).end).sum()
+def test_the_end_can_be_differentiated_to_every_order():
+    """z_3 = z_0 x³."""
+    x = array([2.0])
+    derivative = boat.unroll(lambda t, z, x: z * x, array([5.0]), x, 3).end
+    for truth in (5 * 3 * 2.0**2, 5 * 6 * 2.0, 5 * 6.0, 0.0):
+        derivative = jt.grad(derivative, x)
+        assert_close(derivative, [truth], 1e-12)
 
-    with pytest.raises(boat.SecondOrderError, match="unroll"):
-        boat.grad(objective)(array([1.0]), array([2.0]))
+
+def test_second_derivatives_through_inner_gradient_steps():
+    """z_T of gradient descent on Σ z⁴/4 + xz; central differences of the first derivative."""
+
+    def step(t, z, x):
+        return {"z": z["z"] - 0.1 * boat.grad(lambda z: (z**4 / 4 + x * z).sum())(z["z"]), "n": z["n"] + 1}
+
+    def value(both):
+        end = boat.unroll(step, {"z": both[0], "n": 0}, both[1], 4, segment=1).end
+        return (end["z"] * end["z"]).sum()
+
+    first, h = boat.grad(value), 1e-5
+    z, x, along = np.array([0.5, -0.8]), np.array([0.3, 0.6]), np.array([0.4, -0.2])
+    ends = [np.concatenate([g.numpy() for g in first((array(z), array(x + sign * h * along)))]) for sign in (1, -1)]
+    product = boat.grad(lambda both: (first(both)[1] * array(along)).sum())((array(z), array(x)))
+    assert_close(product, (ends[0] - ends[1]) / (2 * h), 1e-7)
+
+
+def test_operators_without_a_second_derivative_are_refused_if_one_is_taken():
+    class Square(jt.Function):
+        def execute(self, x):
+            self.x = x
+            return x * x
+
+        def grad(self, g):
+            return 2 * self.x * g
+
+    x = array([2.0])
+    unrolling = boat.unroll(lambda t, z, x: z * Square()(x), array([1.0]), x, 2, second_order_guard="off")
+    first = jt.grad(unrolling.end, x)
+    assert_close(first, [4 * 2.0**3], 1e-12)
+    with pytest.raises(boat.SecondOrderError, match="Square"):
+        jt.grad(first, x)
 
 
 @pytest.mark.parametrize(

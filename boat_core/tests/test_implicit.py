@@ -425,12 +425,72 @@ def test_invalid_arguments_are_refused():
         boat.custom_root(lambda y, a: y)(lambda start, a: a)(None, np.array([None]))
 
 
-def test_a_second_derivative_is_refused_by_name():
-    solver, lam = ridge(), array(LAM)
-    with pytest.raises(boat.SecondOrderError, match=r"test_implicit\.ridge_solution: Jittor does not differentiate"):
-        boat.grad(lambda lam: loss(solver(None, lam, X, T)))(lam)
-    first = boat.grad(lambda lam: loss(solver(None, lam, X, T)), second_order_guard="off")(lam)
-    assert_close(first, OF_LAM, 1e-9)
+def test_derivatives_of_every_order():
+    """√x as the root of y² - x and as the fixed point of Newton's method."""
+    root = boat.custom_root(lambda y, x: y * y - x, EXACT)(lambda start, x: jt.sqrt(x))
+    newton = boat.custom_fixed_point(lambda y, x: 0.5 * (y + x / y), EXACT)(lambda start, x: jt.sqrt(x))
+    for solver in (root, newton):
+        x = array(np.array([4.0]))
+        derivative = solver(array(np.ones(1)), x)
+        for truth in (1 / 4, -1 / 32, 3 / 256, -15 / 2048):
+            derivative = jt.grad(derivative, x)
+            assert_close(derivative, [truth], 1e-12)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_second_derivatives_of_ridge_regression_by_every_linear_solver(name):
+    """∇⟨V, w(λ, t)⟩ by λ and t, differentiated along a direction: central differences of its closed form."""
+    solver, along = ridge(SOLVERS[name]), (np.array([0.3, -0.5, 0.2]), rng.normal(size=ROWS))
+
+    def closed(lam, t):
+        hessian = X.T @ X + np.diag(lam)
+        u, w = np.linalg.solve(hessian, V), np.linalg.solve(hessian, X.T @ t)
+        return np.concatenate([-u * w, X @ u])
+
+    h = 1e-5
+    ends = [closed(LAM + sign * h * along[0], T + sign * h * along[1]) for sign in (1, -1)]
+    first = boat.grad(lambda both: loss(solver(None, both[0], array(X), both[1])))
+    product = boat.grad(lambda both: sum((g * array(a)).sum() for g, a in zip(first(both), along)))
+    assert_close(product((array(LAM), array(T))), (ends[0] - ends[1]) / (2 * h), 1e-7)
+
+
+def test_second_derivatives_of_a_square_root_that_is_not_symmetric_in_its_variables():
+    """y = (a², b - a³) as the root of a triangular system; all second derivatives in closed form."""
+
+    def optimality(y, x):
+        return {"p": y["p"] - x[:1] * x[:1], "q": y["q"] + y["p"] * x[:1] - x[1:]}
+
+    def solve(start, x):
+        return {"p": x[:1] * x[:1], "q": x[1:] - x[:1] * x[:1] * x[:1]}
+
+    solver = boat.custom_root(optimality, EXACT)(solve)
+    zero = {"p": array(np.zeros(1)), "q": array(np.zeros(1))}
+    first = boat.grad(lambda x: solver(zero, x)["q"].sum() * solver(zero, x)["p"].sum())
+    a, b = 0.7, 1.9  # (b - a³) a²: gradient (2ab - 5a⁴, a²)
+    hessian = np.array([[2 * b - 20 * a**3, 2 * a], [2 * a, 0]])
+    for row, unit in zip(hessian, np.eye(2)):
+        second = boat.grad(lambda x, unit=unit: (first(x) * array(unit)).sum())
+        assert_close(second(array(np.array([a, b]))), row, 1e-10)
+
+
+def test_a_solution_within_a_lower_objective():
+    """f = ½(y - √x)²·… needs second derivatives of the solution: RAD and CG agree with the closed form."""
+    root = boat.custom_root(lambda s, x: s * s - x, EXACT)(lambda start, x: jt.sqrt(x))
+
+    def lower(x, y, batch):
+        s = root(y, x * x * y * y + 1)  # √(x²y² + 1)
+        return (0.5 * y * y + s - y).sum()
+
+    problem = boat.Problem(lambda x, y, batch: (y * y).sum(), lower, np.array([0.8]), np.array([0.5]))
+    y, x = 0.5, 0.8
+    for _ in range(400):
+        y -= 0.2 * (y + x * x * y / np.sqrt(x * x * y * y + 1) - 1)
+    s = np.sqrt(x * x * y * y + 1)
+    of_y, of_x = 1 + x * x / s - x**4 * y * y / s**3, 2 * x * y / s - x**3 * y**3 / s**3
+    for name in ("RAD", "CG"):
+        optimizers = {"lower_optimizer": boat.sgd(0.2), "upper_optimizer": boat.sgd(0.1)}
+        solver = boat.Solver(problem, approximate=name, lower_steps=100, **optimizers)
+        assert_close(solver.hypergradient().upper, [-2 * y * of_x / of_y], 1e-6)
 
 
 class OneWay(jt.Function):
@@ -452,7 +512,10 @@ def test_the_condition_is_guarded():
         boat.custom_root(optimality)(lambda start, a: a * a)(None, array(LAM))
     lam = array(LAM)
     y = boat.custom_root(optimality, EXACT, second_order_guard="off")(lambda start, a: a * a)(None, lam)
-    assert_close(jt.grad(loss(y), lam), 2 * V * LAM, 1e-9)
+    first = jt.grad(loss(y), lam)
+    assert_close(first, 2 * V * LAM, 1e-9)
+    with pytest.raises(boat.SecondOrderError, match="OneWay"):
+        jt.grad(first.sum(), lam)
 
 
 # The module
@@ -491,6 +554,13 @@ def test_the_module_is_the_formula(kind):
     of = jt.grad((outputs * array(cotangent)).sum(), lam["λ"])
     assert_close(of, -np.linalg.solve(HESSIAN, X.T @ cotangent) * W, 1e-9)
     assert module.report.linear.method == "conjugate_gradient"
+
+    along, h = np.array([0.3, -0.5, 0.2]), 1e-5
+    ends = []
+    for lam_h in (LAM + h * along, LAM - h * along):
+        hessian = X.T @ X + np.diag(lam_h)
+        ends.append(-np.linalg.solve(hessian, X.T @ cotangent) * np.linalg.solve(hessian, X.T @ T))
+    assert_close(jt.grad((of * array(along)).sum(), lam["λ"]), (ends[0] - ends[1]) / (2 * h), 1e-7)
 
     module.release()
     assert module.weight is own

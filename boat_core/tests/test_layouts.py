@@ -136,3 +136,23 @@ def test_masked_array_as_a_constant_is_refused():
     for function in (lambda y: (y * MASKED).sum(), lambda y: jt.maximum(y, MASKED).sum()):
         with pytest.raises(boat.StructureError, match="a constant in an objective: expected an array without a mask"):
             boat.value_and_grad(function)(VALUES)
+
+
+@pytest.mark.parametrize("read", [np.exp, lambda y: np.asarray(y, "float32"), lambda y: jt.array([y[0], y[1]])])
+def test_numpy_does_not_read_what_is_differentiated(read):
+    """The derivative of what numpy makes of it would be lost without a word."""
+    y = np.array([1.0, 2.0])
+    with pytest.raises(boat.ObjectiveError, match="numpy reads an array that depends on argument 0.*jt.exp for np.exp"):
+        boat.value_and_grad(lambda y: (read(2 * y) * y).sum())(y)
+    problem = boat.Problem(
+        lambda x, y, batch: (y * y).sum(), lambda x, y, batch: (read(y) * (y - x) ** 2).sum(), upper=y, lower=y
+    )
+    solver = boat.Solver(problem, lower_optimizer=boat.sgd(0.1), upper_optimizer=boat.sgd(0.1), lower_steps=1)
+    with pytest.raises(boat.ObjectiveError, match="depends on lower"):
+        solver.hypergradient()
+
+
+def test_numpy_reads_constants_in_an_objective():
+    data, y = jt.array(np.array([3.0, 4.0]), dtype="float64"), np.array([1.0, 2.0])
+    _, gradient = boat.value_and_grad(lambda y: ((np.sqrt(data) + np.exp(y.detach()) + y.numpy()) * y).sum())(y)
+    np.testing.assert_allclose(gradient.numpy(), np.sqrt([3.0, 4.0]) + np.exp(y) + y, rtol=1e-12)

@@ -165,6 +165,37 @@ def test_three_derivatives_agree_with_central_differences(name):
         assert exact == pytest.approx((high - low) / (2 * H), rel=1e-6, abs=1e-6), f"derivative {level + 1}"
 
 
+def mixed_derivatives(case, dtypes):
+    """Return ∇ F and ∇² F · d of F = ⟨weights, value + value²⟩. The weights are float64, the inputs as `dtypes` say."""
+    names = [dtypes[place % len(dtypes)] for place in range(len(case.shapes))]
+    inputs = [x.cast(name) for x, name in zip(arrays(case.shapes), names)]
+    directions = arrays(case.shapes, seed=1)
+    with evaluating(native=True, guard="error"):
+        value = case.call(*inputs)
+        weights = arrays([tuple(value.shape)], seed=2)[0]
+        slopes = derivatives.gradient(((value + value * value) * weights).sum(), inputs)
+    pulled = derivatives.vjp(slopes, directions, inputs)
+    assert [str(x.dtype) for x in (*slopes, *pulled)] == 2 * names
+    return [x.numpy() for x in (*slopes, *pulled)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_dtypes_meet(name):
+    """A float64 cotangent reaches a float32 operator, and operands have different dtypes."""
+    case = CASES[name]
+    truth = mixed_derivatives(case, ["float64"])
+    for dtypes in (["float32"], ["float32", "float64"], ["float64", "float32"])[: 1 if len(case.shapes) == 1 else 3]:
+        for ours, right in zip(mixed_derivatives(case, dtypes), truth):
+            assert_close(ours, right, 1e-4)
+
+
+def test_an_operator_of_two_dtypes_is_refused():
+    """No way leads there from an objective; memory must not be read as another dtype all the same."""
+    a, b = arrays([(3, 5), (5, 4)])
+    with pytest.raises(RuntimeError, match="float64.*float32.*cast one of the arrays"):
+        library.operators().matmul(a, b.float32(), False, False)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_values_equal_those_of_jittor(name):
     case = CASES[name]

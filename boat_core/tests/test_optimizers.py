@@ -40,7 +40,12 @@ HYPERPARAMETERS = {
     "lion": {"rate": 0.1, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.1},
 }
 RULE = {rule.name: rule for rule in RULES}
-VARIANTS = {**{name: {} for name in RULE}, "sgd, Nesterov": {"nesterov": True}, "rmsprop, centred": {"centred": True}}
+VARIANTS = {
+    **{name: {} for name in RULE},
+    "sgd, Nesterov": {"nesterov": True},
+    "rmsprop, centred": {"centred": True},
+    "adam, AMSGrad": {"amsgrad": True},
+}
 #: What is piecewise constant: its derivative is 0 wherever it exists.
 WITHOUT_EFFECT = {("lion", "beta1")}
 

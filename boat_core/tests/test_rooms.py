@@ -17,8 +17,10 @@ FLOORS = (
     ("declare",),
     ("plugins", "optimizers", "differentiation"),
     ("bilevel",),
-    ("config", "testing"),
+    ("config",),
     ("runs",),
+    ("sweeps",),
+    ("testing",),
     ("cli", "builtin"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -25,6 +25,7 @@ _HOMES = {
     "declare.operation": "Alias Cost Excludes Needs Operation Work",
     "declare.named": (
         "CommandDeclaration ExecutorDeclaration ObserverDeclaration OptimizerDeclaration ProblemDeclaration"
+        " SweepPlaceDeclaration"
     ),
     "plugins.hookspecs": "HOOK_API hookimpl",
     "bilevel.problem": "PerStep Problem Tasks",
@@ -36,6 +37,9 @@ _HOMES = {
     "config.schema": "read_config",
     "config.build": "Job",
     "runs.run": "run",
+    "sweeps.place": "RunOutcome RunSpec SweepPlace",
+    "sweeps.results": "SweepResults SweepRow SweptRun",
+    "sweeps.sweep": "sweep",
     "bilevel.settings": "SolverSettings",
     "bilevel.state": "LowerState SolverState",
     "bilevel.executor": "Executor Sequential",
@@ -115,6 +119,7 @@ if TYPE_CHECKING:
         ObserverDeclaration,
         OptimizerDeclaration,
         ProblemDeclaration,
+        SweepPlaceDeclaration,
     )
     from .declare.operation import Alias, Cost, Excludes, Needs, Operation, Work
     from .declare.options import NoOptions, option
@@ -176,6 +181,9 @@ if TYPE_CHECKING:
     from .plugins.hookspecs import HOOK_API, hookimpl
     from .plugins.registry import Registry
     from .runs.run import run
+    from .sweeps.place import RunOutcome, RunSpec, SweepPlace
+    from .sweeps.results import SweepResults, SweepRow, SweptRun
+    from .sweeps.sweep import sweep
 
 
 def _install_routes() -> None:

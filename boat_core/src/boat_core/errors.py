@@ -59,6 +59,11 @@ def _with_short_values(text: str) -> str:
     return text
 
 
+def one_line(text: str) -> str:
+    """Return a text that comes from elsewhere in one line, with long values in it shortened."""
+    return _with_short_values(" ".join(text.split()))
+
+
 def _dotted_short(where: Keys) -> str:
     return dotted(tuple(shortened(key) if isinstance(key, str) else key for key in as_keys(where)))
 

@@ -5,7 +5,9 @@
     p = ‖∇_y f(x, y)‖²     ("gradient"; the gradient of p takes one product with second derivatives)
 
 γ_k rises linearly from γ_init to γ_max over `gamma_steps` outer steps. ω takes plain gradient steps; the optimizers
-step x and y. Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023, arXiv 2302.05185, algorithm 1.
+step x and y. The penalty "gradient" is for lower problems without a set; a concern reports a set.
+
+Source: Shen and Chen (V-PBGD, G-PBGD), ICML 2023, arXiv 2302.05185, algorithm 1.
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ from typing import Any
 from boat_core import Alias, Bilevel, Cost, Descent, FirstOrderStep, Operation, OptionError, Vector, Work, option
 
 from .kernels.combine import combination, weighted
+
+SET = (
+    "penalty 'gradient' is made for lower problems without project_lower: on the boundary of the set ∇_y f does not"
+    " vanish at a lower solution; penalty 'difference' holds there"
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,9 @@ def step(
     gamma = options.gamma_init + (options.gamma_max - options.gamma_init) * min(1.0, k / options.gamma_steps)
     Fx, Fy = bilevel.upper_gradients(x, y)
 
+    concerns: tuple[str, ...] = ()
     if options.penalty == "gradient":
+        concerns = (SET,) if bilevel.problem.project_lower is not None else ()
         p, px, py = bilevel.squared_lower_gradient(x, y, last)
     else:
         omega = bilevel.descend(x, y.like_tree(state), options.inner_rate)
@@ -56,6 +65,7 @@ def step(
         direction=weighted((scale, Fx), (scale * gamma, px)),
         state=state,
         report={"gamma": gamma, "penalty": p},
+        concerns=concerns,
     )
 
 

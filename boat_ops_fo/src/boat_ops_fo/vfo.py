@@ -4,8 +4,10 @@
     λ = max(0, (φ - ⟨∇F, ∇q⟩) / ‖∇q‖²)           φ = u₁ ‖∇q‖²  (control "gradient")  or  u₁ q  (control "value")
     (x, y) steps along ∇F + λ ∇q
 
-Plain gradient steps lead to ŷ; the optimizers step x and y. Source: Liu et al. (BOME), NeurIPS 2022,
-arXiv 2209.08709, algorithm 1.
+Plain gradient steps lead to ŷ; the optimizers step x and y. On the boundary of a lower set ∇_y q does not vanish at a
+lower solution, so λ stays too small to hold the free part of y there, and a concern reports it.
+
+Source: Liu et al. (BOME), NeurIPS 2022, arXiv 2209.08709, algorithm 1.
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ from typing import Any
 from boat_core import Alias, Bilevel, Cost, Descent, FirstOrderStep, Operation, Vector, option
 
 from .kernels.combine import multiplier
+
+BOUNDARY = (
+    "y lies on the boundary of project_lower, where ∇_y f does not vanish at a lower solution, and λ = {weight:.3g} is"
+    " too small for y to reach it; a method whose penalty grows holds there, such as PGDO with penalty 'difference'"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ def step(
         y=descend(y, of_y),
         direction=of_x,
         report={"lambda": weight, "q": q, "norm_grad_q": qq**0.5},
+        concerns=(BOUNDARY.format(weight=weight),) if bilevel.on_boundary(y, fy, options.inner_rate) else (),
     )
 
 

@@ -4,6 +4,7 @@
 
 Source: Pedregosa, ICML 2016 (HOAG), arXiv 1602.02355, algorithm 1. The method of Hestenes and Stiefel needs a
 positive definite matrix. If it meets zero or negative curvature, it stops and returns the iterate of smallest residual.
+On the boundary of a lower set that is curved there, the matrix is not symmetric: GMRES takes the place of CG.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from boat_core import Alias, Cost, Hypergradient, LinearSolve, Operation, Trajectory, conjugate_gradient, option
+from boat_core import Alias, Cost, Hypergradient, LinearSolve, Operation, Trajectory, conjugate_gradient, gmres, option
 
 from .kernels.krylov import cg_step
 
@@ -26,10 +27,13 @@ class Options:
 
 def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
     end = trajectory.end
-    # The exact residual would cost one more product. The residual that the recursion carries is enough for the report.
-    solver = conjugate_gradient(
-        options.max_iterations, options.tolerance, ridge=options.damping, step=cg_step, check=False
-    )
+    if end.symmetric:
+        # The exact residual would cost one more product. The residual of the recursion is enough for the report.
+        solver = conjugate_gradient(
+            options.max_iterations, options.tolerance, ridge=options.damping, step=cg_step, check=False
+        )
+    else:
+        solver = gmres(options.max_iterations, options.tolerance, ridge=options.damping)
     q, solve = solver(end.hessian_product, end.upper_gradient)
     return Hypergradient(end.direct - end.mixed_product(q), report=report(solve), concerns=concerns(solve))
 
@@ -56,7 +60,7 @@ CG = Operation(
     source="Pedregosa 2016, arXiv 1602.02355",
     apply=estimate,
     options=Options,
-    tags=("end-point", "line-search"),
+    tags=("end-point", "line-search", "curved-set"),
     aliases=(
         Alias("HOAG", map=("NGD",), approximate=("CG",)),
         Alias("AID-CG", map=("NGD",), approximate=("CG",)),

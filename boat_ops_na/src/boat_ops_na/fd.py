@@ -3,7 +3,8 @@
     ε = r / ‖g‖, g = ∇_y F(x, y_T)        y± = y_{T-1} ± ε g
     hypergradient = ∇_x F - η (∇_x ψ(x, y+) - ∇_x ψ(x, y-)) / 2ε        g = 0 gives ∇_x F
 
-With T = 1 this is DARTS. Source: Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055, equation (8).
+With T = 1 this is DARTS. Where the problem has a lower set, g is pulled back through the projection of the last step.
+Source: Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055, equation (8).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Options:
 
 def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
     end, centre = trajectory.end, trajectory.iterate(trajectory.steps - 1)
-    above, below, square, epsilon = either_side(centre, end.upper_gradient, options.radius)
+    g = end.before_projection(centre, options.step_size)
+    above, below, square, epsilon = either_side(centre, g, options.radius)
     if square == 0:
         return Hypergradient(end.direct, report={"norm_upper_gradient": 0.0})
     length = square**0.5
@@ -46,7 +48,7 @@ FD = Operation(
     source="Liu et al. (DARTS), ICLR 2019, arXiv 1806.09055",
     apply=estimate,
     options=Options,
-    tags=("end-point",),
+    tags=("end-point", "curved-set"),
     aliases=(Alias("DARTS", map=("NGD",), approximate=("FD",)),),
     # ∇F at the end; ∇ψ at each of the two points.
     cost=lambda options, work: Cost(gradients=3),

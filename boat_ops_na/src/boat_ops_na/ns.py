@@ -58,7 +58,7 @@ NS = Operation(
     source="Lorraine et al. 2020, arXiv 1911.02590",
     apply=estimate,
     options=Options,
-    tags=("end-point",),
+    tags=("end-point", "curved-set"),
     aliases=(Alias("Neumann", map=("NGD",), approximate=("NS",)), Alias("AID-NS", map=("NGD",), approximate=("NS",))),
     # ∇F and ∇ψ at the end; one product for each term after the first, and the mixed product.
     cost=lambda options, work: Cost(gradients=2, hvps=options.terms),

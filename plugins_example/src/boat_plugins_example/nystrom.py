@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from boat_core import Cost, Hypergradient, Operation, Trajectory, Vector, norm, option
+from boat_core import Cost, Hypergradient, Operation, Point, Trajectory, Vector, norm, option
 
 from .kernels.lowrank import plus, plus_columns, products
 
@@ -39,16 +39,30 @@ class Options:
     seed: int = option(0, ge=0, doc="seed of Ω; Ω also depends on the outer step")
 
 
-def sketch(size: int, rank: int, sampling: str, seed: Sequence[int]) -> Array:
-    """Return Ωᵀ. Its min(rank, size) rows are orthonormal."""
+def sketch(size: int, rank: int, sampling: str, seed: Sequence[int], held: Sequence[int] = ()) -> Array:
+    """Return Ωᵀ. Its rows are orthonormal: `rank` of them, or as many as there are entries that are not `held`."""
     import numpy as np  # here, because `boat` imports this file whenever it starts
 
-    rng, rank = np.random.default_rng(seed), min(rank, size)
+    entries = np.setdiff1d(np.arange(size), held)
+    rng, rank = np.random.default_rng(seed), min(rank, entries.size)
     if sampling == "gaussian":
-        return np.linalg.qr(rng.normal(size=(size, rank)))[0].T
+        rows = np.zeros((rank, size))
+        rows[:, entries] = np.linalg.qr(rng.normal(size=(entries.size, rank)))[0].T
+        return rows
     rows = np.zeros((rank, size))
-    rows[np.arange(rank), rng.choice(size, rank, replace=False)] = 1
+    rows[np.arange(rank), rng.choice(entries, rank, replace=False)] = 1
     return rows
+
+
+def held_entries(end: Point) -> list[int]:
+    """Return the entries of y that a lower set holds. Columns drawn there would be zero."""
+    import numpy as np
+
+    if not end.restricted:
+        return []
+    probe = end.y.like_flat(np.random.default_rng(0).normal(size=end.y.size))
+    entries = np.concatenate([leaf.numpy().ravel() for leaf in end.restrict(probe).leaves])
+    return [int(place) for place in np.flatnonzero(entries == 0)]
 
 
 def whitened(C: list[Vector], omega: list[Vector]) -> tuple[list[Vector] | None, Array, float]:
@@ -74,7 +88,10 @@ def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
     import numpy as np
 
     end, g, rho = trajectory.end, trajectory.end.upper_gradient, options.damping
-    rows = sketch(g.size, options.rank, options.sampling, [options.seed, trajectory.k])
+    held = held_entries(end)
+    if len(held) == g.size:  # y does not move with x
+        return Hypergradient(end.direct, report={"rank": 0})
+    rows = sketch(g.size, options.rank, options.sampling, [options.seed, trajectory.k], held)
     omega = [g.like_flat(row) for row in rows]
     C = [end.hessian_product(column) for column in omega]
     B, eigenvalues, noise = whitened(C, omega)

@@ -14,6 +14,8 @@ from .operators import library
 if TYPE_CHECKING:
     import numpy as np
 
+#: The floating-point dtypes, by their width.
+WIDTHS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
 #: A Jittor array, or what stands in for one; Jittor has no types to check.
 Array = Any
 
@@ -141,18 +143,51 @@ def constant(value: float, like: Array) -> Any:
 
     Jittor rounds a Python number in an expression to float32, even beside float64 arrays (a relative error of 1e-8).
     """
+    return number(value, str(like.dtype))
+
+
+def number(value: float, dtype: str) -> Any:
+    """Return a number as an array of shape (1,) in a dtype of Jittor, rounded once."""
     import numpy as np
 
-    return jt.array(np.array([value], dtype=str(like.dtype)), dtype=str(like.dtype))
+    if dtype == "bfloat16":  # numpy has no such dtype
+        return jt.array(np.array([value], dtype="float32"), dtype="float32").cast(dtype)
+    return jt.array(np.array([value], dtype=dtype), dtype=dtype)
+
+
+def cast(array: Array, dtype: str) -> Any:
+    """Return the array in another dtype; the very same if it has it. Its cotangent is cast back."""
+    return array if str(array.dtype) == dtype else array.cast(dtype)
+
+
+def as_dtype_of(array: Array, like: Any) -> Any:
+    """Return a floating-point array of Jittor in the dtype of `like`, if that is one too; anything else as it is."""
+    both = is_jittor(array) and is_array(like) and float_kind(like) and float_kind(array)
+    return cast(array, dtype_name(like)) if both else array
+
+
+def narrowed(array: Array, like: Array) -> Any:
+    """Return an array in the dtype of `like`, if its own is a wider floating-point one; any other array as it is.
+
+    Where float64 meets float32 in a function of the user, the result is float64. A narrower one has lost digits.
+    """
+    wider = _width(array) > _width(like) > 0
+    return cast(array, dtype_name(like)) if wider else array
+
+
+def _width(array: Any) -> int:
+    return WIDTHS.get(dtype_name(array), 0) if is_array(array) else 0
 
 
 def scaled(factor: Any, array: Array) -> Any:
-    """Return factor · array without rounding the factor to float32. The factor is a number or an array."""
+    """Return factor · array in the dtype of the array. The factor is an array or a number, not rounded to float32."""
     if isinstance(factor, (int, float)):
         if factor == 1:
             return array
         if str(array.dtype) == "float64":
             return array * constant(factor, array)
+    elif isinstance(factor, jt.Var):
+        factor = cast(factor, str(array.dtype))
     return array * factor
 
 
@@ -218,11 +253,20 @@ def clamped(array: Array, low: Any, high: Any) -> Any:
     """
     known = sign(array)
     if low is not None:
-        array = jt.maximum(array, low if is_jittor(low) else constant(low, array))
+        array = jt.maximum(array, limit(low, array))
     if high is not None:
-        array = jt.minimum(array, high if is_jittor(high) else constant(high, array))
+        array = jt.minimum(array, limit(high, array))
     # A factor of 1 or NaN, written so that fast-math can neither drop it nor round by it.
     return array * jt.round(known.abs() * constant(0.25, known) + constant(1.0, known))
+
+
+def limit(bound: Any, like: Array) -> Any:
+    """Return a bound, a number or an array, as a Jittor array in the dtype of `like`."""
+    if is_jittor(bound):
+        return bound if str(bound.dtype) == str(like.dtype) else bound.cast(str(like.dtype))
+    if is_array(bound):
+        return as_array(bound.astype(str(like.dtype)))
+    return constant(bound, like)
 
 
 def all_finite(array: Array) -> bool:

@@ -129,6 +129,14 @@ def refuse(value: Array, wrt: Sequence[Array]) -> None:
                 )
 
 
+def derivative_of(array: Array) -> str | None:
+    """Return the place of an array with respect to which a derivative is being taken and on which `array` depends."""
+    operators = library.operators()
+    if operators is None:
+        return None
+    return next((place for place, leaf in _places() if is_jittor(leaf) and operators.depends(array, [leaf.id])), None)
+
+
 def _groups() -> Iterator[tuple[str, Any]]:
     for name, group in MODE.get().wrt:
         yield name, group() if callable(group) else group

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import reductions
-from .arrays import Array
+from .arrays import Array, cast
 from .backend import jt
 from .captured import refuse
+from .operands import common_dtype
 from .operators import library
 
 
@@ -56,13 +57,12 @@ def differentiable_gradient(grad: Callable[..., list[Array]], value: Array, wrt:
     """Return ∇ value by `grad`, which is Jittor's, but with sums of many float32 numbers in float64.
 
     Jittor makes such a sum for whatever was repeated, such as a bias. Without the library of operators it stays so.
+    Each result has the dtype of its array; Jittor alone may return float64 for a float32 one.
     """
     refuse(value, wrt)
     operators = library.operators()
-    if operators is None:
-        return grad(value, wrt, retain_graph=True)
-    gradients: list[Array] = operators.gradient(value, wrt)
-    return gradients
+    gradients = grad(value, wrt, retain_graph=True) if operators is None else operators.gradient(value, wrt)
+    return [cast(one, str(array.dtype)) for one, array in zip(gradients, wrt)]
 
 
 def vjp(
@@ -86,12 +86,20 @@ def vjp(
     if operators is not None and not jt.flags.amp_reg:
         return operators.pull(list(outputs), list(cotangents), list(wrt))
     fixed = [cotangent.detach() for cotangent in cotangents]
-    return [array.detach() for array in jt.grad(inner(outputs, fixed), list(wrt), retain_graph=True)]
+    return [array.detach() for array in _grad(inner(outputs, fixed), wrt)]
+
+
+def _grad(value: Array, wrt: Sequence[Array]) -> list[Array]:
+    """Return Jittor's gradient, each in the dtype of its array: Jittor may return float64 for a float32 one."""
+    return [cast(slope, str(array.dtype)) for slope, array in zip(jt.grad(value, list(wrt), retain_graph=True), wrt)]
 
 
 def inner(a: Sequence[Array], b: Sequence[Array]) -> Array:
     """Return ⟨a, b⟩ summed over all arrays, as an array that holds one number."""
-    total = reductions.total(a[0] * b[0])
-    for left, right in zip(a[1:], b[1:]):
-        total = total + reductions.total(left * right)
+    products = [left * right for left, right in zip(a, b)]
+    dtype = common_dtype(products)
+    # Without the cast, Jittor adds numbers of different dtypes in the first one's.
+    total = cast(reductions.total(products[0]), dtype)
+    for product in products[1:]:
+        total = total + cast(reductions.total(product), dtype)
     return total

@@ -10,14 +10,16 @@ returns wrong derivatives without an error, so no place sets them by hand: a tes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 from ..errors import OptionError, suggestion
 from . import guard as second_order
 from . import routing
+from .arrays import Array
 from .backend import jt
+from .operands import real_dtype
 from .operators import library
 from .switches import MODE, Mode
 
@@ -35,6 +37,8 @@ class evaluating:
         derivatives: whether derivatives can be taken in the block even within the caller's `jt.no_grad()`, where Jittor
             would silently return zeros. This holds for arrays made inside the block; see `arrays.attached` for those
             made before. False leaves Jittor's switch as it is, for code that takes no derivative itself.
+        point: the arrays at which the function is evaluated. Where all floating-point ones are float64, numbers that
+            meet no array are float64 too.
         wrt: what the derivative will be taken with respect to, besides what a block around this one names: pairs of a
             name for messages and a pytree (or a `Vector`, or a function that returns a pytree). If `differentiated` is
             False, no derivative passes through the block, and nothing counts.
@@ -54,6 +58,7 @@ class evaluating:
         differentiated: bool | None = None,
         kernels: bool | None = None,
         derivatives: bool = True,
+        point: Iterable[Array] | None = None,
         wrt: tuple[tuple[str, Any], ...] = (),
     ) -> None:
         if guard is not None and guard not in second_order.MODES:
@@ -63,12 +68,13 @@ class evaluating:
                 got=repr(guard),
                 hint=suggestion(str(guard), second_order.MODES),
             )
-        self._changes = native, guard, differentiated, kernels
+        real = None if point is None else real_dtype(point)
+        self._changes = native, guard, differentiated, kernels, real
         self._derivatives, self._wrt = derivatives, wrt
 
     def __enter__(self) -> None:
-        native, guard, differentiated, kernels = self._changes
-        exact, operators, guard_before, differentiated_before, kernels_before, wrt = MODE.get()
+        native, guard, differentiated, kernels, real = self._changes
+        exact, operators, guard_before, differentiated_before, kernels_before, real_before, wrt = MODE.get()
         if native is not None:
             # Routing puts its wrappers into Jittor at the first need; the first need may be here.
             routing.install()
@@ -84,7 +90,8 @@ class evaluating:
         if kernels is None:
             kernels = kernels_before
         # `Mode(...)` itself takes twice as long: a NamedTuple's constructor is a Python function.
-        mode = tuple.__new__(Mode, (exact, operators, guard, differentiated, kernels, wrt + self._wrt))
+        real = real_before if real is None else real
+        mode = tuple.__new__(Mode, (exact, operators, guard, differentiated, kernels, real, wrt + self._wrt))
         self._token = MODE.set(mode)
         self._no_grad = self._derivatives and jt.flags.no_grad
         if self._no_grad:

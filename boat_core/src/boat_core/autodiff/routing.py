@@ -2,14 +2,19 @@
 
 - Matrix products, convolutions, pooling, cross-entropy and activations, as users write them, go to operators that can
   be differentiated to every order (`boat_core.autodiff.operators`). `native=False` leaves them with Jittor.
-- A Python number beside a float64 array becomes a float64 array first. Jittor would round the number to float32, and
-  would return `0.1 * x` in float32 if x has the shape (1,).
+- Operands meet without loss (`boat_core.autodiff.operands`). Jittor would round a number or a numpy array beside a
+  float64 array to float32, compute `uint8 / 255.0` in float16, and hand on float64 cotangents to float32 arrays. Also
+  outside an objective, arrays of different dtypes have a matrix product: Jittor's compiler fails on it.
+- The derivative of `erf` and `erfinv`, in which Jittor has float32 constants, is right in float64
+  (`boat_core.autodiff.error_functions`).
 - `mean` of a float64 array becomes a sum times an exact 1/n. Jittor's gradient would round 1/n to float32 (a relative
   error of 3e-8).
 - A sum, mean, product, max or min of one number is that number. Jittor's compiler fails on some of them.
 - A sum or mean of many float32 numbers is made in float64, also where it is the derivative of something repeated.
 - The derivative of a product at zeros is right, and that of max and min at ties is a subgradient
   (`boat_core.autodiff.reductions`).
+- A numpy function that reads an array of which a derivative is being taken (`np.exp(y)`) is an error: the derivative
+  would lack what goes through it.
 - A numpy array in the other byte order, as files hold it, becomes one in the order of this machine. Jittor would read
   it as other numbers. A masked array is an error, since Jittor would take the masked entries for numbers.
 
@@ -28,10 +33,10 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import ObjectiveError
-from . import derivatives, reductions
+from . import derivatives, error_functions, meetings, reductions
 from .arrays import constant, native_order, refuse_mask
 from .backend import jt
-from .captured import refuse
+from .captured import derivative_of, refuse
 from .operators.overrides import OVERRIDES
 from .switches import MODE
 
@@ -47,15 +52,9 @@ def install() -> None:
 
     # Before the others: what those wrap must accept arrays in either byte order too.
     for path in filter(_exists, _TAKE_NUMPY):
-        readable = _readable_operator if path.endswith("__") else _readable
-        _replace(path, readable(attrgetter(path)(jittor)))
+        _replace(path, _readable(attrgetter(path)(jittor)))
     for path, replacement in OVERRIDES.items():
         _replace(path, _native(attrgetter(path)(jittor), replacement))
-    for name in ("add", "sub", "mul", "truediv"):
-        for method in (f"__{name}__", f"__r{name}__"):
-            setattr(jittor.Var, method, _exact_number(getattr(jittor.Var, method)))
-    # Integers stay as they are: x**2 has a kernel of its own, which is exact.
-    jittor.Var.__pow__ = _exact_number(jittor.Var.__pow__, kinds=(float,))
     for holder in (jittor, jittor.Var):
         for name in ("sum", "reduce_add", "mean"):
             if hasattr(holder, name):
@@ -68,6 +67,15 @@ def install() -> None:
     jittor.grad = _exact_gradient(jittor.grad)
     jittor.mean = _exact_mean(jittor.mean)
     jittor.Var.mean = _exact_mean(jittor.Var.mean)
+    for name in ("erf", "erfinv"):
+        for path in (name, f"Var.{name}"):
+            _replace(path, _corrected(attrgetter(path)(jittor), getattr(error_functions, name)))
+    jittor.Var.__array__ = _read_by_numpy(jittor.Var.__array__)
+    # After the others: what those replace receives operands that have met.
+    for table in meetings.TABLES:
+        for path, wrap in table.items():
+            if _exists(path):
+                _replace(path, wrap(attrgetter(path)(jittor)))
 
 
 def _replace(path: str, routed: Callable[..., Any]) -> None:
@@ -94,12 +102,8 @@ def _replace(path: str, routed: Callable[..., Any]) -> None:
                     cell.cell_contents = routed
 
 
-#: Functions of Jittor, besides arithmetic, that take numpy arrays.
-_TAKE_NUMPY = (
-    *("array", "maximum", "minimum", "ternary", "where", "nn.matmul"),
-    *(f"Var.{name}" for name in ("maximum", "minimum", "where", "__getitem__")),
-    *(f"Var.__{name}__" for name in ("lt", "le", "gt", "ge", "eq", "ne", "floordiv", "mod", "rpow")),
-)
+#: Functions of Jittor, besides those whose operands meet, that take numpy arrays.
+_TAKE_NUMPY = ("array", "Var.__getitem__")
 
 
 def _exists(path: str) -> bool:
@@ -107,6 +111,23 @@ def _exists(path: str) -> bool:
 
     owner, _, name = path.rpartition(".")
     return hasattr(attrgetter(owner)(jittor) if owner else jittor, name)
+
+
+def _read_by_numpy(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse that numpy reads an array on which a derivative depends; `.numpy()` says that none is wanted."""
+
+    @wraps(read)
+    def routed(array: Any, dtype: Any = None, **keywords: Any) -> Any:
+        if MODE.get().differentiated and (place := derivative_of(array)) is not None:
+            raise ObjectiveError(
+                f"numpy reads an array that depends on {place}; the derivative of what it makes of it would be lost",
+                hint="call Jittor's function, jt.exp for np.exp and jt.stack for np.array, or array.numpy() where the"
+                " array is a constant",
+            )
+        values = read(array)
+        return values if dtype is None else values.astype(dtype)
+
+    return routed
 
 
 def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,19 +141,6 @@ def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
                 args = tuple(map(_own_order, args))
                 break
         return function(*args, **keywords)
-
-    return routed
-
-
-def _readable_operator(operator: Callable[..., Any]) -> Callable[..., Any]:
-    """Do the same for an operator of two operands, in half of the time."""
-    import numpy as np
-
-    @wraps(operator)
-    def routed(x: Any, other: Any) -> Any:
-        if isinstance(other, np.ndarray) and _foreign(other):
-            other = _own_order(other)
-        return operator(x, other)
 
     return routed
 
@@ -171,19 +179,10 @@ def _routed(x: Any) -> bool:
     return MODE.get().exact and isinstance(x, jt.Var) and str(x.dtype) == "float64"
 
 
-def _exact_number(operator: Callable[..., Any], kinds: tuple[type, ...] = (int, float)) -> Callable[..., Any]:
-    import numpy as np
-
-    numbers, kinds = frozenset(kinds), (*kinds, np.ndarray, np.ma.MaskedArray)
-
-    @wraps(operator)
-    def routed(x: Any, other: Any) -> Any:
-        if type(other) in kinds:
-            if type(other) not in numbers:
-                other = _own_order(other) if _foreign(other) else other
-            elif _routed(x):
-                other = constant(other, x)
-        return operator(x, other)
+def _corrected(function: Callable[..., Any], correction: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def routed(x: Any) -> Any:
+        return correction(function, x)
 
     return routed
 
@@ -220,7 +219,7 @@ def _exact_reduction(reduce: Callable[..., Any], replacement: Callable[..., Any]
 def _exact_reduce(reduce: Callable[..., Any]) -> Callable[..., Any]:
     by_operator = {
         "add": reductions.accurate,
-        "mean": reductions.accurate,
+        "mean": lambda reduce, x, *args, **keywords: jt.Var.mean(x, *args, **keywords),
         "multiply": reductions.product,
         "maximum": reductions.extremum,
         "minimum": reductions.extremum,

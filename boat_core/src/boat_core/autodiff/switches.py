@@ -18,6 +18,7 @@ class Mode(NamedTuple):
         guard: what an operator that Jittor does not differentiate twice leads to: "off", "warn" or "error".
         differentiated: whether a derivative will be taken of what is computed; then a kernel is an error.
         kernels: whether kernels are used where they can be had; if not, their plain operators are.
+        real: the dtype of numbers that meet no floating-point array, see `boat_core.autodiff.operands`.
         wrt: what derivatives are being taken with respect to, see `boat_core.autodiff.captured`.
     """
 
@@ -26,6 +27,7 @@ class Mode(NamedTuple):
     guard: str = "off"
     differentiated: bool = False
     kernels: bool = True
+    real: str = "float32"
     wrt: tuple[tuple[str, Any], ...] = ()
 
 

@@ -2,7 +2,8 @@
 
     q = q + alpha * p          dot(r, r)          norm(g)
 
-A `Vector` is a value: no operation changes the arrays it holds.
+A `Vector` is a value: no operation changes the arrays it holds. Sums and multiples have the dtypes of the (first)
+vector, whatever those of the other one or of the factor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import optree
 
 from ..errors import StructureError
 from . import arrays, derivatives
+from .arrays import cast
 from .pytrees import leaf_text, nonfinite_leaf, path_text
 
 
@@ -130,10 +132,10 @@ class Vector:
         return self.map(arrays.zeros_like)
 
     def __add__(self, other: Vector) -> Vector:
-        return self.map(lambda a, b: a + b, other)
+        return self.map(lambda a, b: a + cast(b, str(a.dtype)), other)
 
     def __sub__(self, other: Vector) -> Vector:
-        return self.map(lambda a, b: a - b, other)
+        return self.map(lambda a, b: a - cast(b, str(a.dtype)), other)
 
     def __neg__(self) -> Vector:
         return self.map(lambda a: -a)

@@ -12,6 +12,7 @@ from .invoke import apply_operation, expect, expect_hypergradient, expect_like
 from .outer_step import Outcome, OuterStep
 from .recorder import Recorder
 from .roles import Iteration, MapStep
+from .tangent import LowerSet
 from .trajectory import Hypergradient, Point
 
 
@@ -23,10 +24,14 @@ class AdjointStep(OuterStep):
 
     def _run(self, recorder: Recorder | None) -> Outcome:
         base = self.composition.map[-1]
+        projection, lower_set = self.bilevel.problem.project_lower, None
+        if projection is not None:
+            # The map steps y along the whole ∇_y ψ, before it is projected.
+            lower_set = LowerSet(projection, self.optimizer.plain_rate, restricts_gradient=False, curved=True)
 
         def point(overrides: Mapping[str, Mapping[str, Any]]) -> Point:
             objective = aggregated(self.composition, self.estimate, overrides)
-            return Point(self.estimate, objective, self.x, self.start, 0, watch=False)
+            return Point(self.estimate, objective, self.x, self.start, 0, watch=False, lower_set=lower_set)
 
         names = frozenset(entry.name for entry in self.composition.operations)
         labels = frozenset().union(*(entry.operation.labels for entry in self.composition.operations))
@@ -37,6 +42,8 @@ class AdjointStep(OuterStep):
         y, state = descend(self.start, step.direction).sync(), detach_and_sync(step.state)
         h: Hypergradient = step.hypergradient
         report, concerns = expect_hypergradient(base, h, self.x, self.start)
+        if lower_set is not None:
+            concerns += tuple(f"{base.name}: {concern}" for concern in lower_set.concerns)
         direction = h.x.detach().sync()
         return Outcome(direction, y, descend.state, state, None, step.upper_scale, report, concerns)
 

@@ -47,7 +47,7 @@ def _modified(entry: Registered, objective: Any, native: bool) -> LowerObjective
         raise_operation_error(entry, f"returned {type(objective).__name__}, expected an objective (x, y, t)")
 
     def evaluated(x: Vector, y: Vector, t: int) -> Any:
-        with evaluating(native=native, differentiated=True):
+        with evaluating(native=native, differentiated=True, point=x.leaves + y.leaves):
             return objective(x, y, t)
 
     return evaluated

@@ -7,6 +7,9 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..autodiff.arrays import refuse_mask
 from ..errors import StructureError, shown
 
 #: Bounds (low, high), where either may be None, or a function that takes a pytree and returns the projected pytree.
@@ -16,6 +19,8 @@ _EXPECTED = "a pair of bounds (low, high) with low <= high, where None is no bou
 
 def read_projection(projection: Any, where: str) -> Projection | None:
     """Return bounds as a tuple of numbers, None and arrays, and everything else as it is.
+
+    An array, of numpy or of Jittor, bounds each leaf of the pytree as it is broadcast against it.
 
     Raises:
         StructureError: it is neither a function nor a pair, a bound is a NaN or no number, or low is above high.
@@ -31,12 +36,26 @@ def read_projection(projection: Any, where: str) -> Projection | None:
 
 
 def _bound(bound: Any, projection: Any, where: str) -> Any:
-    if bound is None or (hasattr(bound, "shape") and hasattr(bound, "numpy")):  # an array of Jittor
-        return bound
-    if not isinstance(bound, numbers.Real) or isinstance(bound, bool) or math.isnan(bound):
-        raise StructureError(where=where, expected=_EXPECTED, got=shown(projection))
-    return float(bound) if not isinstance(bound, int) else bound
+    if bound is None:
+        return None
+    if hasattr(bound, "shape") and hasattr(bound, "dtype") and bound.shape:
+        refuse_mask(bound, where)
+        if np.asarray(_values(bound)).dtype.kind in "fiu" and not np.isnan(_values(bound)).any():
+            return bound
+    elif isinstance(bound, numbers.Real) and not isinstance(bound, bool) and not math.isnan(bound):
+        return float(bound) if not isinstance(bound, int) else bound
+    raise StructureError(where=where, expected=_EXPECTED, got=shown(projection))
+
+
+def _values(bound: Any) -> Any:
+    return bound.numpy() if hasattr(bound, "numpy") else bound
 
 
 def _is_above(low: Any, high: Any) -> bool:
-    return isinstance(low, numbers.Real) and isinstance(high, numbers.Real) and low > high
+    if low is None or high is None:
+        return False
+    low, high = _values(low), _values(high)
+    try:
+        return bool(np.any(low > high))
+    except ValueError:  # shapes that do not fit each other belong to different leaves
+        return False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autodiff.evaluation import evaluating
+from ..autodiff.pytrees import float_leaves
 from ..declare.options import unchecked
 from ..errors import BoatError, CompositionError, OptionError
 from ..optimizers.base import Optimizer
@@ -55,7 +56,7 @@ class LowerOptimizer:
 
     def _anew(self, x: Any) -> Any:
         assert callable(self._optimizer)
-        with evaluating(native=True):  # numbers beside float64 arrays are exact
+        with evaluating(native=True, point=float_leaves(x)):  # numbers beside float64 arrays are exact
             return self._optimizer(x)
 
     def _unchecked(self, x: Any) -> Optimizer:

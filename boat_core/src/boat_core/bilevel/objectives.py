@@ -12,7 +12,7 @@ import optree
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.pytrees import Unchanged, as_arrays, nonfinite_leaf, one_number
-from ..autodiff.vectors import Vector, dot, gradient, gradients
+from ..autodiff.vectors import Vector, dot, gradient, gradients, norm
 from ..errors import ObjectiveError, StructureError
 from .bounds import Projection
 from .problem import PerStep, Problem
@@ -94,10 +94,25 @@ class Bilevel:
         """Return the point of the problem's lower set that is nearest to y."""
         return project(y, self.problem.project_lower, "project_lower")
 
+    def on_boundary(self, y: Vector, gradient: Vector, rate: float) -> bool:
+        """Whether the lower set cuts the gradient step from y, so that ∇_y f need not vanish at a lower solution.
+
+        Args:
+            y: the lower variables.
+            gradient: ∇_y f at y.
+            rate: the step size.
+        """
+        if self.problem.project_lower is None:
+            return False
+        step = rate * gradient
+        cut = norm((y - self.project_lower(y - step)) - step)
+        return cut > 0.1 * norm(step) + 1e-5 * (1 + norm(y))  # the last term is the rounding of y
+
 
 @runs_user_code
 def _evaluate(function: Callable[..., Any], role: str, x: Vector, y: Vector, batch: Any, native: bool) -> Any:
-    with evaluating(native=native, differentiated=True, wrt=(("upper", x), ("lower", y))):
+    point, wrt = x.leaves + y.leaves, (("upper", x), ("lower", y))
+    with evaluating(native=native, differentiated=True, point=point, wrt=wrt):
         value = function(x.tree, y.tree, batch)
     return one_number(value, role)
 
@@ -114,8 +129,11 @@ def project(vector: Vector, projection: Projection | None, where: str) -> Vector
     if isinstance(projection, tuple):
         low, high = projection
         return vector.map(lambda leaf: arrays.clamped(leaf, low, high))
-    tree = projection(vector.tree)
-    projected = Vector(*optree.tree_flatten(tree))
+    with evaluating(native=False, point=vector.leaves):
+        leaves, structure = optree.tree_flatten(projection(vector.tree))
+    if structure == vector.structure and all(map(arrays.is_jittor, leaves)):
+        leaves = [arrays.narrowed(leaf, own) for leaf, own in zip(leaves, vector.leaves)]
+    projected = Vector(leaves, structure)
     projected.check_like(vector, where)
     return projected
 

@@ -29,6 +29,7 @@ from .problem import Problem, Tasks, TasksLike
 from .report import Report, StepResult
 from .settings import SolverSettings
 from .state import ALONE, LowerState, SolverState, as_dicts
+from .tangent import loses_derivative
 from .trajectory_step import TrajectoryStep
 
 
@@ -206,6 +207,7 @@ class OuterIteration:
         x, start = self.x0.like_tree(state.upper), self.start_of(state, task)
         if not self._reproducible:
             check_reproducible(bilevel, x, start)
+            self._check_projection(start)
             self._reproducible = True
         at_end = bilevel
         if estimate is not None:
@@ -225,6 +227,21 @@ class OuterIteration:
             with_losses=losses,
             check_inputs=check_inputs and not self._inputs_checked,
         )
+
+    def _check_projection(self, y: Vector) -> None:
+        """Raise `StructureError` if the derivative that this solver takes of the lower projection is lost."""
+        projection = self.problem.project_lower
+        tags = {tag for entry in self.composition.approximate for tag in entry.operation.tags}
+        differentiates = (
+            self.composition.own_adjoint or self.start_rule == "learned" or tags & {"end-point", "pullback"}
+        )
+        if differentiates and callable(projection) and loses_derivative(projection, y):
+            raise StructureError(
+                "its result does not depend on its argument in Jittor's graph, so its derivative would be zero",
+                where="project_lower",
+                expected="a function written with Jittor's operators",
+                hint="a solver that takes no derivative of the lower steps accepts any function",
+            )
 
     def propose(self, state: SolverState, batches: Batches, losses: bool = True) -> Proposal:
         """Solve every lower problem at `state`, and return what a commit would do. Changes nothing.

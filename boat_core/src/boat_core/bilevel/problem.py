@@ -27,7 +27,8 @@ class Problem:
         evaluate: A function for `boat run`. `(upper, lower)` returns a dict of numbers worth reporting. It receives
             Jittor arrays, `lower` in the form of `Solver.lower`.
         project_lower, project_upper: The sets in which y and x must stay: bounds `(low, high)`, where None is no bound,
-            or a function that takes a pytree and returns the projected pytree.
+            or a function that takes a pytree and returns the projected pytree. A bound is a number, or an array that is
+            broadcast against each leaf.
         panels: Panels for the picture of a run: a mapping from a title to a function `(axes, upper, lower) -> None`.
             The functions receive numpy arrays.
         name: The name in reports.

@@ -81,6 +81,21 @@ class Solver:
         solver.outer, solver._state = outer, outer.initial_state()
         return solver
 
+    # A copy is a solver of its own: both go on from here, and neither changes the other.
+
+    def __deepcopy__(self, memo: Any) -> Solver:
+        solver = Solver.__new__(Solver)
+        solver.__setstate__(self.__getstate__())
+        return solver
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what never changes, and the state as arrays of numpy. Pickling needs functions with global names."""
+        return {"outer": self.outer, "state": self.state}
+
+    def __setstate__(self, parts: Mapping[str, Any]) -> None:
+        self.outer, tasks = parts["outer"], parts["state"].lower
+        self._state = self.outer.read(parts["state"], self.outer.like(self.outer.initial_state(), tasks))
+
     # What a user reads
 
     @property

@@ -17,6 +17,7 @@ from ..autodiff.unrolled import Unrolled
 from ..autodiff.vectors import Vector, first_nonfinite, gradients
 from ..errors import NonFiniteError
 from .objectives import Bilevel
+from .tangent import LowerSet, Tangent
 
 #: ψ, the objective that the lower steps descend: (x, y, t) -> scalar.
 LowerObjective = Callable[[Vector, Vector, int], Any]
@@ -43,11 +44,26 @@ class Point:
     """The gradients of F and ψ at one (x, y), and products with the second derivatives of ψ.
 
     All of them are computed on demand. All arguments and results are `Vector`s in the space of x or of y.
+
+    Where the problem has a lower set, estimators with the tag "end-point" see the problem that is left on the set's
+    boundary, see `boat_core.bilevel.tangent`: ∇_y F, ∇_y ψ and ∇²_yy ψ are restricted to the directions in which the
+    solution can move. Between bounds these are the free entries of y. (∇²_yy ψ) q = ∇_y F is solved as without a set.
     """
 
-    def __init__(self, bilevel: Bilevel, objective: LowerObjective, x: Vector, y: Vector, t: int, watch: bool) -> None:
+    def __init__(
+        self,
+        bilevel: Bilevel,
+        objective: LowerObjective,
+        x: Vector,
+        y: Vector,
+        t: int,
+        watch: bool,
+        lower_set: LowerSet | None = None,
+        tangent: Tangent | None = None,
+    ) -> None:
         self.x, self.y, self.t = x.detach(), y.detach(), t
         self._bilevel, self._objective, self._watch = bilevel, objective, watch
+        self._lower_set, self._elsewhere = lower_set, tangent
 
     @cached_property
     def _upper(self) -> tuple[Vector, Vector]:
@@ -60,6 +76,26 @@ class Point:
         with evaluating(differentiated=True):
             return gradients(self._objective(self.x, self.y, self.t), self.x, self.y)
 
+    @cached_property
+    def _tangent(self) -> Tangent | None:
+        if self._lower_set is None or self._elsewhere is not None:
+            return self._elsewhere
+        return self._lower_set.tangent(self.y, self._lower[1].detach())
+
+    def restrict(self, v: Vector) -> Vector:
+        """Return the part of v, in the space of y, along which the lower set lets the solution move."""
+        return self._tangent.restrict(v) if self._tangent else v
+
+    @property
+    def restricted(self) -> bool:
+        """Whether the lower set keeps the solution from moving in some directions, such as entries of y at a bound."""
+        return self._tangent is not None and self._tangent.restricts
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the matrix of `hessian_product` is symmetric. It is not where the lower set's boundary is curved."""
+        return self._tangent is None or self._tangent.flat
+
     @property
     def direct(self) -> Vector:
         """∇_x F."""
@@ -68,12 +104,13 @@ class Point:
     @property
     def upper_gradient(self) -> Vector:
         """∇_y F."""
-        return self._upper[1]
+        return self.restrict(self._upper[1])
 
     @property
     def lower_gradient(self) -> Vector:
         """∇_y ψ."""
-        return self._seen(self._lower[1].detach(), "∇_y ψ")
+        gradient = self._seen(self._lower[1].detach(), "∇_y ψ")
+        return self.restrict(gradient) if self._lower_set and self._lower_set.restricts_gradient else gradient
 
     @property
     def lower_partial(self) -> Vector:
@@ -82,24 +119,49 @@ class Point:
 
     def hessian_product(self, v: Vector) -> Vector:
         """Return ∇²_yy ψ · v, in the space of y."""
+        return self._tangent.product(self._hessian_product, v) if self._tangent else self._hessian_product(v)
+
+    def _hessian_product(self, v: Vector) -> Vector:
         # (∇²_yy ψ)ᵀ v = ∇²_yy ψ · v, so one pullback of v through ∇_y ψ is the product.
         pulled = derivatives.vjp(self._lower[1].leaves, v.leaves, self.y.leaves)
         return self._seen(self.y.like(pulled), "∇²_yy ψ · v")
 
     def mixed_product(self, v: Vector) -> Vector:
         """Return ∇²_xy ψ · v, in the space of x."""
-        pulled = derivatives.vjp(self._lower[1].leaves, v.leaves, self.x.leaves)
+        pulled = derivatives.vjp(self._lower[1].leaves, self._within(v).leaves, self.x.leaves)
         return self._seen(self.x.like(pulled), "∇²_xy ψ · v")
 
+    def _within(self, v: Vector) -> Vector:
+        return self._tangent.restrict(v) if self._tangent and self._tangent.flat else v
+
     def products(self, v: Vector) -> tuple[Vector, Vector]:
-        """Return (∇²_xy ψ · v, ∇²_yy ψ · v), computed in one pass."""
-        pulled = derivatives.vjp(self._lower[1].leaves, v.leaves, self.x.leaves + self.y.leaves)
+        """Return (∇²_xy ψ · v, ∇²_yy ψ · v), computed in one pass where there is no lower set."""
+        if self._tangent and not self._tangent.flat:
+            return self.mixed_product(v), self.hessian_product(v)
+        pulled = derivatives.vjp(self._lower[1].leaves, self._within(v).leaves, self.x.leaves + self.y.leaves)
         mixed, hessian = Vector(pulled, None).split(self.x, self.y)
-        return self._seen(mixed, "∇²_xy ψ · v"), self._seen(hessian, "∇²_yy ψ · v")
+        return self._seen(mixed, "∇²_xy ψ · v"), self._seen(self.restrict(hessian), "∇²_yy ψ · v")
+
+    def before_projection(self, previous: Vector, rate: float) -> Vector:
+        """Return ∇_y F pulled back through the projection of the step from `previous` to y. Without a set it is ∇_y F.
+
+        Args:
+            previous: The iterate before y.
+            rate: The step size η. It matters only if the lower set is a function P, with y = P(previous - η∇_y ψ).
+        """
+        if self._lower_set is None:
+            return self.upper_gradient
+
+        def gradient() -> Vector:
+            unrestricted = Point(self._bilevel, self._objective, self.x, previous, self.t, self._watch)
+            return unrestricted.lower_gradient
+
+        return self._lower_set.last_step(previous, self.y, gradient, rate).restrict(self._upper[1])
 
     def moved(self, y: Vector) -> Point:
-        """Return the point with the same objectives and x at another y."""
-        return Point(self._bilevel, self._objective, self.x, y, self.t, self._watch)
+        """Return the point with the same objectives and x at another y, restricted to the same directions."""
+        # The set restricts the solution here, and not the points beside it at which a difference quotient looks.
+        return Point(self._bilevel, self._objective, self.x, y, self.t, self._watch, self._lower_set, self._tangent)
 
     def _seen(self, vector: Vector, name: str) -> Vector:
         if self._watch and (path := first_nonfinite(vector)):
@@ -127,6 +189,7 @@ class Trajectory:
         frozen: Whether the pullback takes second derivatives of ψ as zero.
         watch: Whether to check every intermediate number, and to raise `NonFiniteError` at the first bad one.
         k: The number of outer iterations before this one. Randomness may depend on k and a seed, and on nothing else.
+        lower_set: The lower set, if `end` is restricted to the directions in which it lets the solution move.
     """
 
     bilevel: Bilevel
@@ -140,6 +203,7 @@ class Trajectory:
     frozen: bool = False
     watch: bool = False
     k: int = 0
+    lower_set: LowerSet | None = None
 
     def iterate(self, t: int) -> Vector:
         """Return y_t, for t = 0 … steps."""
@@ -149,7 +213,8 @@ class Trajectory:
     def end(self) -> Point:
         """The point (x, y_T), where ψ is that of the last step."""
         # ψ may change with t. The last step, from y_(T-1) to y_T, descended the ψ of index T - 1.
-        return Point(self.bilevel, self.objective, self.x, self.iterate(self.steps), self.steps - 1, self.watch)
+        y = self.iterate(self.steps)
+        return Point(self.bilevel, self.objective, self.x, y, self.steps - 1, self.watch, self.lower_set)
 
     def upper_value(self, t: int) -> float:
         """Return F(x, y_t), computed now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..autodiff.evaluation import evaluating
@@ -24,6 +24,7 @@ from .invoke import (
 from .lower_step import LowerStep, fused_step
 from .outer_step import MemoryUse, Outcome, OuterStep
 from .recorder import Recorder
+from .tangent import LowerSet
 from .trajectory import Hypergradient, Trajectory
 
 
@@ -100,12 +101,16 @@ class TrajectoryStep(OuterStep):
                 raise_operation_error(selector, f"returned {view!r}, expected (Trajectory, report)")
             trajectory = view[0]
             reports |= expect_report(selector, view[1] or {}, ())[0]
-        h = self._approximate(estimator, trajectory, recorder)
+        lower_set = self._lower_set(estimator)
+        seen = trajectory if lower_set is None else replace(trajectory, lower_set=lower_set)
+        h = self._approximate(estimator, seen, recorder)
         y0 = h.y0 if isinstance(h, Hypergradient) else None
         if y0 is None and any(entry.operation.start == "learned" for entry in self.composition.map):
             y0 = trajectory.pullback(trajectory.end.upper_gradient)[0]
         report, concerns = expect_hypergradient(estimator, h, self.x, self.start)
-        if self.optimizer.by_sign and "pullback" in estimator.operation.tags:
+        if lower_set is not None:
+            concerns += tuple(f"{estimator.name}: {concern}" for concern in lower_set.concerns)
+        if self.optimizer.by_sign and {"pullback", "single-steps"} & set(estimator.operation.tags):
             concerns += (
                 f"{self.optimizer.name} steps by signs of gradients, through which no derivative passes: what the"
                 " lower objective knows of x is lost to the hypergradient",
@@ -118,6 +123,13 @@ class TrajectoryStep(OuterStep):
             reports={**reports, **report},
             concerns=concerns,
         )
+
+    def _lower_set(self, estimator: Registered) -> LowerSet | None:
+        """Return the lower set, if the estimator is to see the problem that is left on its boundary."""
+        projection, tags = self.bilevel.problem.project_lower, estimator.operation.tags
+        if projection is None or "end-point" not in tags:
+            return None
+        return LowerSet(projection, self.optimizer.plain_rate, curved="curved-set" in tags)
 
     def _approximate(self, entry: Registered, trajectory: Trajectory, recorder: Recorder | None) -> Any:
         options = self.composition.options[entry.name]

@@ -53,6 +53,7 @@ VERBS = (
         "compare the objectives' derivatives with differences; exit 1 if one is wrong",
     ),
     ("run", "run", "run_config", "run a configuration; --json: the last line is the summary"),
+    ("sweep", "sweep", "sweep_config", "run a configuration with other values and seeds, several runs at once"),
     ("doctor", "doctor", "doctor", "look at the machine: compiler, oneDNN, CUDA, caches; exit 1 if it is unfit"),
 )
 

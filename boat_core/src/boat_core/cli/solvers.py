@@ -32,11 +32,11 @@ def list_solvers_arguments(parser: argparse.ArgumentParser) -> None:
 
 def list_solvers(arguments: argparse.Namespace) -> int:
     registry = installed()
-    wanted: set[str] = set()
+    wanted: list[Registered] = []
     for name in arguments.including:
-        alias = registry.aliases().get(name)
-        wanted |= set(alias.operations) if alias else {registry.find(name).name}
-    compositions = [s for s in solvers(registry) if wanted <= {o.name for o in s.operations}]
+        names = registry.alias(name).operations if name in registry.aliases() else [name]
+        wanted += map(registry.find, names)
+    compositions = [s for s in solvers(registry) if all(entry in s.operations for entry in wanted)]
     if arguments.json:
         print_json({"count": len(compositions), "solvers": [s.as_config() for s in compositions]})
     else:

@@ -83,6 +83,15 @@ class Job:
         self._build_problem = resolve_problem(config, self.registry)
         self.composition: Composition = self._compose()
 
+    def __reduce__(self) -> Any:
+        """Pickle the configuration. It is resolved anew where the job is loaded, and the solver starts anew."""
+        return (Job, (self.config,) if self.registry is installed() else (self.config, self.registry))
+
+    def __copy__(self) -> Job:
+        job = Job.__new__(Job)
+        job.__dict__.update(self.__dict__)
+        return job
+
     def optimizer_parts(self, level: str) -> list[Part]:
         """Return the parts of the `lower` or `upper` optimizer with their names and options. Most often it is one."""
         return self._parts[level]

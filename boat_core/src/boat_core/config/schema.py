@@ -123,6 +123,7 @@ class Config:
     run: RunConfig = option(doc="the section run")
     problem_options: dict[str, Any] | None = option(None, doc="options of the problem")
     problem_path: str | None = option(None, doc="folder of the problem's module; without it the configuration's own")
+    sweep: dict[str, Any] | None = option(None, doc="the section sweep, for `boat sweep`; other verbs ignore it")
     source: Source = field(kw_only=True, repr=False, compare=False)
 
     @property
@@ -158,7 +159,15 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             wrong type or out of its range.
     """
     path = Path(path)
-    values, source = read_file(path, overrides)
+    return config_of(*read_file(path, overrides), path.stem)
+
+
+def config_of(values: Mapping[str, Any], source: Source, stem: str) -> Config:
+    """Return the configuration of values that `read_file` has read. A generated folder of the run begins with `stem`.
+
+    Raises:
+        ConfigError: as for `read_config`.
+    """
     values = _check_keys(Config, values, source, "")
     for key, kind, expected in _TOP:
         if not isinstance(values.get(key, kind()), kind):
@@ -166,7 +175,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values["solver"] = _read(SolverConfig, values["solver"], source, "solver")
     values["run"] = run = _read(RunConfig, values["run"], source, "run")
     if run.out is None:
-        source.generated["run.out"] = f"runs/{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        source.generated["run.out"] = f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"
         values["run"] = dataclasses.replace(run, out=source.generated["run.out"])
     return Config(**values, source=source)
 
@@ -182,6 +191,7 @@ _TOP = (
     ("problem_options", dict, "a mapping"),
     ("solver", dict, "a mapping"),
     ("run", dict, "a mapping"),
+    ("sweep", dict, "a mapping"),
 )
 
 

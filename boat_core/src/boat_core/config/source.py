@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -29,7 +29,7 @@ class Source:
         """Return the error for the value at `path`, placed at its line or at that of the section it belongs to."""
         known = path
         while known and known not in self.places:
-            known = known.rpartition(".")[0]
+            known = known[: known.rindex("[")] if known.endswith("]") else known.rpartition(".")[0]
         place = self.places.get(known, f"{self.name}:1")
         return ConfigError(message, place=place, where=tuple(path.split(".")) if path else (), **parts)
 
@@ -62,16 +62,16 @@ def read_file(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any]
     if path.suffix == ".json":
         text = text.replace("\t", " ")  # JSON may indent by tabs, YAML may not
     source = Source(str(path), path.resolve().parent)
-    values = _parse(text, source, "", lambda line: f"{path}:{line}")
+    values = parse_value(text, source, "", lambda line: f"{path}:{line}")
     if not isinstance(values, dict):
         expected = "a mapping with the keys problem, solver and run"
         raise source.error("", expected=expected, got=_kind(values))
     for override in overrides:
-        _override(values, override, source)
+        apply_override(values, override, source)
     return values, source
 
 
-def _parse(text: str, source: Source, path: str, place: Any) -> Any:
+def parse_value(text: str, source: Source, path: str, place: Any) -> Any:
     """Parse the YAML of the value at `path`; `place` turns a line number into the place that messages name."""
     try:
         node = Loader(text).get_single_node()
@@ -120,7 +120,8 @@ def _value(node: yaml.Node, source: Source, path: str, place: Any) -> Any:
     return values
 
 
-def _override(values: dict[str, Any], override: str, source: Source) -> None:
+def apply_override(values: dict[str, Any], override: str, source: Source) -> None:
+    """Set one value, as in "run.steps=100". Its place is from then on `--set PATH`."""
     path, equals, text = override.partition("=")
     place = f"--set {path}"
     if not equals or not all(path.split(".")):
@@ -137,7 +138,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
     for known in [p for p in source.places if p == path or p.startswith(path + ".")]:
         del source.places[known]
     source.places[path] = place
-    section[last] = _parse(text, source, path, lambda line: place)
+    section[last] = parse_value(text, source, path, lambda line: place)
 
 
 def _kind(value: Any) -> str:
@@ -146,6 +147,6 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else f"the {type(value).__name__} {shown(value)}"
 
 
-def is_mapping(value: Any) -> bool:
+def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether a value is a mapping with words as keys."""
     return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)

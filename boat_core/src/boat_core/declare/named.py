@@ -1,4 +1,4 @@
-"""The declarations of a pack besides operations: optimizers, problems, observers, executors and verbs of `boat`."""
+"""The declarations of a pack besides operations: optimizers, problems, observers, executors, places, verbs."""
 
 from __future__ import annotations
 
@@ -89,6 +89,17 @@ class ExecutorDeclaration(_BuiltForRun):
     """
 
     kind: ClassVar[str] = "executor"
+
+
+class SweepPlaceDeclaration(_BuiltForRun):
+    """A place of sweeps by name, as in `boat sweep --on NAME`: where the runs of a sweep are carried out.
+
+    `build(options)` returns the place, see `boat_core.SweepPlace`. A sweep calls `build` once. It sets two options if
+    the place has them: `jobs` from `boat sweep --jobs N`, and `device` (auto, cpu, cuda) from `run.device` of the runs.
+    The arguments and errors are those of `ObserverDeclaration`.
+    """
+
+    kind: ClassVar[str] = "place"
 
 
 @dataclass(frozen=True)

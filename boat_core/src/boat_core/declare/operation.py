@@ -213,10 +213,12 @@ class Operation:
         order: Its place in a chain; low numbers come first. Users may write the chain in any order.
         default: Whether a chain that names no operation of this role gets this one.
         tags: The properties by which other operations know it. "end-point": an estimator that reads the last iterate
-            only. "pullback": an estimator that also returns the cotangent of the start. "pullback-view": a selector
-            that changes only what is pulled back. "start": it determines the start of y. "aggregate": a modifier with
-            the options `alpha` and `decay`, the weight of F and its decay. "line-search": an estimator that searches
-            along its residual. A pack may use tags of its own.
+            only; on the boundary of a lower set it sees the free directions, see `Point`. "curved-set": it also holds
+            where that boundary is curved, so that `Point.symmetric` is false. "pullback": an estimator that also
+            returns the cotangent of the start. "single-steps": an estimator that pulls back steps one by one.
+            "pullback-view": a selector that changes only what is pulled back. "start": it determines the start of y.
+            "aggregate": a modifier with the options `alpha` and `decay`, the weight of F and its decay. "line-search":
+            an estimator that searches along its residual. A pack may use tags of its own.
         needs, excludes: The operations that it requires and refuses in the same solver, with the reason.
         aliases: Other names in the field for chains that this operation completes.
         cost: A function `(options, work) -> Cost` of one outer step. A solver whose costs contain no product with
@@ -320,6 +322,9 @@ class Operation:
     def start_rule(self) -> str | None:
         """The rule that the operation requires for the start of y, or None."""
         return self.start or ("warm" if self.role == "method" or self.own_adjoint else None)
+
+    def __deepcopy__(self, memo: Any) -> Operation:
+        return self  # a value, with compiled kernels
 
     @property
     def labels(self) -> frozenset[str]:

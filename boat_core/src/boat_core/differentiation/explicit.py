@@ -16,7 +16,7 @@ from typing import Any
 import optree
 
 from .._util.integers import as_integer
-from ..autodiff import arrays
+from ..autodiff import arrays, derivatives
 from ..autodiff.arrays import Array
 from ..autodiff.captured import Captured
 from ..autodiff.custom_vjp import attach_vjp
@@ -88,7 +88,8 @@ class Unrolling:
     Attributes:
         steps: T.
         end: z_T. Jittor's `grad` of anything computed from its arrays goes back through the steps, to the arrays of the
-            start and of the parameters. (It does so once: that derivative cannot be differentiated again.)
+            start and of the parameters. That derivative can be differentiated again: the steps are then repeated, and
+            the graph of all of them is held.
     """
 
     def __init__(self, unrolled: Unrolled, start: Tree, parameters: Tree, captured: Captured) -> None:
@@ -106,7 +107,17 @@ class Unrolling:
             of_start, of_parameters = self._unrolled.pullback(cotangents, also=also)
             return [*of_start, *of_parameters]
 
-        attached = attach_vjp("boat_core.unroll", float_leaves(tree), inputs, pullback)
+        def cotangents(inputs: list[Array], of_end: list[Array]) -> list[Array]:
+            size = len(float_leaves(self._start))
+            z, x = _replaced(self._start, inputs[:size]), _replaced(self._parameters, inputs[size:])
+            whole = self._unrolled.step
+            assert isinstance(whole, _Whole)
+            end = whole.end_with_graph(z, x, self.steps)
+            return derivatives.gradient(derivatives.inner(float_leaves(end), of_end), inputs)
+
+        # Nothing can stand in for an array in a closure, so with one of them there is a first derivative only.
+        every_order = None if also else cotangents
+        attached = attach_vjp("boat_core.unroll", float_leaves(tree), inputs, pullback, every_order)
         self._captured.tie(attached)
         values = iter(attached)
         return optree.tree_map(lambda leaf: next(values) if differentiable(leaf) else leaf, tree)
@@ -171,13 +182,23 @@ class _Whole:
         self._step, self._guard, self._captured = step, guard, captured
 
     def direction(self, t: int, z: Tree, x: Tree) -> list[Array]:
+        point = [*float_leaves(z), *float_leaves(x)]
         wrt = (("the iterate", z), ("the parameters", x), ("what the step uses", self._captured.arrays))
 
         def step() -> Tree:
-            with evaluating(native=True, guard=self._guard, differentiated=True, wrt=wrt):
+            with evaluating(native=True, guard=self._guard, differentiated=True, point=point, wrt=wrt):
                 return self._step(t, z, x)
 
         return _Next(_like_before(self._captured.call(step, _jittor_leaves), z, t))
+
+    def end_with_graph(self, z: Tree, x: Tree, steps: int) -> Tree:
+        """Return z_T with the graph of all steps, whose derivatives will be differentiated."""
+        guard = "error" if self._guard == "off" else self._guard
+        for t in range(steps):
+            wrt = (("the iterate", z), ("the parameters", x))
+            with evaluating(native=True, guard=guard, differentiated=True, wrt=wrt):
+                z = _like_before(self._step(t, z, x), z, t)
+        return z
 
     def advance(self, t: int, z: Tree, x: Tree, d: list[Array]) -> Any:
         assert isinstance(d, _Next)
@@ -190,19 +211,28 @@ class _Whole:
 
 
 def _like_before(after: Tree, before: Tree, t: int) -> Any:
-    """Return the result of a step, which must have the structure, shapes and dtypes of the step's argument."""
+    """Return the result of a step, which must be like the step's argument, or in a wider dtype, in its dtypes."""
     paths, leaves, structure = optree.tree_flatten_with_path(before)
     if optree.tree_structure(after) != structure:
         raise StructureError(
             f"unroll: step {t}: expected the structure {structure} (got {optree.tree_structure(after)})"
         )
-    read = [arrays.as_array(leaf) if arrays.is_array(leaf) else leaf for leaf in optree.tree_leaves(after)]
+    read = [
+        arrays.narrowed(arrays.as_array(leaf), want) if arrays.is_array(leaf) else leaf
+        for want, leaf in zip(leaves, optree.tree_leaves(after))
+    ]
     for path, want, have in zip(paths, leaves, read):
         kinds = [f"{list(a.shape)} {a.dtype}" if arrays.is_array(a) else type(a).__name__ for a in (want, have)]
         if kinds[0] != kinds[1]:
             place = leaf_text(path_text(path))
             raise StructureError(f"unroll: step {t}: {place}: expected {kinds[0]} (got {kinds[1]})")
     return structure.unflatten(read)
+
+
+def _replaced(tree: Tree, leaves: list[Array]) -> Tree:
+    """Return the tree with other arrays in place of those that have a derivative."""
+    rest = iter(leaves)
+    return optree.tree_map(lambda leaf: next(rest) if differentiable(leaf) else leaf, tree)
 
 
 def _like(tree: Tree, cotangents: list[Array]) -> Any:

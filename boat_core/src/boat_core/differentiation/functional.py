@@ -98,7 +98,7 @@ def _value_and_gradient(
         raise StructureError(f"grad of {name}: expected floating-point arrays as argument {argument}")
     # A function, since the arrays are made within the block.
     wrt = ((f"argument {argument} of {name}", lambda: tree),)
-    with evaluating(native=True, guard=guard, differentiated=True, wrt=wrt):
+    with evaluating(native=True, guard=guard, differentiated=True, point=leaves, wrt=wrt):
         leaves = [arrays.attached(leaf) for leaf in leaves]
         tree, unchanged = optree.tree_unflatten(structure, leaves), Unchanged(leaves)
         value = function(*arguments[:argument], tree, *arguments[argument + 1 :], **keywords)

@@ -3,7 +3,8 @@
     ∂_y r · dy + ∂_θ r · dθ = 0        (∂_y r)ᵀ u = v        cotangent of θ = -uᵀ ∂_θ r        v the cotangent of y
 
 This takes one linear solve and one product, both by reverse mode. With r = ∇_y f it differentiates a minimiser, with
-the conditions of Karush, Kuhn and Tucker a constrained minimiser, and with r = y - T(y) a fixed point.
+the conditions of Karush, Kuhn and Tucker a constrained minimiser, and with r = y - T(y) a fixed point. u is itself the
+root of (∂_y r)ᵀ u - v, so the same rule differentiates the derivative, to every order.
 Source: Griewank and Walther, Evaluating Derivatives, SIAM 2008, chapter 15; as decorators: Blondel et al.,
 NeurIPS 2022, arXiv 2105.15183.
 """
@@ -14,7 +15,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,9 @@ def custom_root(
         OperationError: the solver changed one of its arguments.
         DoubtfulError: the solution is doubtful, under `strict`.
 
-    Taking a derivative raises NonFiniteError and DoubtfulError about the linear solve. That derivative cannot be
-    differentiated again: the second-order guard refuses the solver by its name.
+    Taking a derivative raises NonFiniteError and DoubtfulError about the linear solve. The derivative can be
+    differentiated again, to every order that r has. Each order takes another linear solve, with the same solver: a
+    preconditioner should then fit ∂_y r as well as its transpose.
     """
     values = {
         "aux": aux,
@@ -192,20 +194,30 @@ class Implicit:
         with evaluating():
             y, aux = self._solved(start, theta)
             captured = self._check(y, theta)
-        report = self.report
-        assert report is not None
+        assert self.report is not None
+        solution = self._attached(y, theta, captured.arrays, theta.inputs, self.report)
+        captured.tie(solution.leaves)
+        return (solution.tree, aux) if self._options.aux else solution.tree
+
+    def _attached(
+        self, y: Vector, theta: _Arguments, captured: Sequence[Any], inputs: Sequence[Any], report: ImplicitReport
+    ) -> Vector:
+        """Return the solution y, with its derivative with respect to `inputs`, the arrays of θ that have one."""
 
         def pullback(cotangents: list[Any]) -> list[Any]:
-            found, report.linear = self._cotangents(y, theta, captured.arrays, y.like(cotangents))
+            found, report.linear = self._cotangents(y, theta, captured, y.like(cotangents))
             return found
+
+        def cotangents(inputs: list[Any], v: list[Any]) -> list[Any]:
+            return self._cotangents_with_graph(y, theta, inputs, y.like(v), report)
 
         module = getattr(self._solver, "__module__", None) or __name__
         values: Sequence[Any] = [arrays.detach(leaf) for leaf in y.leaves]
-        if inputs := [*theta.inputs, *captured.arrays]:
-            values = attach_vjp(f"{module}.{self._name}", values, inputs, pullback)
-        captured.tie(values)
-        tree = y.like(values).tree
-        return (tree, aux) if self._options.aux else tree
+        if all_inputs := [*inputs, *captured]:
+            # Nothing can stand in for an array in a closure, so with one of them there is a first derivative only.
+            every_order = None if captured else cotangents
+            values = attach_vjp(f"{module}.{self._name}", values, all_inputs, pullback, every_order)
+        return y.like(values)
 
     def _solved(self, start: Any, theta: _Arguments) -> tuple[Vector, Any]:
         numpy = self._options.numpy
@@ -227,10 +239,12 @@ class Implicit:
             raise NonFiniteError(f"{self._name}: NaN or infinity in the solution, {leaf}")
         return y, optree.tree_map(lambda leaf: arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf, aux)
 
-    def _residual(self, y: Vector, arguments: Any, wrt: tuple[Group, ...] = ()) -> Vector:
-        """Return r(y, θ) with its graph."""
+    def _residual(self, y: Vector, arguments: Any, wrt: tuple[Group, ...] = (), twice: bool = False) -> Vector:
+        """Return r(y, θ) with its graph. `twice`: its derivative will be differentiated, so the guard must be on."""
         what = f"{self._name}: the {'mapping' if self._fixed_point else 'optimality'}"
-        with evaluating(native=True, guard=self._options.second_order_guard, differentiated=True, wrt=wrt):
+        guard = self._options.second_order_guard
+        guard = "error" if twice and guard == "off" else guard
+        with evaluating(native=True, guard=guard, differentiated=True, point=y.leaves, wrt=wrt):
             value = _like(y, self._condition(y.tree, *arguments[0], **arguments[1]), what)
             return y - value if self._fixed_point else value
 
@@ -255,16 +269,21 @@ class Implicit:
     def _cotangents(
         self, y: Vector, theta: _Arguments, captured: Sequence[Any], v: Vector
     ) -> tuple[list[Any], LinearSolve]:
-        y = y.detach()
         arguments, inputs = theta.detached()
         inputs = [*inputs, *captured]
-        wrt = (("the solution", y), ("the arguments", inputs))
-        r = self._residual(y, arguments, wrt)
+        r, u, solve = self._adjoint(y.detach(), arguments, v, inputs)
+        # cotangent of θ = -uᵀ ∂_θ r
+        return [-leaf for leaf in derivatives.vjp(r.leaves, u.leaves, inputs)], solve
+
+    def _adjoint(
+        self, y: Vector, arguments: Any, v: Vector, inputs: Sequence[Any] = ()
+    ) -> tuple[Vector, Vector, LinearSolve]:
+        """Solve (∂_y r)ᵀ u = v. Return r with its graph, u, and how the solve ended."""
+        r = self._residual(y, arguments, (("the solution", y), ("the arguments", list(inputs))))
 
         def transposed(u: Vector) -> Vector:  # (∂_y r)ᵀ u
             return y.like(derivatives.vjp(r.leaves, u.leaves, y.leaves))
 
-        # (∂_y r)ᵀ u = v
         u, solve = self._linear(transposed, v, _Forward(r, y) if self._linear.transpose else None)
         if solve.stopped == "not finite":
             raise NonFiniteError(
@@ -275,8 +294,37 @@ class Implicit:
         if solve.concern:
             remedy = f"; {solve.remedy}" if solve.remedy else ""
             self._doubt(f"its derivative may be wrong: {solve.method}: {solve.concern}{remedy}")
-        # cotangent of θ = -uᵀ ∂_θ r
-        return [-leaf for leaf in derivatives.vjp(r.leaves, u.leaves, inputs)], solve
+        return r, u, solve
+
+    def _cotangents_with_graph(
+        self, y: Vector, theta: _Arguments, inputs: list[Any], v: Vector, report: ImplicitReport
+    ) -> list[Any]:
+        """Return -uᵀ ∂_θ r as a function of θ and v that can be differentiated.
+
+        y = y(θ) has the implicit derivative, and so has u = u(y, θ, v), as the root of (∂_y r)ᵀ u - v.
+        """
+
+        def pulled(u: Any, y: Vector, inputs: list[Any], by: str) -> list[Any]:
+            """uᵀ ∂_y r or uᵀ ∂_θ r: derivatives with respect to copies in the graph, so that they are partial ones."""
+            y, own = y.map(lambda leaf: leaf.clone()), [array.clone() for array in inputs]
+            r = self._residual(y, theta.with_inputs(own), (("the solution", y), ("the arguments", own)), twice=True)
+            return derivatives.gradient(
+                derivatives.inner(r.leaves, y.like_tree(u).leaves), y.leaves if by == "y" else own
+            )
+
+        def condition(u: Any, leaves: list[Any], inputs: list[Any], v: list[Any]) -> Any:
+            return (y.like(pulled(u, y.like(leaves), inputs, "y")) - y.like(v)).tree
+
+        def solver(start: Any, leaves: list[Any], inputs: list[Any], v: list[Any]) -> Any:
+            return self._adjoint(y.like(leaves), theta.with_inputs(inputs), y.like(v))[1].tree
+
+        solver.__qualname__ = f"{self._name}: its derivative"
+        options = replace(self._options, aux=False, numpy=False)
+        adjoint = Implicit(solver, condition, False, self._linear, options)
+        with evaluating(differentiated=True):
+            solution = self._attached(y, theta, (), inputs, report)
+            u = adjoint(v.detach().tree, list(solution.leaves), inputs, list(v.leaves))
+            return [-leaf for leaf in pulled(u, solution, inputs, "θ")]
 
     def _doubt(self, text: str) -> None:
         message = f"{self._name}: {text}"
@@ -315,6 +363,13 @@ class _Arguments:
         """Return the arguments without their history, and the list of those that have a derivative."""
         leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in self._leaves]
         return self._structure.unflatten(leaves), [leaves[i] for i in self._varying]
+
+    def with_inputs(self, inputs: Sequence[Any]) -> Any:
+        """Return the arguments with other arrays in place of those that have a derivative."""
+        leaves = [arrays.detach(leaf) if arrays.is_jittor(leaf) else leaf for leaf in self._leaves]
+        for place, array in zip(self._varying, inputs):
+            leaves[place] = array
+        return self._structure.unflatten(leaves)
 
     def copied(self, numpy: bool) -> Any:
         """Return copies of the arguments, with memory of their own."""
@@ -384,7 +439,7 @@ def _like(y: Vector, tree: Any, what: str) -> Vector:
     for name, leaf in zip(names, leaves):
         if not arrays.is_jittor(leaf):
             raise StructureError(f"{what}{name}: expected a Jittor array (got {type(leaf).__name__})")
-    found = y.like(leaves)
+    found = y.like([arrays.narrowed(leaf, own) for leaf, own in zip(leaves, y.leaves)])
     found.check_like(y, what)
     return found
 

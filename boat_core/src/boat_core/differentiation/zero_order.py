@@ -198,7 +198,8 @@ def es_grad(
         uses is constant. There, an array with respect to which a derivative is taken is an error. `report` is the
         report of the last estimate, None before the first one.
 
-    Second derivatives are lost, so the second-order guard refuses the function. It can be used in F, and in f for
+    The estimate has no derivative: that of a noisy number says nothing. So the second-order guard refuses the function
+    where a second derivative is taken. It can be used in F, and in f for
     first-order methods. It is evaluated like an objective, see `docs/operators.md`; kernels are allowed in it.
 
     Raises:
@@ -301,7 +302,7 @@ class _Call:
         before = [arrays.to_numpy(leaf) if checked and arrays.is_array(leaf) else None for leaf in leaves]
         arguments, keywords = self.structure.unflatten(leaves)
         # No derivative passes through what is computed here.
-        with evaluating(native=True, guard="off", differentiated=False):
+        with evaluating(native=True, guard="off", differentiated=False, point=x.leaves):
             result = self.function(*arguments, **keywords)
             value = self._number(result)
         if checked:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pickle import PicklingError
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,11 +46,32 @@ class Optimizer:
     options: Any = None
     by_sign: bool = False
     rule: UpdateRule | None = field(default=None, init=False)
+    _recipe: tuple[Callable[..., Optimizer], tuple[Any, ...]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    # An optimizer is a value: its copy is itself, and it is pickled as the call that made it.
+
+    def __copy__(self) -> Optimizer:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Optimizer:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._recipe or super().__reduce_ex__(protocol)
+
+
+def made_by(optimizer: Optimizer, maker: Callable[..., Optimizer], *arguments: Any) -> Optimizer:
+    """Return the optimizer, which `maker(*arguments)` makes again, so that it can be pickled."""
+    # Not an argument of the class, so that `dataclasses.replace` drops it as it drops `rule`.
+    object.__setattr__(optimizer, "_recipe", (maker, arguments))
+    return optimizer
 
 
 def apply_updates(parameters: Any, updates: Any) -> Any:
-    """Return parameters + updates, in the structure of the parameters."""
-    return optree.tree_map(lambda p, u: p + u, parameters, updates)
+    """Return parameters + updates, in the structure and the dtypes of the parameters."""
+    return optree.tree_map(lambda p, u: p + arrays.as_dtype_of(u, p), parameters, updates)
 
 
 #: The slot that holds the number of steps taken.
@@ -78,8 +101,8 @@ class UpdateRule:
             all start at zero. The name `"count"` adds a count of the steps instead.
         step: A function `(o, t, g, y, s) -> (update, kept)` for one array. `o` holds the values of the options for this
             array in this step. `t` is the number of the step as a float, from 1; without a count it is 0. `g` is the
-            gradient, `y` the parameters, and `s` the arrays of the state by name. The caller adds the update to y and
-            puts `kept` in place of `s`. Numbers in the formula are exact beside float64 arrays.
+            gradient in the dtype of `y`, the parameters, and `s` the arrays of the state by name. The caller adds the
+            update to y and puts `kept` in place of `s`. Numbers in the formula are exact beside float64 arrays.
         plain: A function `(options) -> bool` that tells whether one update is exactly -rate · g.
         by_sign: See `Optimizer`.
 
@@ -104,6 +127,19 @@ class UpdateRule:
         self.__doc__ = inspect.getdoc(inspect.getmodule(step))
         self.__name__, self.__module__ = name, step.__module__
         self.__signature__ = inspect.signature(options).replace(return_annotation="Optimizer")
+
+    def __reduce__(self) -> str:
+        """Pickle the rule by the name under which its module holds it."""
+        for name, value in vars(sys.modules[self.__module__]).items():
+            if value is self:
+                return name
+        raise PicklingError(f"the rule {self.name} is no global name of {self.__module__}, so it cannot be pickled")
+
+    def __copy__(self) -> UpdateRule:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> UpdateRule:
+        return self
 
     def __call__(self, *values: Any, **named: Any) -> Optimizer:
         return self.build(read_options(self.options, self._bound(values, named), self.name))
@@ -146,6 +182,7 @@ class UpdateRule:
             step = float(t)  # With an integer exponent, Jittor differentiates powers of arrays in float32.
             with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
+                    leaf = arrays.as_dtype_of(leaf, at)
                     for key in varies:
                         own[key] = _for_leaf(now[key], place, structure, leaf, f"{self.name}.{key}")
                     s = SimpleNamespace(**{key: column[place] for key, column in columns.items()})
@@ -164,7 +201,7 @@ class UpdateRule:
         # `rule` is not an argument, so that `dataclasses.replace` drops it: a copy with another `update` does not step
         # by this rule, and must not get its kernels.
         object.__setattr__(optimizer, "rule", self)
-        return optimizer
+        return made_by(optimizer, self.build, o)
 
     def _at(self, key: str, value: Any, count: int) -> Any:
         """Return the value of an option at a step. A value from a schedule must be in the range of the option."""

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from .._util.integers import as_integer
 from ..autodiff.evaluation import exact_numbers
 from ..declare.options import option, read_options
-from ..errors import Keys, OptionError, as_keys, dotted, suggestion
+from ..errors import Keys, OptionError, as_keys, suggestion
 
 
 class Schedule(Protocol):
@@ -138,17 +138,27 @@ def read_schedule(name: str, options: Mapping[str, Any], where: Keys) -> Schedul
     for key, value in options.items():
         if key != "then" and callable(value) and not hasattr(value, "dtype"):
             raise OptionError(where=(*as_keys(where), key), expected="a number or an array", got="a function")
-    curve: Any = read_options(_KINDS[name], options, where)
+    return _Schedule(read_options(_KINDS[name], options, where), where)
 
-    def schedule(count: int) -> Any:
+
+@dataclass(frozen=True, eq=False)
+class _Schedule:
+    """A schedule as an object, so that it can be pickled.
+
+    Args:
+        curve: one of the kinds above.
+        where: the place that errors name.
+    """
+
+    curve: Any
+    where: Keys
+
+    def __call__(self, count: int) -> Any:
         number = as_integer(count)
         if number is None or number < 0:
-            raise OptionError(where=where, expected="a step >= 0", got=repr(count))
+            raise OptionError(where=self.where, expected="a step >= 0", got=repr(count))
         with exact_numbers():
-            return curve.at(number)
-
-    schedule.__name__ = schedule.__qualname__ = dotted(where)
-    return schedule
+            return self.curve.at(number)
 
 
 def describe_schedules() -> list[tuple[str, type]]:

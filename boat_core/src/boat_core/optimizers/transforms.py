@@ -16,6 +16,7 @@ at g = 0 is taken as 0. Source of clipping by the norm: Pascanu et al., ICML 201
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optree
@@ -26,7 +27,7 @@ from ..autodiff.evaluation import exact_numbers
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import option, read_options
 from ..errors import OptionError, StructureError
-from .base import Optimizer, UpdateRule
+from .base import Optimizer, UpdateRule, made_by
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _clip_by_norm(o: NormOptions) -> Optimizer:
             factor = o.norm / arrays.clamped(length, o.norm, None)
             return structure.unflatten([leaf * factor.cast(str(leaf.dtype)) for leaf in leaves]), state
 
-    return Optimizer("clip_by_norm", lambda parameters: (), update)
+    return made_by(Optimizer("clip_by_norm", lambda parameters: (), update), _clip_by_norm, o)
 
 
 def chain(*parts: Optimizer) -> Optimizer:
@@ -125,7 +126,8 @@ def chain(*parts: Optimizer) -> Optimizer:
             after.append(own)
         return g, tuple(after)
 
-    return Optimizer(name, init, update, rate=parts[-1].rate, by_sign=any(part.by_sign for part in parts))
+    by_sign = any(part.by_sign for part in parts)
+    return made_by(Optimizer(name, init, update, rate=parts[-1].rate, by_sign=by_sign), chain, *parts)
 
 
 def masked(part: Optimizer, mask: Any, *, others: str) -> Optimizer:
@@ -165,7 +167,8 @@ def masked(part: Optimizer, mask: Any, *, others: str) -> Optimizer:
         other = arrays.zeros_like if others == "zero" else lambda leaf: leaf
         return structure.unflatten([next(rest) if one else other(leaf) for leaf, one in zip(leaves, own)]), state
 
-    return Optimizer(f"masked({part.name})", init, update, by_sign=part.by_sign)
+    optimizer = Optimizer(f"masked({part.name})", init, update, by_sign=part.by_sign)
+    return made_by(optimizer, partial(masked, others=others), part, mask)
 
 
 def _select(leaves: list[Any], chosen: list[bool]) -> list[Any]:
@@ -195,7 +198,8 @@ def accumulate(part: Optimizer, steps: int) -> Optimizer:
         updates, own = part.update(mean, state["part"], y)
         return updates, {"count": 0, "sum": zeros, "part": own}
 
-    return Optimizer(f"accumulate({part.name})", init, update, by_sign=part.by_sign)
+    optimizer = Optimizer(f"accumulate({part.name})", init, update, by_sign=part.by_sign)
+    return made_by(optimizer, accumulate, part, steps)
 
 
 def _expect(part: Any, where: str) -> None:

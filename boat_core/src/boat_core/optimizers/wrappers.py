@@ -130,8 +130,9 @@ class MetaOptimizer:
     def __enter__(self) -> MetaOptimizer:
         if self._block is not None:
             raise OptionError("MetaOptimizer: its with block is open already")
+        point = self._places.parameters.values()
         wrt = (("parameters", lambda: self._places.parameters),)  # every step puts others there
-        self._block = evaluating(native=True, guard=self._guard, differentiated=True, wrt=wrt)
+        self._block = evaluating(native=True, guard=self._guard, differentiated=True, point=point, wrt=wrt)
         self._block.__enter__()
         return self
 
@@ -191,6 +192,7 @@ def _expect(optimizer: Any) -> Optimizer:
 
 def _value(loss: Any, parameters: Mapping[str, Any]) -> Any:
     if callable(loss) and not arrays.is_jittor(loss):
-        with evaluating(native=True, differentiated=True, wrt=(("parameters", parameters),)):
+        point, wrt = parameters.values(), (("parameters", parameters),)
+        with evaluating(native=True, differentiated=True, point=point, wrt=wrt):
             loss = loss()
     return one_number(loss, "loss")

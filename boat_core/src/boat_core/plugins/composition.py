@@ -135,8 +135,8 @@ class Composition:
     def as_config(self) -> dict[str, Any]:
         """Return the keys of a configuration that name this solver."""
         if self.first_order:
-            return {"first_order": self.first_order.name}
-        return {"map": [o.name for o in self.map], "approximate": [o.name for o in self.approximate]}
+            return {"first_order": self.first_order.address}
+        return {"map": [o.address for o in self.map], "approximate": [o.address for o in self.approximate]}
 
     def __str__(self) -> str:
         if self.first_order:
@@ -224,7 +224,7 @@ def compose(
 def _of_stage(registry: Registry, name: str, stage: str, place: str) -> Registered:
     """Return the operation called `name`; errors are placed at the key `place`."""
     try:
-        entry = registry.find(name, settled=place == "method")
+        entry = registry.find(name)
     except CompositionError as error:
         raise error.within(place) from None
     if entry.operation.stage != stage:

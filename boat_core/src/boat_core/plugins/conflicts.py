@@ -26,7 +26,7 @@ def conflicts(registry: Registry) -> Iterator[Finding]:
         if kind != CommandDeclaration.kind and label(twins, declared) != declared.name:
             yield _twin(declared, kind)
     unambiguous = registry.aliases()
-    for entry in registry.operations():
+    for entry in registry.entries:
         for alias in entry.operation.aliases:
             if unambiguous.get(alias.name) != alias:
                 what = f"its method {alias.name!r} means {alias}, and another pack means something else by that name"

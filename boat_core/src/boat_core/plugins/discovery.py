@@ -7,14 +7,17 @@ and listed as broken. Everything else works as if that pack were not installed.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import importlib.metadata
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from pickle import PicklingError
 from typing import Any
 
 import pluggy
@@ -27,13 +30,14 @@ from ..declare.named import (
     ObserverDeclaration,
     OptimizerDeclaration,
     ProblemDeclaration,
+    SweepPlaceDeclaration,
 )
 from ..declare.operation import Operation
-from ..errors import DeclarationError, nearest
+from ..errors import DeclarationError, nearest, one_line
 from . import hookspecs
 from .entries import BrokenPack, Call, Declared, PackWarning, Registered
 from .hookspecs import HOOK_API
-from .metadata import CORE, excluded_range, identity, requirements
+from .metadata import CORE, UNKNOWN, excluded_range, identity, requirements
 from .registry import Registry, in_chain_order
 
 GROUP = "boat"
@@ -55,6 +59,7 @@ DECLARATION_HOOKS: dict[str, type] = {
     "boat_problems": ProblemDeclaration,
     "boat_observers": ObserverDeclaration,
     "boat_executors": ExecutorDeclaration,
+    "boat_sweep_places": SweepPlaceDeclaration,
     "boat_commands": CommandDeclaration,
 }
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("boat_"))
@@ -78,6 +83,34 @@ def installed() -> Registry:
 @cache
 def _load_once() -> Registry:
     return load_registry()
+
+
+def installed_operation(distribution: str, name: str) -> Registered:
+    """Return the operation of this name of an installed distribution.
+
+    Raises:
+        CompositionError: it is not installed; the message says what to install.
+    """
+    return installed().find(f"{distribution}:{name}")
+
+
+# Operations hold functions and kernels. What is pickled is where they are installed.
+
+
+def _pickled_operation(entry: Registered) -> Any:
+    if entry not in installed().entries:
+        raise PicklingError(f"operation {entry.origin} is not installed, so it cannot be pickled")
+    return installed_operation, (entry.distribution, entry.name)
+
+
+def _pickled_registry(registry: Registry) -> Any:
+    if registry is not installed():
+        raise PicklingError("only the registry of what is installed can be pickled")
+    return installed, ()
+
+
+copyreg.pickle(Registered, _pickled_operation)
+copyreg.pickle(Registry, _pickled_registry)
 
 
 @contextlib.contextmanager
@@ -138,6 +171,10 @@ def load_registry(entry_points: Iterable[Any] | None = None) -> Registry:
     return loader.registry()
 
 
+#: What of a `BrokenPack` may hold text of any length, which somebody else wrote.
+_FROM_ELSEWHERE = ("distribution", "version", "entry_point", "cause", "remedy")
+
+
 class _Loader:
     """Collects what plugins declare, one plugin at a time; a plugin that fails leaves nothing behind."""
 
@@ -165,6 +202,8 @@ class _Loader:
 
     def set_aside(self, pack: BrokenPack) -> None:
         """List a pack as broken, with one warning."""
+        texts = {key: one_line(getattr(pack, key)) for key in _FROM_ELSEWHERE}
+        pack = replace(pack, **texts, more=tuple((one_line(cause), one_line(remedy)) for cause, remedy in pack.more))
         self._broken.append(pack)
         warnings.warn(str(pack), PackWarning, stacklevel=3)
 
@@ -265,10 +304,13 @@ def find_entry_points(unreadable: Callable[[BrokenPack], None]) -> list[Any]:
             if not text or f"[{GROUP}]" not in text.replace(" ", ""):
                 continue
             name, version = identity(distribution)
-            if name in seen:  # the same distribution, further down the path
+            if name in seen and name != UNKNOWN:  # the same distribution, further down the path
                 continue
             seen.add(name)
-            points += list(distribution.entry_points.select(group=GROUP))
+            selected = list(distribution.entry_points.select(group=GROUP))
+            if broken := [point for point in selected if not point.pattern.match(point.value)]:
+                raise ValueError(f"the entry point {broken[0].name} names no module: {broken[0].value!r}")
+            points += selected
         except Exception as error:
             name, version = identity(distribution)
             cause = f"its entry points cannot be read ({type(error).__name__}: {error})"
@@ -291,7 +333,7 @@ def _check_core_range(distribution: Any) -> None:
     if excluded is not None:
         raise _SetAside(
             f"it is made for boat-core {excluded}, and {__version__} is installed",
-            f"pip install --upgrade {distribution.name} {CORE}",
+            f"pip install --upgrade {identity(distribution)[0]} {CORE}",
         )
 
 

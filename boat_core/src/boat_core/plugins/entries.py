@@ -21,6 +21,8 @@ class Registered:
     operation: Operation
     distribution: str
     version: str
+    #: What to write in a configuration: the name, or `distribution:NAME` where two packs declare the name.
+    address: str = ""
 
     @property
     def name(self) -> str:
@@ -36,6 +38,14 @@ class Registered:
         """The name, with distribution and version where users may not know which pack provides it."""
         return self.name if self.published else self.origin
 
+    # An operation is a value: its copy is itself. `discovery.py` says how it is pickled.
+
+    def __copy__(self) -> Registered:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Registered:
+        return self
+
     @property
     def published(self) -> bool:
         """Whether this distribution is known to publish an operation of that name."""
@@ -44,7 +54,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Declared:
-    """An optimizer, problem, observer, executor or command, and the distribution that provides it."""
+    """An optimizer, problem, observer, executor, place or command, and the distribution that provides it."""
 
     declaration: Any
     distribution: str

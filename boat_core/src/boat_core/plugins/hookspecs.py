@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ObserverDeclaration,
         OptimizerDeclaration,
         ProblemDeclaration,
+        SweepPlaceDeclaration,
     )
 
 #: The version of this file. It changes when a hook is removed or loses an argument; a pack states the version that it
@@ -60,6 +61,11 @@ def boat_observers() -> Sequence[ObserverDeclaration]:  # type: ignore[empty-bod
 @hookspec
 def boat_executors() -> Sequence[ExecutorDeclaration]:  # type: ignore[empty-body]
     """Return executors that configurations can name: they solve the tasks of an outer step."""
+
+
+@hookspec
+def boat_sweep_places() -> Sequence[SweepPlaceDeclaration]:  # type: ignore[empty-body]
+    """Return places that `boat sweep --on` can name: they carry out the runs of a sweep."""
 
 
 @hookspec

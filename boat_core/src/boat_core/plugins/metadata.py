@@ -11,6 +11,8 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 CORE = "boat-core"
+#: The name of a distribution whose metadata has none.
+UNKNOWN = "unknown"
 
 
 def identity(distribution: Any) -> tuple[str, str]:
@@ -21,7 +23,7 @@ def identity(distribution: Any) -> tuple[str, str]:
         version = headers["Version"][0] if headers else distribution.version
         return _normalized(name), str(version)
     except Exception:
-        return "unknown", "0"
+        return UNKNOWN, "0"
 
 
 def requirements(distribution: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""The catalogue: operations, optimizers, problems, observers, executors and commands, with who provides them.
+"""The catalogue: operations, optimizers, problems, observers, executors, places, commands, with who provides them.
 
 `discovery.py` builds it once. It does not change afterwards. Two distributions may declare one name: both are then
 listed as `distribution:NAME`, and only the bare name is an error.
@@ -17,6 +17,7 @@ from ..declare.named import (
     ObserverDeclaration,
     OptimizerDeclaration,
     ProblemDeclaration,
+    SweepPlaceDeclaration,
 )
 from ..declare.operation import ROLES, Alias, Operation
 from ..errors import CompositionError, ConfigError, nearest, suggestion
@@ -29,10 +30,10 @@ def _matching(entries: Iterable[Any], name: str) -> list[Any]:
 
 
 def in_chain_order(entries: Iterable[Registered]) -> tuple[Registered, ...]:
-    """Return the entries by stage, then in the order in which they stand in a chain."""
-    stages = list(ROLES)
+    """Return the entries with their addresses, by stage, then in the order in which they stand in a chain."""
+    stages, entries = list(ROLES), list(entries)
     key = lambda e: (stages.index(e.operation.stage), e.operation.order, e.name, e.distribution)  # noqa: E731
-    return tuple(sorted(entries, key=key))
+    return tuple(sorted((replace(entry, address=label(entries, entry)) for entry in entries), key=key))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,28 +56,47 @@ class Registry:
     plugins: tuple[tuple[str, Any], ...] = ()
     calls: tuple[Call, ...] = ()
 
+    # A registry is a value: its copy is itself. `discovery.py` says how it is pickled.
+
+    def __copy__(self) -> Registry:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Registry:
+        return self
+
     def adding(self, *declarations: Any, distribution: str, version: str) -> Registry:
         """Return a registry that lists these declarations too, as if that distribution provided them."""
-        entries = [Registered(one, distribution, version) for one in declarations if isinstance(one, Operation)]
+        added = [Registered(one, distribution, version) for one in declarations if isinstance(one, Operation)]
         declared = [Declared(one, distribution, version) for one in declarations if not isinstance(one, Operation)]
         return replace(
             self,
             packs={**self.packs, distribution: version},
-            entries=in_chain_order([*self.entries, *entries]),
+            entries=in_chain_order([*self.entries, *added]),
             declared=(*self.declared, *declared),
         )
 
     def operations(self, stage: str | None = None, role: str | None = None) -> list[Registered]:
-        """Return the operations that a bare name finds, in chain order, of a stage or a role where one is given."""
+        """Return the operations that solvers are made of, in chain order, of a stage or a role where one is given.
+
+        Of several packs that declare the same name, only the one takes part that is known for the operation.
+        """
         return [
             entry
-            for entry in self._unambiguous
+            for entry in self._settled
             if stage in (None, entry.operation.stage) and role in (None, entry.operation.role)
         ]
 
+    def with_only(self, entry: Registered) -> Registry:
+        """Return a registry in which no other pack declares an operation of this name."""
+        return replace(self, entries=in_chain_order(e for e in self.entries if e.name != entry.name or e == entry))
+
     @cached_property
-    def _unambiguous(self) -> tuple[Registered, ...]:
-        return tuple(entry for entry in self.entries if self.label(entry) == entry.name)
+    def _settled(self) -> tuple[Registered, ...]:
+        by_name: dict[str, list[Registered]] = {}
+        for entry in self.entries:
+            by_name.setdefault(entry.name, []).append(entry)
+        alone = [remaining[0] for entries in by_name.values() if len(remaining := settle(entries)) == 1]
+        return tuple(entry for entry in self.entries if entry in alone)
 
     def defaults(self, stage: str, role: str) -> list[Registered]:
         """Return the operations of a role that complete a chain which names none; more than one is ambiguous."""
@@ -87,19 +107,14 @@ class Registry:
         """Return its name, or `distribution:NAME` where another distribution declares the same name."""
         return label(self.entries, entry)
 
-    def find(self, name: str, settled: bool = False) -> Registered:
+    def find(self, name: str) -> Registered:
         """Return the operation called `name`, or `distribution:NAME`.
-
-        Args:
-            name: the name.
-            settled: whether the pack that is known for the operation wins, if two packs declare the name.
 
         Raises:
             CompositionError: unknown (with the nearest name), ambiguous (with both distributions), known but not
                 installed (with the distribution to install), or in a pack that was set aside (with the cause).
         """
         entries: list[Registered] = _matching(self.entries, name)
-        entries = settle(entries) if settled else entries
         if len(entries) == 1:
             return entries[0]
         if entries:
@@ -130,7 +145,7 @@ class Registry:
         return {name: meanings[0][1] for name, meanings in self._aliases.items() if len(meanings) == 1}
 
     def alias(self, name: str) -> Alias:
-        """Return the whole chain called `name`.
+        """Return the whole chain called `name`, with the addresses of the operations where two packs declare a name.
 
         Raises:
             CompositionError: the name is unknown (with the nearest), or two distributions mean different chains by it.
@@ -142,7 +157,19 @@ class Registry:
         if not meanings:
             hint = suggestion(name, self.aliases()) or "no installed pack names one"
             raise CompositionError(f"no method {name!r}", hint=hint)
-        return meanings[0][1]
+        owner, alias = meanings[0]
+        return replace(
+            alias,
+            map=tuple(self._meant(owner, one) for one in alias.map),
+            approximate=tuple(self._meant(owner, one) for one in alias.approximate),
+            first_order=alias.first_order and self._meant(owner, alias.first_order),
+        )
+
+    def _meant(self, owner: Registered, name: str) -> str:
+        """Return the address of the operation that the method of `owner` means by a name: its own comes first."""
+        competing = [entry for entry in self.entries if entry.name == name]
+        meant = [owner] if owner in competing else settle(competing)
+        return meant[0].address if len(meant) == 1 else name
 
     @cached_property
     def _aliases(self) -> dict[str, list[tuple[Registered, Alias]]]:
@@ -197,6 +224,10 @@ class Registry:
     def executor(self, name: str) -> Declared:
         """Return the executor called `name`, or raise `ConfigError` with the nearest."""
         return self._declared(ExecutorDeclaration, name)
+
+    def place(self, name: str) -> Declared:
+        """Return the place of sweeps called `name`, or raise `ConfigError` with the nearest."""
+        return self._declared(SweepPlaceDeclaration, name)
 
     def commands(self) -> list[Declared]:
         """Return the verbs that packs add to the command `boat`."""

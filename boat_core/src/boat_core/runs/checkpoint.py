@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,15 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in steps if steps[path] is not None), key=lambda path: steps[path] or 0, reverse=True)
 
 
-def load_newest(folder: Path) -> tuple[Path, Any, dict[Path, DamagedError]]:
+def load_newest(
+    folder: Path, misplaced: Callable[[Any, int], str | None] = lambda content, step: None
+) -> tuple[Path, Any, dict[Path, DamagedError]]:
     """Return the newest checkpoint of a run that is not damaged, what it holds, and the damaged ones that are newer.
+
+    Args:
+        folder: the folder of the run.
+        misplaced: a function `(content, step) -> text or None` that says what a checkpoint is instead of the one after
+            `step` steps of this run. Such a checkpoint counts as damaged.
 
     Raises:
         RunError: there is none, or the newest has a format that this version does not know.
@@ -87,9 +94,16 @@ def load_newest(folder: Path) -> tuple[Path, Any, dict[Path, DamagedError]]:
     paths, damaged = newest_first(folder), dict[Path, DamagedError]()
     for path in paths:
         try:
-            return path, load(path), damaged
+            content, step = load(path), _step_of(path) or 0
         except DamagedError as error:
             damaged[path] = error
+            continue
+        if instead := misplaced(content, step):
+            damaged[path] = DamagedError(
+                f"{path}: expected the checkpoint after step {step} of this run (got {instead})"
+            )
+            continue
+        return path, content, damaged
     if not paths:
         raise RunError(
             f"{folder}: expected a checkpoint in {folder / 'checkpoints'}; "

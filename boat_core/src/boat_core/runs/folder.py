@@ -100,14 +100,14 @@ def _taken(folder: Path) -> RunError:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Be the only process that writes into a folder, until the block or the process ends.
+def lock_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Be the only process that writes into a folder, until the block or the process ends. `name` is that of the lock.
 
     Raises:
         RunError: another process has the lock; the error says which one.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror}") from None
     _descriptors.add(descriptor)
@@ -118,8 +118,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise RunError(f"{folder} is in use by {_holder(descriptor)}; one process at a time can write it") from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                raise RunError(f"{folder / LOCK} cannot be locked: {error.strerror}") from None
-            warn(f"{folder / LOCK} cannot be locked ({error.strerror}): take care that no other process writes there")
+                raise RunError(f"{folder / name} cannot be locked: {error.strerror}") from None
+            warn(f"{folder / name} cannot be locked ({error.strerror}): take care that no other process writes there")
         else:
             holder = json_text({"pid": os.getpid(), "host": socket.gethostname()}) + "\n"
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same

@@ -57,18 +57,28 @@ def append_line(path: Path, text: str) -> None:
         file.close()
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file, without one that was cut off at its end; none if there is no such file."""
-    return [values for _, values in _complete_lines(path)]
+def read_lines(path: Path, key: str = "iteration") -> list[dict[str, Any]]:
+    """Return the lines of a file, without one that was cut off at its end; none if there is no such file.
+
+    Every line is an object that has `key`.
+    """
+    return [values for _, values in _complete_lines(path, key)]
+
+
+def drop_cut_off(path: Path, key: str = "iteration") -> None:
+    """Remove a line that was cut off at the end of a file, so that the next one does not continue it."""
+    text = "".join(f"{line}\n" for line, _ in _complete_lines(path, key))
+    if path.exists() and path.read_bytes() != text.encode():
+        write_text(path, text)
 
 
 def truncate_from(path: Path, iteration: int) -> None:
     """Remove the lines of `iteration` and later ones, and what was cut off. The other lines stay as they are."""
-    kept = [text for text, values in _complete_lines(path) if values["iteration"] < iteration]
+    kept = [text for text, values in _complete_lines(path, "iteration") if values["iteration"] < iteration]
     write_text(path, "".join(f"{text}\n" for text in kept))
 
 
-def _complete_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _complete_lines(path: Path, key: str) -> list[tuple[str, dict[str, Any]]]:
     """Read up to the first line that is not complete. After a power failure that can be one of NUL bytes."""
     complete: list[tuple[str, dict[str, Any]]] = []
     for text in path.read_text("utf-8", "replace").split("\n")[:-1] if path.exists() else []:
@@ -76,7 +86,7 @@ def _complete_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
             values = json.loads(text)
         except ValueError:
             break
-        if not isinstance(values, dict) or "iteration" not in values:
+        if not isinstance(values, dict) or key not in values:
             break
         complete.append((text, values))
     return complete

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .._util.atomic import write_text
 from ..config.schema import Config, as_yaml, read_config
-from ..errors import BoatError, RunError
+from ..errors import BoatError, RunError, shown
 from . import checkpoint
 from .artifacts import METRICS, warn
 from .folder import CONFIG_NAME, VERSIONS
@@ -62,6 +63,7 @@ def position(job: Any) -> dict[str, Any]:
     is_recorded = job.metrics.recorded == job.solver.iteration
     return {
         "step": job.solver.iteration,
+        "config": json.dumps(_fixed(job.config), default=str),
         "progress": job.progress,
         "last_line": job.metrics.last_line if is_recorded else "",
         "tasks": list(state["lower"]),
@@ -77,7 +79,7 @@ def restore_run(job: Any, installed: dict[str, Any]) -> None:
     Raises:
         RunError: there is no such checkpoint, or it does not fit; nothing was changed.
     """
-    path, stored, damaged = checkpoint.load_newest(job.folder)
+    path, stored, damaged = checkpoint.load_newest(job.folder, partial(_misplaced, job.config))
     _restore_solver(job, path, stored)
     for error in damaged.values():
         warn(f"{error}; it is set aside, and the run goes on from {path.name}")
@@ -92,6 +94,34 @@ def restore_run(job: Any, installed: dict[str, Any]) -> None:
                 leftover.unlink()
         write_text(job.folder / CONFIG_NAME, as_yaml(job.config))
         _restore_record(job, stored.get("last_line", ""))
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """Return what may not differ when a run goes on: it says which run a checkpoint belongs to."""
+    content = config.as_dict()
+    sections = {
+        section: {key: value for key, value in content.get(section, {}).items() if key not in free}
+        for section, free in _MAY_DIFFER.items()
+    }
+    return {"problem": content["problem"], **sections}
+
+
+def _misplaced(config: Config, stored: Any, step: int) -> str | None:
+    """Say what a checkpoint is, if it is not the one after `step` steps of this run."""
+    if not isinstance(stored, dict):
+        return None
+    if stored.get("step", step) != step:
+        return f"that after step {stored['step']}"
+    # What is absent on one side was written by another version of this package.
+    before, now = json.loads(stored.get("config", "{}")), json.loads(json.dumps(_fixed(config), default=str))
+    if before.get("problem", now["problem"]) != now["problem"]:
+        return f"one of a run of {before['problem']}"
+    for section in _MAY_DIFFER:
+        old, new = before.get(section, {}), now[section]
+        for key in old.keys() & new.keys():
+            if old[key] != new[key]:
+                return f"one of a run whose {section}.{key} is {shown(old[key])}"
+    return None
 
 
 def _restore_solver(job: Any, path: Path, stored: Any) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
-from . import compilation, cuda, float64, onednn, toolchain, variables
+from . import compilation, cuda, float64, onednn, pickling, toolchain, variables
 from .errors import RuntimeSetupError
 from .interrupts import make_interruptible
 from .loaded import jittor_is_loaded
@@ -58,6 +58,7 @@ def select_device(beside: Iterable[toolchain.StartBuild] = ()) -> None:
     # This path is part of the command that compiles a kernel, and another spelling would compile all kernels again.
     jittor.flags.python_path = toolchain.launcher(beside)
     make_interruptible()
+    pickling.make_exact()
     float64.prime(device)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .differences import central_differences, upper_value
     from .network import network_problem
     from .optimizers import check_optimizer
+    from .places import check_place
     from .quadratic import QuadraticCase
     from .second_order import assert_twice_differentiable
     from .suite import OperationSuite
@@ -42,6 +43,7 @@ _HOMES = {
     "assert_twice_differentiable": ".second_order",
     "central_differences": ".differences",
     "check_optimizer": ".optimizers",
+    "check_place": ".places",
     "check_solver": ".conformance",
     "conflicts": "..plugins.conflicts",
     "counting": "..autodiff.derivatives",
@@ -67,6 +69,7 @@ __all__ = [
     "assert_twice_differentiable",
     "central_differences",
     "check_optimizer",
+    "check_place",
     "check_solver",
     "conflicts",
     "counting",

@@ -27,6 +27,7 @@ from ..optimizers.sgd import sgd
 from ..plugins.composition import Composition
 from ..plugins.registry import Registry
 from ..runtime import KernelWatch
+from .boundary import check_boundary
 from .claims import RATE, TOLERANCE, Claim, KernelClaim, make_solver, network_for, quadratic_for
 from .differences import central_differences, upper_value
 from .values import assert_close, flat
@@ -222,6 +223,7 @@ UNCLAIMED = (
     check_options,
     check_recompilation,
     check_first_order,
+    check_boundary,
 )
 
 #: Sizes of leaves: enough for several threads, one that no vector width divides, and a single entry.

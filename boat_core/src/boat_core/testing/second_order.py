@@ -35,7 +35,7 @@ def assert_twice_differentiable(function: Callable[..., Any], *inputs: Any, tole
     weights: list[Any] = []
 
     def objective(at: Vector, _: Vector, __: int) -> Any:
-        with evaluating(native=True, differentiated=True):
+        with evaluating(native=True, differentiated=True, point=at.leaves):
             out = function(*at.leaves)
             if not weights:
                 weights.append(arrays.as_array(rng.normal(size=tuple(out.shape))))

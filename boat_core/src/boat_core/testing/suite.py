@@ -22,6 +22,7 @@ import pytest
 from ..plugins.composition import solvers
 from ..plugins.discovery import installed
 from ..plugins.registry import Registry
+from .boundary import check_boundary
 from .claims import OPTIMIZERS, PROBLEMS, Claim
 from .conformance import (
     check_central_differences,
@@ -96,6 +97,9 @@ class OperationSuite:
 
     def test_second_derivatives_are_taken_as_declared(self, claim: Claim) -> None:
         check_first_order(claim, self.packs)
+
+    def test_boundary_of_the_lower_set(self, claim: Claim) -> None:
+        check_boundary(claim, self.packs)
 
     @pytest.mark.parametrize("device", ["cpu", "cuda"])
     def test_kernels(self, claim: Claim, device: str) -> None:

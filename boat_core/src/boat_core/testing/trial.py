@@ -50,7 +50,8 @@ def try_operation(entry: Registered, registry: Registry) -> Finding | None:
     """
     from .claims import make_solver, network_for
 
-    composition = smallest_solver(entry, registry)
+    registry = registry.with_only(entry)
+    composition = smallest_solver(registry.find(entry.name), registry)
     problem, batches = network_for(composition)
     try:
         solver = make_solver(composition, problem, registry)
@@ -79,6 +80,8 @@ def unclaimed_checks(entry: Registered, registry: Registry) -> Iterator[tuple[st
     from .claims import Claim
     from .conformance import UNCLAIMED
 
+    registry = registry.with_only(entry)
+    entry = registry.find(entry.name)
     claim = Claim(entry.name, chain=smallest_solver(entry, registry).as_config())
     for check in UNCLAIMED:
         yield check.__name__.removeprefix("check_").replace("_", " "), partial(check, claim, registry)

@@ -102,4 +102,5 @@ def pull(o: Any, y: Vector, g: Vector, state: State, p: Vector, q: State) -> tup
     return p, {"m": m, "v": v}, of_g
 
 
-ADAM = FusedStep(advance, pull, kernels=(adam_step, adam_adjoint))
+# AMSGrad holds one more array. Plain operators step it.
+ADAM = FusedStep(advance, pull, kernels=(adam_step, adam_adjoint), serves=lambda o: not o.amsgrad)

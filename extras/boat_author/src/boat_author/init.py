@@ -58,7 +58,9 @@ def write_problem(template: str, folder: Path) -> list[str]:
         if folder.exists():
             raise BoatError(f"{folder} exists; choose another FOLDER")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(_PROBLEMS / template, partial, ignore=shutil.ignore_patterns("__pycache__"))
+        partial.mkdir()
+        for file in (_PROBLEMS / template).iterdir():  # Python files end in .in there: they are no modules of the pack
+            shutil.copyfile(file, partial / file.name.removesuffix(".in"))
         partial.rename(folder)
     except OSError as error:
         raise BoatError(f"{folder} cannot be made: {error}") from None

@@ -90,7 +90,7 @@ struct Tanh : Native {
     const char* name() const override { return "boat_tanh"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var* y, Var* dout, Var*, int) override { return product({dout}, y, {1, 0, -1}); }
+    VarPtr pullback(Var* y, Var* dout, Var*, int) override { return product({dout}, y, {1, 0, -1}); }
     template <class T> void compute() { each(this, out()->num, TanhBody<T>{input(0)->ptr<T>(), out()->ptr<T>()}); }
 };
 
@@ -102,7 +102,7 @@ struct Logistic : Native {
     const char* name() const override { return "boat_logistic"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var* y, Var* dout, Var*, int) override { return product({dout}, y, {0, beta, -beta}); }
+    VarPtr pullback(Var* y, Var* dout, Var*, int) override { return product({dout}, y, {0, beta, -beta}); }
     template <class T> void compute() {
         each(this, out()->num, LogisticBody<T>{input(0)->ptr<T>(), out()->ptr<T>(), T(beta), T(threshold)});
     }
@@ -116,7 +116,7 @@ struct Softplus : Native {
     const char* name() const override { return "boat_softplus"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var* x, int) override {
+    VarPtr pullback(Var*, Var* dout, Var* x, int) override {
         VarPtr slope = make<Logistic>({x}, beta, threshold);
         return times(dout, slope);
     }
@@ -134,7 +134,7 @@ struct Rectify : Native {
     const char* name() const override { return of_itself ? "boat_relu" : "boat_rectify"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 0 && !of_itself) return nullptr;
         return make<Rectify>({input(0), dout}, slope, false);
     }
@@ -154,7 +154,7 @@ struct Gelu : Native {
     const char* name() const override { return "boat_gelu"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var* x, int) override {
+    VarPtr pullback(Var*, Var* dout, Var* x, int) override {
         ASSERT(order < 11) << "gelu: derivatives up to order 11 are there";
         VarPtr slope = make<Gelu>({x}, order + 1);
         return times(dout, slope);

@@ -62,7 +62,7 @@ struct ChannelSum : Native {
     const char* name() const override { return "boat_channel_sum"; }
     void infer_shape() override { out()->set_shape(NanoVector(input(0)->shape[axis])); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int) override;
+    VarPtr pullback(Var*, Var* dout, Var*, int) override;
     template <class T> void compute() {
         const Split s(input(0)->shape, axis);
         const T* x = input(0)->ptr<T>();
@@ -86,7 +86,7 @@ struct ChannelSpread : Native {
     const char* name() const override { return "boat_channel_spread"; }
     void infer_shape() override { out()->set_shape(shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int) override { return make<ChannelSum>({dout}, axis); }
+    VarPtr pullback(Var*, Var* dout, Var*, int) override { return make<ChannelSum>({dout}, axis); }
     template <class T> void compute() {
         const Split s(shape, axis);
         rows(this, s.outer, out()->num,
@@ -94,7 +94,7 @@ struct ChannelSpread : Native {
     }
 };
 
-inline VarPtr ChannelSum::grad(Var*, Var* dout, Var*, int) {
+inline VarPtr ChannelSum::pullback(Var*, Var* dout, Var*, int) {
     return make<ChannelSpread>({dout}, input(0)->shape, axis);
 }
 
@@ -104,7 +104,7 @@ struct BiasAdd : Native {
     const char* name() const override { return "boat_bias_add"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 0) return VarPtr(dout);
         return make<ChannelSum>({dout}, axis);
     }

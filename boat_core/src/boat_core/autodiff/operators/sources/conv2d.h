@@ -127,7 +127,7 @@ struct Conv2d : Native {
         else
             out()->set_shape(NanoVector(c.out_channels, c.in_channels / c.groups, c.kernel[0], c.kernel[1]));
     }
-    VarPtr grad(Var*, Var* g, Var*, int index) override {
+    VarPtr pullback(Var*, Var* g, Var*, int index) override {
         Var *a = input(0), *b = input(1);
         switch (role) {
             case forward: return index == 0 ? make<Conv2d>({b, g}, c, to_input) : make<Conv2d>({a, g}, c, to_weight);

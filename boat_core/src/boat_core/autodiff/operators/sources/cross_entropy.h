@@ -60,7 +60,7 @@ struct EntropyDot : RowOperator {
     const char* name() const override { return "boat_entropy_dot"; }
     void infer_shape() override { out()->set_shape(NanoVector(height())); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override;
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override;
     template <class T> void compute() {
         rows(this, height(), input(0)->num,
              EntropyDotBody<T>{input(0)->ptr<T>(), input(1)->ptr<T>(), input(2)->ptr<int>(), out()->ptr<T>(), width(),
@@ -74,7 +74,7 @@ struct EntropyPull : RowOperator {
     const char* name() const override { return "boat_entropy_pull"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 0) return make<EntropyPull>({dout, input(1), input(2)}, false);
         if (index == 1) return make<EntropyDot>({input(0), dout, input(2)}, hot);
         return nullptr;
@@ -86,7 +86,7 @@ struct EntropyPull : RowOperator {
     }
 };
 
-inline VarPtr EntropyDot::grad(Var*, Var* dout, Var*, int index) {
+inline VarPtr EntropyDot::pullback(Var*, Var* dout, Var*, int index) {
     if (index == 0) return make<EntropyPull>({input(1), dout, input(2)}, false);
     if (index == 1) return make<EntropyPull>({input(0), dout, input(2)}, hot);
     return nullptr;
@@ -97,7 +97,7 @@ struct CrossEntropy : RowOperator {
     const char* name() const override { return "boat_cross_entropy"; }
     void infer_shape() override { out()->set_shape(NanoVector(height())); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 1) return nullptr;
         VarPtr p = make<Softmax>({input(0)});
         return make<EntropyPull>({p, dout, input(1)}, true);

@@ -41,10 +41,10 @@ struct Matmul : Native {
     }
     void grads(Var** douts, VarPtr* dins) override {
         if (!douts[0]) return;
-        VarPtr g = product({douts[0]}, out(), {1, 0, -1});
-        for (int index = 0; index < 2 + biased; index++) dins[index] = grad(nullptr, g, nullptr, index);
+        VarPtr cotangent = as_dtype(douts[0], out()->dtype()), g = product({cotangent}, out(), {1, 0, -1});
+        for (int index = 0; index < 2 + biased; index++) dins[index] = pullback(nullptr, g, nullptr, index);
     }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 2) return make<ChannelSum>({dout}, 1);
         Var *a = input(0), *b = input(1);
         if (index == 0) return trans_a ? make<Matmul>({b, dout}, trans_b, true) : make<Matmul>({dout, b}, false, !trans_b);

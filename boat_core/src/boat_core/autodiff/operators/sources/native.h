@@ -15,7 +15,15 @@ using ::boat::chunk;
 using ::boat::in_parallel;
 using ::boat::parallel_from;
 
-// An operator whose run() is a library function: Jittor compiles nothing for it.
+// The same numbers in another floating-point dtype; v itself where it has that dtype already, or is no such array.
+inline VarPtr as_dtype(Var* v, NanoString dtype) {
+    static auto unary = get_op_info("unary").get_constructor<VarPtr, Var*, NanoString>();
+    if (v->dtype() == dtype || !v->is_float() || !dtype.is_float()) return VarPtr(v);
+    return unary(v, dtype);
+}
+
+// An operator whose run() is a library function: Jittor compiles nothing for it. It reads all its floating-point inputs
+// in the dtype of its output, so `make` refuses others.
 struct Native : Op {
     Native() {
         flags.set(NodeFlags::_cpu);
@@ -29,11 +37,24 @@ struct Native : Op {
     bool on_device() const { return flags.get(NodeFlags::_cuda); }
 #endif
     Var* out() { return output(0); }
+
+    // The derivative by input `index`. The cotangent g has the dtype of `out`.
+    virtual VarPtr pullback(Var* out, Var* g, Var* v, int index) { return nullptr; }
+
+    // Jittor hands on a cotangent in the dtype of whatever used the output, such as float64 targets beside float32.
+    VarPtr grad(Var* out, Var* dout, Var* v, int index) final {
+        VarPtr g = as_dtype(dout, out->dtype());
+        return pullback(out, g, v, index);
+    }
 };
 
 // Build an operator with one output: what Jittor's generated makers do.
 template <class Operator, class... Arguments>
 VarPtr make(const vector<Var*>& inputs, const Arguments&... arguments) {
+    for (Var* v : inputs)
+        ASSERT(!v->is_float() || v->dtype() == inputs[0]->dtype())
+            << "a native operator of BOAT was given the dtypes" << inputs[0]->dtype() << "and" << v->dtype()
+            << "; cast one of the arrays, as array.cast(\"float32\") does";
     auto* op = new Operator(inputs, arguments...);
     op->outputs_holder[0]->set_inputs({op});
     VarPtr out(move(op->outputs_holder[0]));

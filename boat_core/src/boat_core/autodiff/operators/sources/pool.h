@@ -194,7 +194,7 @@ struct AveragePool : Native {
     }
     const char* name() const override { return transposed ? "boat_average_unpool" : "boat_average_pool"; }
     void infer_shape() override { out()->set_shape(pooled(input(0)->shape, transposed ? windows.in : windows.out)); }
-    VarPtr grad(Var*, Var* dout, Var*, int) override { return make<AveragePool>({dout}, windows, !transposed); }
+    VarPtr pullback(Var*, Var* dout, Var*, int) override { return make<AveragePool>({dout}, windows, !transposed); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
     template <class T> void compute() {
         const T* x = input(0)->ptr<T>();
@@ -215,7 +215,7 @@ struct MaxIndex : Native {
     }
     const char* name() const override { return "boat_max_index"; }
     void infer_shape() override { out()->set_shape(pooled(input(0)->shape, windows.out)); }
-    VarPtr grad(Var*, Var*, Var*, int) override { return nullptr; }
+    VarPtr pullback(Var*, Var*, Var*, int) override { return nullptr; }
     void run() override { is_double(input(0)) ? compute<double>() : compute<float>(); }
     template <class T> void compute() {
         const int64 n = planes(out()->shape), in = windows.in_plane(), o = windows.out_plane();
@@ -236,7 +236,7 @@ struct Gather : Native {
     }
     const char* name() const override { return transposed ? "boat_scatter" : "boat_gather"; }
     void infer_shape() override { out()->set_shape(shape); }
-    VarPtr grad(Var*, Var* dout, Var* x, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var* x, int index) override {
         if (index == 1) return nullptr;
         return make<Gather>({dout, input(1)}, x->shape, !transposed);
     }

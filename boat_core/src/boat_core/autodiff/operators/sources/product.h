@@ -58,7 +58,7 @@ struct Product : Native {
     const char* name() const override { return "boat_product"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override;
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override;
 
     template <class T> void compute() {
         const int degree = int(coefficients.size()) - 1;
@@ -94,7 +94,7 @@ inline VarPtr product(vector<Var*> factors, Var* y, const vector<double>& coeffi
 
 inline VarPtr times(Var* a, Var* b) { return product({a}, b, {0, 1}); }
 
-inline VarPtr Product::grad(Var*, Var* dout, Var*, int index) {
+inline VarPtr Product::pullback(Var*, Var* dout, Var*, int index) {
     vector<Var*> others{dout};
     for (int j = 1; j <= factors; j++)
         if (j != index) others.push_back(input(j));

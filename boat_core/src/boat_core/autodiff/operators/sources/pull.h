@@ -138,6 +138,8 @@ class Pull {
         // An operator may hand on what it was given, which stays as it is.
         const bool made = std::find(from.begin(), from.end(), part.ptr) == from.end();
         VarPtr cotangent = made ? widened(move(part)) : move(part);
+        // Where dtypes meet, Jittor's derivatives have the wider one. A variable's cotangent has that of the variable.
+        cotangent = as_dtype(cotangent, edge.var->dtype());
         if (edge.var->loop_options) cotangent->loop_options = edge.var->loop_options;
         parts[edge.place].push_back(move(cotangent));
     }

@@ -109,7 +109,7 @@ struct RowDot : RowOperator {
     const char* name() const override { return "boat_row_dot"; }
     void infer_shape() override { out()->set_shape(NanoVector(height())); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override;
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override;
     template <class T> void compute() {
         rows(this, height(), input(0)->num,
              RowDotBody<T>{input(0)->ptr<T>(), input(1)->ptr<T>(), out()->ptr<T>(), width()});
@@ -121,7 +121,7 @@ struct RowScale : RowOperator {
     const char* name() const override { return "boat_row_scale"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 0) return make<RowScale>({dout, input(1)});
         return make<RowDot>({dout, input(0)});
     }
@@ -131,7 +131,7 @@ struct RowScale : RowOperator {
     }
 };
 
-inline VarPtr RowDot::grad(Var*, Var* dout, Var*, int index) { return make<RowScale>({input(1 - index), dout}); }
+inline VarPtr RowDot::pullback(Var*, Var* dout, Var*, int index) { return make<RowScale>({input(1 - index), dout}); }
 
 struct SoftmaxBend : RowOperator {
     explicit SoftmaxBend(const vector<Var*>& inputs) { create_output(nullptr, inputs[0]->dtype()); }
@@ -143,7 +143,7 @@ struct SoftmaxBend : RowOperator {
              SoftmaxBendBody<T>{input(0)->ptr<T>(), input(1)->ptr<T>(), input(2)->ptr<T>(), out()->ptr<T>(), width()});
     }
     // ∂u: wg - w⟨p, g⟩ - p⟨w, g⟩, ∂g the same with u, ∂p: -g⟨w, u⟩ - u⟨w, g⟩
-    VarPtr grad(Var*, Var* w, Var*, int index) override {
+    VarPtr pullback(Var*, Var* w, Var*, int index) override {
         Var *u = input(0), *g = input(1), *p = input(2);
         if (index == 2) {
             VarPtr wu = make<RowDot>({w, u}), wg = make<RowDot>({w, g});
@@ -164,7 +164,7 @@ struct SoftmaxPull : RowOperator {
     const char* name() const override { return "boat_softmax_pull"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var*, Var* dout, Var*, int index) override {
+    VarPtr pullback(Var*, Var* dout, Var*, int index) override {
         if (index == 1) return make<SoftmaxPull>({input(0), dout});
         return make<SoftmaxBend>({dout, input(1), input(0)});
     }
@@ -179,7 +179,7 @@ struct Softmax : RowOperator {
     const char* name() const override { return "boat_softmax"; }
     void infer_shape() override { out()->set_shape(input(0)->shape); }
     void run() override { is_double(out()) ? compute<double>() : compute<float>(); }
-    VarPtr grad(Var* p, Var* dout, Var*, int) override { return make<SoftmaxPull>({p, dout}); }
+    VarPtr pullback(Var* p, Var* dout, Var*, int) override { return make<SoftmaxPull>({p, dout}); }
     template <class T> void compute() {
         const T* z = input(0)->ptr<T>();
         T* p = out()->ptr<T>();

@@ -1,0 +1,1 @@
+"""Sweeps: many runs of one configuration, side by side, and their results."""
