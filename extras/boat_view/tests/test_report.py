@@ -245,6 +245,21 @@ def test_labels_name_each_run_alone(report, recorded, line):
     assert len(page.chart("Upper loss")["curves"]) == 1  # one run, however it is named
 
 
+def test_sweep_names_the_runs_without_a_folder(report, recorded, line, tmp_path):
+    rows = [
+        {"run": "00", "status": "finished", "error": None},
+        {"run": "01", "status": "failed", "error": None},
+        {"run": "01", "status": "failed", "error": f"no module {EVIL}"},  # the last line of a run counts
+    ]
+    for name in ("00", "02"):
+        recorded(f"../sweep/runs/{name}", [line(0), line(1)])
+    (tmp_path / "sweep" / "results.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    page = report("sweep")
+    assert f"Run 01 of sweep is failed and has nothing to show: no module {EVIL}" in page.text
+    assert page.text.count("has nothing to show") == 1
+    assert "2 runs" in page.text and [kind for kind, _ in page.scripts] == ["application/json", None]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -15,7 +15,7 @@ from ..drawing.picture import draw
 from ..files import write_atomically
 from .live import LiveServer
 from .page import render
-from .runs import CONFIG, find_runs, read_runs
+from .runs import CONFIG, absent_runs, find_runs, read_runs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.draw and len(folders) > 1:
         raise OptionError(where="--draw", expected="one run", got=f"{len(folders)} runs")
     runs = read_runs(folders)
-    page = render(runs, _drawing(folders[0]) if arguments.draw else None).encode()
+    drawing = _drawing(folders[0]) if arguments.draw else None
+    page = render(runs, absent_runs(arguments.runs), drawing).encode()
     try:
         write_atomically(place, lambda file: file.write(page))
     except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any
 from boat_core import BoatError
 
 from .page import render
-from .runs import FILES, find_runs, read_runs
+from .runs import FILES, RESULTS, absent_runs, find_runs, read_runs
 
 HOST = "127.0.0.1"
 #: Nothing keeps a copy of the page, shows it in a frame, or learns its address from a link.
@@ -42,19 +42,21 @@ class LiveReport:
     def state(self) -> str:
         """Return a digest of the sizes and times of all files that the page is made of."""
         digest = hashlib.sha256()
-        for folder in find_runs(self._places):
-            for name in FILES:
-                path = folder / name
-                status = path.stat() if path.is_file() else None
-                digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
+        files = [folder / name for folder in find_runs(self._places) for name in FILES]
+        for path in [*files, *(place / RESULTS for place in self._places)]:
+            status = path.stat() if path.is_file() else None
+            digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
+
+    def _render(self, state: str) -> str:
+        return render(read_runs(find_runs(self._places)), absent_runs(self._places), live=state)
 
     def page(self) -> str:
         """Return the page. It names the state that it shows, or an earlier one if a file changed meanwhile."""
         with self._lock:
             state = self.state()
             if self._rendered[0] != state:
-                self._rendered = (state, render(read_runs(find_runs(self._places)), live=state))
+                self._rendered = (state, self._render(state))
             return self._rendered[1]
 
 

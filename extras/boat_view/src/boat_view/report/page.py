@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -24,10 +25,11 @@ STYLES = ("uPlot.min.css", "sortable-base.min.css", "page.css")
 PROGRAMS = ("uPlot.iife.min.js", "sortable.min.js", "sortable.a11y.min.js", "page.js")
 
 
-def render(runs: list[RecordedRun], drawing: bytes | None = None, live: str = "") -> str:
+def render(runs: list[RecordedRun], absent: Sequence[str] = (), drawing: bytes | None = None, live: str = "") -> str:
     """Return the page about these runs.
 
     Args:
+        absent: what became of runs that cannot be shown.
         drawing: the graph of the hypergradient of the only run, as SVG.
         live: the state of the files, for a page that asks its server for a later state.
     """
@@ -48,6 +50,7 @@ def render(runs: list[RecordedRun], drawing: bytes | None = None, live: str = ""
             policy=_policy(style, program, bool(live)),
             live=live,
             drawn=drawn,
+            absent=absent,
             chart=lambda chart: _place(drawn, chart),
         )
     )

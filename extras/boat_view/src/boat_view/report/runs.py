@@ -14,6 +14,8 @@ from boat_core import RunError
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 VERSIONS, SUMMARY, EVALUATIONS, PICTURE = "versions.json", "summary.json", "evaluations.jsonl", "picture.png"
+#: The file in which a sweep records how its runs ended.
+RESULTS = "results.jsonl"
 #: All files that a report is made of.
 FILES = (CONFIG, METRICS, VERSIONS, SUMMARY, EVALUATIONS, PICTURE)
 #: The sections of a configuration that a report reads.
@@ -79,6 +81,18 @@ def read_runs(folders: Iterable[Path]) -> list[RecordedRun]:
     """Read runs from their folders, and label each by the shortest end of its path that names it alone."""
     folders = list(folders)
     return [_read_run(folder, label) for folder, label in zip(folders, _labels(folders))]
+
+
+def absent_runs(places: Iterable[Path]) -> list[str]:
+    """Return what became of the runs that sweeps among these folders record and that have no folder to be read."""
+    absent = []
+    for place in places:
+        rows = {row["run"]: row for row in _read_lines(place / RESULTS, "run", str)}
+        for name, row in rows.items():
+            if not _is_run(place / "runs" / name):
+                reason = f": {row['error']}" if row.get("error") else "."
+                absent.append(f"Run {name} of {place} is {row.get('status')} and has nothing to show{reason}")
+    return absent
 
 
 def _is_run(folder: Path) -> bool:
@@ -148,11 +162,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"is not JSON: {error}", where=str(path)) from None
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path, key: str = "iteration", kind: type = int) -> list[dict[str, Any]]:
     """Return the lines of a file. A last line without its end is left out, for a run may be writing it.
 
     Raises:
-        RunError: any other line is not a step of a run, so what follows cannot be trusted either.
+        RunError: any other line has no value of that kind by that key, so what follows cannot be trusted either.
     """
     if not path.is_file():
         return []
@@ -163,8 +177,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
             line = _mapping(place, json.loads(text))
         except ValueError as error:
             raise RunError(f"is not JSON: {error}", where=place) from None
-        if not isinstance(line.get("iteration"), int):
-            raise RunError(where=place, expected="the number of an outer step in iteration", got=repr(line)[:80])
+        if not isinstance(line.get(key), kind):
+            raise RunError(where=place, expected=f"{key} of type {kind.__name__}", got=repr(line)[:80])
         lines.append(line)
     return lines
 
