@@ -110,6 +110,7 @@ def test_page_shows_the_numbers_of_a_run(report, recorded, line):
 
 def test_page_says_what_is_doubtful(report, recorded, line):
     steps = [line(k, "nan" if k == 2 else None, concerns=[CONCERN.format(0.5**k)] if k else []) for k in range(5)]
+    steps[3]["report"]["operations"] = {"CG": {"curvature": [1.0, "inf"]}}  # of two tasks
     summary = {
         "status": "failed",
         "message": "ValueError: no",
@@ -122,6 +123,7 @@ def test_page_says_what_is_doubtful(report, recorded, line):
     assert CONCERN.format(0.5**3) not in page.text
     assert "max_iterations = 2" in page.text
     assert "The upper loss is not a finite number. in outer step 3" in page.text
+    assert "CG: curvature is not a finite number. in outer step 4" in page.text
     assert "The run ended early (failed): ValueError: no" in page.text
     assert "picture.png was not written: a full disk" in page.text
     assert "counts 6 outer steps, and metrics.jsonl has 5" in page.text
@@ -161,7 +163,9 @@ def test_comparison_bands_and_differences(report, recorded, line):
         for chain in ({"approximate": "CG", "options": {"CG": {"max_iterations": 2}}}, {"first_order": "VFO"})
     ]
     assert [curve["x"][:2] for curve in gradients] == [[cost, 2 * cost] for cost in costs]
-    headings = re.findall(r"<th>(.*?)</th>", page.source.partition('id="runs"')[2].partition("</thead>")[0])
+    assert [curve["label"] for curve in gradients] == ["NGD | CG, max_iterations 2 (median of 3)", "VFO"]
+    table = page.source.replace("<wbr>", "").partition('id="runs"')[2]
+    headings = re.findall(r"<th>(.*?)</th>", table.partition("</thead>")[0])
     assert {"solver.first_order", "solver.options.CG.max_iterations"} <= set(headings)
     assert not {"run.out", "run.seed", "problem", "solver.lower_steps"} & set(headings)
 

@@ -12,7 +12,7 @@ from .findings import Finding, findings
 from .runs import RecordedRun
 from .series import Series, evaluation_names, evaluations, hypergradient_norms, losses, seconds
 from .single import SECONDS, STEP
-from .solver import SolverFacts, solver_facts
+from .solver import CHAIN_KEYS, SolverFacts, solver_facts
 
 #: The key in which runs of one setting differ, and those that say where and what a run records.
 SEED, IGNORED = "run.seed", ("run.out", "run.observers", "run.checkpoint_every", "run.keep_checkpoints")
@@ -45,7 +45,7 @@ def flat(values: dict[str, Any], above: str = "") -> dict[str, str]:
     for key, value in values.items():
         if isinstance(value, dict):  # an empty one is like a key that is not there
             texts |= flat(value, f"{above}{key}.")
-        else:
+        elif value is not None:  # null says the same as a key that is not there
             texts[f"{above}{key}"] = (
                 value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             )
@@ -60,12 +60,22 @@ def differing_keys(runs: list[RecordedRun]) -> list[str]:
 
 
 def _groups(recorded: list[Recorded], keys: list[str]) -> dict[str, list[Recorded]]:
-    """Return the runs by what they differ in beside the seed."""
-    groups: dict[str, list[Recorded]] = {}
+    """Return the runs by what they differ in beside the seed; if that is the chain, the label begins with it."""
+    chain = {f"solver.{key}" for key in CHAIN_KEYS}
+    settings: dict[tuple[str | None, ...], list[Recorded]] = {}
     for run, solver in recorded:
         config = flat(run.config)
-        parts = [f"{key.rpartition('.')[2]} {config[key]}" for key in keys if key in config]
-        groups.setdefault(", ".join(parts) or "all runs", []).append((run, solver))
+        settings.setdefault(tuple(config.get(key) for key in keys), []).append((run, solver))
+    groups: dict[str, list[Recorded]] = {}
+    for values, runs in settings.items():
+        parts = [runs[0][1].name] if chain & set(keys) else []
+        parts += [
+            f"{key.rpartition('.')[2]} {value}"
+            for key, value in zip(keys, values)
+            if value is not None and key not in chain
+        ]
+        label = ", ".join(parts) or "all runs"
+        groups[label if label not in groups else f"{label}, as {runs[0][0].label}"] = runs
     return groups
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .charts import number
 from .runs import RecordedRun
-from .series import Series, hypergradient_norms, losses
+from .series import figures, hypergradient_norms, losses
 from .solver import SolverFacts
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -54,18 +53,18 @@ def _ending(run: RecordedRun) -> list[Finding]:
 
 
 def _not_finite(run: RecordedRun) -> list[Finding]:
-    named: dict[str, Callable[[RecordedRun], Series]] = {
-        "upper loss": lambda run: losses(run, "upper"),
-        "lower loss": lambda run: losses(run, "lower"),
-        "norm of the hypergradient": hypergradient_norms,
+    named = {
+        "The upper loss": losses(run, "upper"),
+        "The lower loss": losses(run, "lower"),
+        "The norm of the hypergradient": hypergradient_norms(run),
+        **figures(run),
     }
     found = []
-    for name, series_of in named.items():
-        series = series_of(run)
+    for name, series in named.items():
         missing = [k for k, value in zip(series.iterations, series.values) if value is None]
         if missing:
             remedy = "Try a smaller rate of the optimizers, or check the objectives with boat check."
-            found.append(Finding(f"The {name} is not a finite number.", _steps(missing), remedy))
+            found.append(Finding(f"{name} is not a finite number.", _steps(missing), remedy))
     return found
 
 

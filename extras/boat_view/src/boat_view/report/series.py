@@ -11,6 +11,9 @@ from ..observers.curves import report_curves
 from .charts import Value, number
 from .runs import RecordedRun
 
+#: How a run records what strict JSON has no number for.
+NOT_FINITE = ("nan", "inf", "-inf")
+
 
 @dataclass(frozen=True)
 class Series:
@@ -50,9 +53,7 @@ def evaluations(run: RecordedRun, name: str) -> Series:
 
 def figures(run: RecordedRun) -> dict[str, Series]:
     """Return the numbers in the reports of the operations, as "CG: iterations". With tasks each is their mean."""
-    lines = [
-        (line["iteration"], report_curves(line.get("report", {}).get("operations", {}), ": ")) for line in run.steps
-    ]
+    lines = [(line["iteration"], report_curves(_operations(line), ": ")) for line in run.steps]
     names = dict.fromkeys(name for _, curves in lines for name in curves)
     return {
         name: Series(
@@ -70,10 +71,25 @@ def words(run: RecordedRun) -> dict[str, dict[str, int]]:
         for operation, values in line.get("report", {}).get("operations", {}).items():
             for name, value in values.items():
                 for text in value if isinstance(value, list) else [value]:
-                    if isinstance(text, str) and number(text) is None and text not in ("nan", "inf", "-inf"):
+                    if isinstance(text, str) and text not in NOT_FINITE:
                         of_name = counts.setdefault(f"{operation}: {name}", {})
                         of_name[text] = of_name.get(text, 0) + 1
     return counts
+
+
+def _operations(line: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the reports of the operations of one step, with NaN and infinities as numbers again."""
+    operations = line.get("report", {}).get("operations", {})
+    return {
+        operation: {name: _with_numbers(value) for name, value in values.items()}
+        for operation, values in operations.items()
+    }
+
+
+def _with_numbers(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_numbers(entry) for entry in value]
+    return float(value) if isinstance(value, str) and value in NOT_FINITE else value
 
 
 def _series(lines: list[dict[str, Any]], value: Callable[[dict[str, Any]], Any]) -> Series:
