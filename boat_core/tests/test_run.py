@@ -365,6 +365,7 @@ def test_the_executor_of_a_configuration_solves_the_tasks(declare):
     assert job.executor.tasks == ["1"]
     for executor, message in (
         ("countin", "run.executor: no executor 'countin'; did you mean 'counting'?"),
+        ("ray", "executor 'ray' is in boat-ray, which is not installed; pip install boat-ray"),
         ("{name: counting, workers: 3}", "run.executor.workers: unknown option; it has none"),
         ("{workers: 3}", "run.executor: expected a name beside its options"),
     ):

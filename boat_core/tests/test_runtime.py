@@ -441,6 +441,23 @@ print(text)
 """
 
 
+IGNORES_SIGTERM = """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: None)
+import boat_core, jittor, jittor_utils
+from boat_core.runtime.interrupts import dismiss_workers
+for _ in range(4):
+    jittor_utils.run_cmds([], "", "")  # Jittor starts its pool
+    dismiss_workers()
+"""
+
+
+def test_jittors_pool_ends_in_a_process_with_a_handler_for_sigterm():
+    # The pool inherits the handler, and Jittor ends the pool by SIGTERM and waits for it. Nothing is captured: a pool
+    # that stays would hold the pipe open, and the test would wait for that.
+    subprocess.run([sys.executable, "-c", IGNORES_SIGTERM], stdout=subprocess.DEVNULL, check=True, timeout=60)
+
+
 def test_the_doctor_neither_imports_jittor_nor_changes_anything(tmp_path):
     found = json.loads(run(EXAMINED, HOME=str(tmp_path)))
     assert found["decisions"]

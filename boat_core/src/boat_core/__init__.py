@@ -42,8 +42,9 @@ _HOMES = {
     "sweeps.sweep": "sweep",
     "bilevel.settings": "SolverSettings",
     "bilevel.state": "LowerState SolverState",
-    "bilevel.executor": "Executor Sequential",
-    "bilevel.outer_step": "Outcome OuterStep",
+    "bilevel.executor": "Executor RemoteExecutor Sequential",
+    "bilevel.outer_step": "Outcome OuterStep pairwise_sum",
+    "bilevel.portable": "OutcomeData Replica StepData",
     "bilevel.outer_iteration": "Batches OuterIteration Proposal",
     "bilevel.report": "HypergradientResult Report StepResult",
     "bilevel.graph": "HypergradientGraph",
@@ -99,11 +100,12 @@ if TYPE_CHECKING:
     from .autodiff.modules import call, load, parameters
     from .autodiff.vectors import Vector, dot, gradient, gradients, norm
     from .bilevel.draw import draw
-    from .bilevel.executor import Executor, Sequential
+    from .bilevel.executor import Executor, RemoteExecutor, Sequential
     from .bilevel.graph import HypergradientGraph
     from .bilevel.objectives import Bilevel
     from .bilevel.outer_iteration import Batches, OuterIteration, Proposal
-    from .bilevel.outer_step import Outcome, OuterStep
+    from .bilevel.outer_step import Outcome, OuterStep, pairwise_sum
+    from .bilevel.portable import OutcomeData, Replica, StepData
     from .bilevel.problem import PerStep, Problem, Tasks
     from .bilevel.report import HypergradientResult, Report, StepResult
     from .bilevel.roles import Descent, FirstOrderStep, Iteration, MapStep

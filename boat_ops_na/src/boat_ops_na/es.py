@@ -63,6 +63,7 @@ def estimate(trajectory: Trajectory, options: Options) -> Hypergradient:
             samples=options.samples,
             sigma=options.sigma,
             rng=np.random.default_rng([options.seed, trajectory.k]),
+            values=trajectory.values_from,
             centre=trajectory.upper_value(trajectory.steps) if options.method == "forward" else None,
         )
     except NonFiniteError as error:
@@ -95,6 +96,7 @@ ES = Operation(
     source="Nesterov and Spokoiny 2017; Salimans et al. 2017, arXiv 1703.03864",
     apply=estimate,
     options=Options,
+    tags=("values",),
     excludes=(Excludes(("pullback-view",), "it takes function values alone, and nothing is pulled back"),),
     aliases=(Alias("ES-MAML", map=("NGD",), approximate=("IAD", "ES")),),
     cost=cost,

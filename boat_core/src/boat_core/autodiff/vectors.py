@@ -17,7 +17,7 @@ import optree
 from ..errors import StructureError
 from . import arrays, derivatives
 from .arrays import cast
-from .pytrees import leaf_text, nonfinite_leaf, path_text
+from .pytrees import leaf_text, nonfinite_leaf, path_text, sync_tree
 
 
 class Vector:
@@ -80,6 +80,14 @@ class Vector:
         parts = np.split(np.asarray(values), np.cumsum([leaf.numel() for leaf in self.leaves])[:-1])
         shaped = (part.reshape(leaf.shape).astype(str(leaf.dtype)) for part, leaf in zip(parts, self.leaves))
         return self.like([arrays.as_array(leaf) for leaf in shaped])
+
+    def to_numpy(self) -> tuple[Any, ...]:
+        """The leaves as numpy arrays."""
+        return tuple(arrays.to_numpy(leaf) for leaf in self.leaves)
+
+    def like_numpy(self, leaves: Sequence[Any]) -> Vector:
+        """Return a vector of this structure with the leaves that `to_numpy` gave, computed."""
+        return self.like([arrays.as_array(leaf) for leaf in leaves]).sync()
 
     def map(self, function: Callable[..., Any], *others: Vector) -> Vector:
         """Apply a function leaf by leaf."""
@@ -216,4 +224,6 @@ def tree_from_numpy(tree: Any, like: Any, where: str) -> Any:
         ):
             raise StructureError(f"{place}: expected an array of shape {list(want.shape)} and dtype {want.dtype}")
         read.append(arrays.as_array(leaf, place))
-    return optree.tree_unflatten(structure, read)
+    # Computed now, as a solver's state is. Jittor fuses what is still to be computed into the kernels that read it, and
+    # these round differently, so that a run would go on from a checkpoint with other bits.
+    return sync_tree(optree.tree_unflatten(structure, read))

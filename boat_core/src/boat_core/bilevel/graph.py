@@ -191,6 +191,7 @@ def graph_of(step: OuterStep, start: str, upper: Optimizer, tasks: int) -> Hyper
     recorder = Recorder(after=learns_start)
     with counting() as counted:
         outcome = step.solve(recorder)
+    assert outcome.direction is not None
     operators, operators_of = _operators(step, recorder.unrolled)
     return HypergradientGraph(
         problem=step.bilevel.problem.name,

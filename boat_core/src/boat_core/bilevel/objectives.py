@@ -11,7 +11,7 @@ import optree
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
-from ..autodiff.pytrees import Unchanged, as_arrays, nonfinite_leaf, one_number
+from ..autodiff.pytrees import Unchanged, as_arrays, nonfinite_leaf, one_number, sync_tree
 from ..autodiff.vectors import Vector, dot, gradient, gradients, norm
 from ..errors import ObjectiveError, StructureError
 from .bounds import Projection
@@ -139,13 +139,14 @@ def project(vector: Vector, projection: Projection | None, where: str) -> Vector
 
 
 def prepare_batch(batch: Any, where: str, steps: int) -> Any:
-    """Turn numpy arrays in a batch into Jittor arrays of the same dtype; leave everything else as it is."""
+    """Turn numpy arrays in a batch into Jittor arrays of the same dtype, computed; leave everything else as it is."""
     if isinstance(batch, PerStep):
         if len(batch.batches) != steps:
             raise StructureError(f"{where}: PerStep holds {len(batch.batches)} batches for {steps} lower steps")
         return PerStep([prepare_batch(b, f"{where}.batches[{t}]", steps) for t, b in enumerate(batch.batches)])
 
-    return as_arrays(batch, where)
+    # Computed now: the kernels that read it are then the same whoever has read it before.
+    return sync_tree(as_arrays(batch, where))
 
 
 def check_reproducible(bilevel: Bilevel, x: Vector, y: Vector) -> None:

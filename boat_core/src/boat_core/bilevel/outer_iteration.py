@@ -7,7 +7,7 @@ Neither changes anything, so that an iteration which fails, or one that is only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from .lower_step import fused_step
 from .method_step import MethodStep
 from .objectives import Bilevel, check_reproducible, prepare_batch, project
 from .outer_step import Outcome, OuterStep, mean_outcome
+from .portable import Replica
 from .problem import Problem, Tasks, TasksLike
 from .report import Report, StepResult
 from .settings import SolverSettings
@@ -67,6 +68,8 @@ class OuterIteration:
         settings: how they work.
         lower_optimizer, upper_optimizer: what moves y and x.
         executor: who solves the lower problems.
+        recipe: a function without arguments, which can be pickled, that makes this outer iteration in another process.
+            Executors of other processes need it.
 
     Raises:
         CompositionError, OptionError, StructureError, NonFiniteError: these do not fit together.
@@ -80,6 +83,7 @@ class OuterIteration:
         lower_optimizer: LowerOptimizer,
         upper_optimizer: Optimizer,
         executor: Executor,
+        recipe: Callable[[], Replica] | None = None,
     ) -> None:
         if not callable(getattr(executor, "solve", None)):
             raise OptionError(where="executor", expected="an object with a method `solve`", got=repr(executor))
@@ -87,6 +91,7 @@ class OuterIteration:
             expected = "an Optimizer such as boat.sgd(0.1)"
             raise OptionError(where="upper_optimizer", expected=expected, got=repr(upper_optimizer))
         self.problem, self.executor, self.upper_optimizer = problem, executor, upper_optimizer
+        self.recipe = recipe
         self.start_rule = composition.start_rule(settings.start)
         self.x0 = Vector.of(problem.upper, "upper").sync()
         self._lower_optimizer, self.lower_optimizer = lower_optimizer, lower_optimizer.at(self.x0.tree)
@@ -106,6 +111,8 @@ class OuterIteration:
         self._carries = self._step_class.carries_optimizer or settings.lower_state == "carry"
         # Each is looked at once in a solver's life: it costs a step, and the answer does not change.
         self._reproducible = self._inputs_checked = False
+        if callable(bind := getattr(executor, "bind", None)):
+            bind(self)
 
     def _prepare_kernels(self) -> None:
         fused = None
@@ -182,19 +189,46 @@ class OuterIteration:
             ObjectiveError: an objective does not return one reproducible floating-point number.
         """
         if batches.tasks is None:
-            pairs = {ALONE: (batches.lower, batches.upper)}
+            pairs: Mapping[str, Any] = {ALONE: (batches.lower, batches.upper)}
         elif not (batches.lower is None and batches.upper is None and batches.estimate is None):
             raise StructureError("tasks: expected no other batches beside them")
         else:
             pairs = Tasks.of(batches.tasks).by_name()
-        return {
-            task: self._step(state, task, lower, upper, batches.estimate, losses, check_inputs=place == 0)
-            for place, (task, (lower, upper)) in enumerate(pairs.items())
-        }
+        # Where the executor's workers draw the batches, only those of the first task are needed here.
+        drawn_here = 1 if getattr(self.executor, "draws_batches", False) else len(pairs)
+        steps: dict[str, OuterStep] = {}
+        for place, task in enumerate(pairs):
+            lower, upper = pairs[task] if place < drawn_here else (None, None)
+            steps[task] = self._step(state, task, lower, upper, batches.estimate, losses, check_inputs=place == 0)
+        return steps
 
     def _step(
         self, state: SolverState, task: str, lower: Any, upper: Any, estimate: Any, losses: bool, check_inputs: bool
     ) -> OuterStep:
+        x, start = self.x0.like_tree(state.upper), self.start_of(state, task)
+        lower_state = state.lower[task] if task in state.lower else self._new_lower(x)
+        step = self.step_at(x, start, lower_state, state.iteration, task, lower, upper, estimate)
+        if not self._reproducible:
+            check_reproducible(step.bilevel, x, start)
+            self._check_projection(start)
+            self._reproducible = True
+        return replace(step, with_losses=losses, check_inputs=check_inputs and not self._inputs_checked)
+
+    def step_at(
+        self, x: Vector, start: Vector, state: LowerState, k: int, task: str, lower: Any, upper: Any, estimate: Any
+    ) -> OuterStep:
+        """Return the outer step of one task, ready to be solved.
+
+        Args:
+            x, start: where it begins.
+            state: what the lower problem carried over.
+            k: the number of outer iterations before.
+            task: the name of the task, "" where there are no tasks.
+            lower, upper, estimate: the batches; `estimate` may be None, as in `Solver.step`.
+
+        Raises:
+            StructureError: the batches do not fit.
+        """
         steps, where = self.settings.lower_steps, f"task {task}: " if task != ALONE else ""
         bilevel = Bilevel(
             self.problem,
@@ -204,28 +238,21 @@ class OuterIteration:
             self.settings.second_order_guard,
             self.settings.operators == "native",
         )
-        x, start = self.x0.like_tree(state.upper), self.start_of(state, task)
-        if not self._reproducible:
-            check_reproducible(bilevel, x, start)
-            self._check_projection(start)
-            self._reproducible = True
         at_end = bilevel
         if estimate is not None:
             at_end = replace(bilevel, lower_batch=prepare_batch(estimate, "estimate_batch", steps))
         return self._step_class(
             composition=self.composition,
             settings=self.settings,
-            optimizer=self._lower_optimizer.at(state.upper),
+            optimizer=self._lower_optimizer.at(x.tree),
             learned=self._lower_optimizer.learned,
             bilevel=bilevel,
             estimate=at_end,
             x=x,
             start=start,
-            k=state.iteration,
-            state=state.lower[task] if task in state.lower else self._new_lower(x),
+            k=k,
+            state=state,
             task=task,
-            with_losses=losses,
-            check_inputs=check_inputs and not self._inputs_checked,
         )
 
     def _check_projection(self, y: Vector) -> None:
@@ -254,6 +281,7 @@ class OuterIteration:
         outcomes = self._solve(self.steps(state, batches, losses))
         self._inputs_checked = True
         outcome = mean_outcome(outcomes)
+        assert outcome.direction is not None
         report = Report(norm(outcome.direction), outcome.reports, outcome.concerns)
         result = StepResult(state.iteration, *outcome.losses, report)
         return Proposal(outcome, {task: one.lower for task, one in outcomes.items()}, result)
@@ -277,6 +305,7 @@ class OuterIteration:
             StructureError: the upper optimizer or a projection returned another structure, shape or dtype.
         """
         x, outcome = self.x0.like_tree(state.upper), proposal.outcome
+        assert outcome.direction is not None
         updates, upper_state = self.upper_optimizer.update(outcome.direction.tree, state.upper_optimizer, x.tree)
         moved = x + outcome.upper_scale * x.like_tree(updates)
         x = project(moved, self.problem.project_upper, "project_upper").detach().sync()

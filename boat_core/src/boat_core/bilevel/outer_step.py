@@ -22,13 +22,14 @@ import optree
 from ..autodiff import arrays
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import Held
-from ..autodiff.pytrees import float_leaves
+from ..autodiff.pytrees import detach_and_sync, float_leaves
 from ..autodiff.vectors import Vector, first_nonfinite
 from ..errors import DoubtfulError, NonFiniteError, OperationError
 from ..optimizers.base import Optimizer
 from ..plugins.composition import Composition
 from .invoke import InputGuard
 from .objectives import Bilevel, nonfinite_input
+from .point_values import Given, PointValues, Share, ShareDone
 from .problem import PerStep
 from .recorder import Recorder
 from .roles import Descent
@@ -42,6 +43,7 @@ class Outcome:
 
     Args:
         direction: what the upper optimizer descends: the hypergradient, or a first-order method's direction for x.
+            None where the direction of an earlier task includes it, see `pairwise_sum`.
         y: where the lower problem ended.
         optimizer, operation: the states that it carries over, see `LowerState`.
         start_cotangent: the cotangent of y_0, where an operation asks for it.
@@ -51,7 +53,7 @@ class Outcome:
         losses: F and f at (x, y), where they were asked for.
     """
 
-    direction: Vector
+    direction: Vector | None
     y: Vector
     optimizer: Any = None
     operation: Any = None
@@ -103,6 +105,7 @@ class OuterStep(ABC):
         task: its name, "" where there are no tasks.
         with_losses: compute F and f at the end too.
         check_inputs: compare the arrays that operations are given before and after.
+        evaluate: how `Trajectory.values_from` computes values.
     """
 
     composition: Composition
@@ -118,6 +121,7 @@ class OuterStep(ABC):
     task: str = ALONE
     with_losses: bool = True
     check_inputs: bool = False
+    evaluate: PointValues = map
 
     #: Whether the lower optimizer's state lasts from one outer iteration to the next, whatever the settings say.
     carries_optimizer: ClassVar[bool] = False
@@ -164,8 +168,32 @@ class OuterStep(ABC):
             outcome = replace(outcome, concerns=(*outcome.concerns, f"NaN or infinity in {place}"))
         if self.settings.strict and outcome.concerns:
             raise DoubtfulError(f"{self.place}{'; '.join(outcome.concerns)}")
-        outcome = replace(outcome, y=outcome.y.sync())
+        # Computed now: a kernel of the next step that took part of this one in would round differently, and the same
+        # step after a checkpoint or in another process would have other bits.
+        outcome = replace(outcome, y=outcome.y.sync(), optimizer=detach_and_sync(outcome.optimizer))
         return replace(outcome, losses=self._losses(outcome.y)) if self.with_losses else outcome
+
+    @property
+    def can_share_values(self) -> bool:
+        """Whether the work is function values that several processes can share: an operation has the tag "values"."""
+        return any("values" in entry.operation.tags for entry in self.composition.operations)
+
+    def share_of_values(self, place: int, count: int) -> list[float]:
+        """Compute the function values at every `count`-th point, beginning with the point `place`, and nothing else.
+
+        Raises:
+            OperationError: the operations asked for no values.
+        """
+        try:
+            replace(self, evaluate=Share(place, count), check_inputs=False).solve()
+        except ShareDone as done:
+            return done.values
+        names = ", ".join(entry.origin for entry in self.composition.operations)
+        raise OperationError(f"none of {names} asked for function values, though one has the tag 'values'")
+
+    def with_values(self, shares: Sequence[Sequence[float]]) -> OuterStep:
+        """Return this step with all function values known: `shares[i]` is `share_of_values(i, len(shares))`."""
+        return replace(self, evaluate=Given(shares))
 
     @property
     def place(self) -> str:
@@ -223,25 +251,52 @@ def mean_outcome(outcomes: Mapping[str, Outcome]) -> Outcome:
     if list(outcomes) == [ALONE]:
         return first
     share = 1.0 / len(by_task)
+    direction = pairwise_sum([outcome.direction for outcome in by_task])
+    start = pairwise_sum([outcome.start_cotangent for outcome in by_task])
+    if direction is None:
+        raise OperationError("expected an outcome with a direction (got none)")
     names = {name: None for outcome in by_task for name in outcome.reports}
     reports = {name: _by_figure([outcome.reports.get(name, {}) for outcome in by_task]) for name in names}
     concerns = tuple(f"task {task}: {concern}" for task, outcome in outcomes.items() for concern in outcome.concerns)
-    starts = [outcome.start_cotangent for outcome in by_task if outcome.start_cotangent is not None]
     upper, lower = (sum(column) / len(by_task) for column in zip(*(outcome.losses for outcome in by_task)))
     return replace(
         first,
-        direction=(share * _sum([outcome.direction for outcome in by_task])).sync(),
-        start_cotangent=(share * _sum(starts)).sync() if starts else None,
+        direction=(share * direction).sync(),
+        start_cotangent=None if start is None else (share * start).sync(),
         reports=reports,
         concerns=concerns,
         losses=(upper, lower),
     )
 
 
+def pairwise_sum(vectors: Sequence[Vector | None]) -> Vector | None:
+    """Sum vectors as a binary tree over their places, which alone decides the rounding.
+
+    A node of the tree sums 2ⁿ places that begin at a multiple of 2ⁿ. So the sum of such a group can be computed
+    anywhere. The group then counts with that sum in its first place and None in the others, and the result has the same
+    bits. With up to three vectors the sum is the plain one.
+
+    Returns:
+        The sum of those that are not None; None if there is none.
+    """
+    level = list(vectors)
+    while len(level) > 1:
+        level = [_added(*level[place : place + 2]) for place in range(0, len(level), 2)]
+        # Computed now: within one kernel the compiler may sum in another order.
+        arrays.sync(leaf for vector in level if vector is not None for leaf in vector.leaves)
+    return level[0] if level else None
+
+
+def _added(left: Vector | None, right: Vector | None = None) -> Vector | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left + right
+
+
 def _nonfinite_result(outcome: Outcome) -> str | None:
     """Name the result that holds a NaN or an infinity, or return None."""
     for vector, name in ((outcome.direction, "the hypergradient"), (outcome.y, "the last iterate of y")):
-        if path := first_nonfinite(vector):
+        if vector is not None and (path := first_nonfinite(vector)):
             return f"{name}, {path}"
     state = outcome.operation
     if not all(math.isfinite(leaf) for leaf in optree.tree_leaves(state) if isinstance(leaf, float)):
@@ -255,10 +310,3 @@ def _nonfinite_result(outcome: Outcome) -> str | None:
 def _by_figure(reports: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     figures = {figure: None for report in reports for figure in report}
     return {figure: [report.get(figure) for report in reports] for figure in figures}
-
-
-def _sum(vectors: Sequence[Vector]) -> Vector:
-    total = vectors[0]
-    for vector in vectors[1:]:
-        total = total + vector
-    return total

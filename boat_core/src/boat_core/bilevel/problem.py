@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,12 +92,25 @@ class Tasks:
         """Return `tasks` as `Tasks`."""
         return tasks if isinstance(tasks, Tasks) else cls(tasks)
 
-    def by_name(self) -> dict[str, tuple[Any, Any]]:
+    @classmethod
+    def on_demand(cls, names: Iterable[Any], draw: Callable[[str], tuple[Any, Any]]) -> Tasks:
+        """Return tasks whose batches are drawn when they are needed, and where: in a worker of an executor, say.
+
+        Args:
+            names: The names of the tasks, in order. Each is taken as text.
+            draw: A function of a name that returns the pair `(lower_batch, upper_batch)`. It returns the same pair
+                whenever and wherever it is called, so its random numbers depend on the name, k and the seed alone.
+        """
+        return cls(_OnDemand(names, draw))
+
+    def by_name(self) -> Mapping[str, tuple[Any, Any]]:
         """Return the pairs by name. In a sequence, the name of a pair is its place.
 
         Raises:
             StructureError: There is no task, a task is not a pair, or two tasks have the same name.
         """
+        if isinstance(self.pairs, _OnDemand):
+            return self.pairs
         if not isinstance(self.pairs, (Mapping, list, tuple)):
             expected, hint = "a list or a mapping of pairs", "write list(…) around an iterator"
             raise StructureError(where="tasks", expected=expected, got=type(self.pairs).__name__, hint=hint)
@@ -106,13 +119,47 @@ class Tasks:
             raise StructureError(where="tasks", expected="at least one", got="none")
         pairs: dict[str, tuple[Any, Any]] = {}
         for key, pair in named:
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-                got = type(pair).__name__
-                raise StructureError(where=f"tasks[{key!r}]", expected="(lower_batch, upper_batch)", got=got)
-            if str(key) in pairs or str(key) == "":
-                raise StructureError(where=f"tasks[{key!r}]", expected="a unique name that is not empty")
-            pairs[str(key)] = pair[0], pair[1]
+            pairs[_new_name(key, pairs)] = _pair(key, pair)
         return pairs
+
+
+class _OnDemand(Mapping[str, tuple[Any, Any]]):
+    """Pairs by name, each drawn when it is asked for."""
+
+    def __init__(self, names: Iterable[Any], draw: Callable[[str], tuple[Any, Any]]) -> None:
+        self._names: dict[str, None] = {}
+        for name in names:
+            self._names[_new_name(name, self._names)] = None
+        if not self._names:
+            raise StructureError(where="tasks", expected="at least one", got="none")
+        self._draw = draw
+
+    def __getitem__(self, name: str) -> tuple[Any, Any]:
+        if name not in self._names:
+            raise KeyError(name)
+        return _pair(name, self._draw(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # the method of `Mapping` would draw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _new_name(key: Any, names: Container[str]) -> str:
+    if str(key) in names or str(key) == "":
+        raise StructureError(where=f"tasks[{key!r}]", expected="a unique name that is not empty")
+    return str(key)
+
+
+def _pair(key: Any, pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        got = type(pair).__name__
+        raise StructureError(where=f"tasks[{key!r}]", expected="(lower_batch, upper_batch)", got=got)
+    return pair[0], pair[1]
 
 
 TasksLike = Tasks | Sequence[tuple[Any, Any]] | Mapping[Any, tuple[Any, Any]]

@@ -198,6 +198,7 @@ class Solver:
         batches = Batches(lower_batch, upper_batch, estimate_batch, tasks)
         proposal = self.outer.propose(self._state, batches, losses=False)
         outcome = proposal.outcome
+        assert outcome.direction is not None
         start = None if outcome.start_cotangent is None else outcome.start_cotangent.sync().tree
         return HypergradientResult(outcome.direction.sync().tree, start, proposal.result.report)
 

@@ -6,7 +6,7 @@ its last steps alone. An estimator takes a trajectory and returns a `Hypergradie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from ..autodiff.unrolled import Unrolled
 from ..autodiff.vectors import Vector, first_nonfinite, gradients
 from ..errors import NonFiniteError
 from .objectives import Bilevel
+from .point_values import PointValues
 from .tangent import LowerSet, Tangent
 
 #: ψ, the objective that the lower steps descend: (x, y, t) -> scalar.
@@ -189,6 +190,7 @@ class Trajectory:
         frozen: Whether the pullback takes second derivatives of ψ as zero.
         watch: Whether to check every intermediate number, and to raise `NonFiniteError` at the first bad one.
         k: The number of outer iterations before this one. Randomness may depend on k and a seed, and on nothing else.
+        evaluate: How `values_from` computes: `(value_from, points)` -> the values in the order of the points.
         lower_set: The lower set, if `end` is restricted to the directions in which it lets the solution move.
     """
 
@@ -203,6 +205,7 @@ class Trajectory:
     frozen: bool = False
     watch: bool = False
     k: int = 0
+    evaluate: PointValues = map
     lower_set: LowerSet | None = None
 
     def iterate(self, t: int) -> Vector:
@@ -229,6 +232,14 @@ class Trajectory:
         start = self.y0.like(x.leaves).tree if self.from_upper else y0
         end = self.unrolled.end_from((start, state), x.tree, self.steps)
         return arrays.scalar(self.bilevel.upper(x, self.y0.like_tree(end[0])))
+
+    def values_from(self, points: Iterable[Vector]) -> Iterable[float]:
+        """Return `value_from` at each of the points. An executor may have computed the values elsewhere.
+
+        An operation that calls this declares the tag "values". In every process it makes the same points in the same
+        order, and it takes the values one by one, since points and values are computed on demand.
+        """
+        return self.evaluate(self.value_from, points)
 
     def pullback(self, cotangent: Vector) -> tuple[Vector, Vector]:
         """Pull a cotangent of y_T back through the kept steps.

@@ -63,7 +63,8 @@ class TrajectoryStep(OuterStep):
         step, start = self._lower_step(), self._lower_start()
         unrolled = Unrolled(step, start, self.x.tree, steps, self._memory, recorder)
         objective = aggregated(self.composition, self.estimate)
-        return Trajectory(self.bilevel, objective, unrolled, self.x, self.start, steps, steps, k=self.k)
+        start = self.x, self.start
+        return Trajectory(self.bilevel, objective, unrolled, *start, steps, steps, k=self.k, evaluate=self.evaluate)
 
     @property
     def _memory(self) -> Memory:

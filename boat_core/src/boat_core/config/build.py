@@ -25,6 +25,9 @@ from .problem import resolve_problem, run_foreign
 from .schema import Config
 
 if TYPE_CHECKING:
+    from ..bilevel.executor import Executor
+    from ..bilevel.outer_iteration import OuterIteration
+    from ..bilevel.portable import Replica
     from ..bilevel.problem import Problem
     from ..bilevel.solver import Solver
     from ..optimizers.base import Optimizer
@@ -127,14 +130,24 @@ class Job:
             ConfigError: a setting does not fit the problem.
         """
         self.prepare()
-        problem = self.problem
-        from ..bilevel.outer_iteration import OuterIteration
         from ..bilevel.solver import Solver
 
+        return Solver.of(self._outer(self.executor))
+
+    def close(self) -> None:
+        """Give back what the executor holds, such as processes. A later step begins anew."""
+        close = getattr(self.__dict__.get("executor"), "close", None)
+        if callable(close):
+            close()
+
+    def _outer(self, executor: Executor) -> OuterIteration:
+        problem = self.problem
+        from ..bilevel.outer_iteration import OuterIteration
+
         lower, settings = LowerOptimizer(self.lower_optimizer), self.config.solver.settings()
+        recipe = partial(_replica, self.config)
         try:
-            outer = OuterIteration(problem, self.composition, settings, lower, self.upper_optimizer, self.executor)
-            return Solver.of(outer)
+            return OuterIteration(problem, self.composition, settings, lower, self.upper_optimizer, executor, recipe)
         except (CompositionError, OptionError) as error:
             raise self.config.located(error, "solver") from error
 
@@ -212,3 +225,13 @@ class Job:
         except (CompositionError, OptionError) as error:
             raise self.config.located(error, "solver") from None
         return composition
+
+
+def _replica(config: Config) -> Replica:
+    """Make the outer iteration of a configuration in this process, with the packs that are installed here."""
+    from ..bilevel.executor import Sequential
+    from ..bilevel.portable import Replica
+
+    job = Job(config)
+    job.prepare()
+    return Replica(job._outer(Sequential()), job.batches)

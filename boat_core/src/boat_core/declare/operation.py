@@ -218,7 +218,8 @@ class Operation:
             returns the cotangent of the start. "single-steps": an estimator that pulls back steps one by one.
             "pullback-view": a selector that changes only what is pulled back. "start": it determines the start of y.
             "aggregate": a modifier with the options `alpha` and `decay`, the weight of F and its decay. "line-search":
-            an estimator that searches along its residual. A pack may use tags of its own.
+            an estimator that searches along its residual. "values": its work is `Trajectory.values_from`, which several
+            processes can share. A pack may use tags of its own.
         needs, excludes: The operations that it requires and refuses in the same solver, with the reason.
         aliases: Other names in the field for chains that this operation completes.
         cost: A function `(options, work) -> Cost` of one outer step. A solver whose costs contain no product with

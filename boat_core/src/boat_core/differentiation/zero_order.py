@@ -18,7 +18,7 @@ the mean of the other samples: Kool, van Hoof and Welling, ICLR 2019 workshop on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,7 @@ def smoothed_gradient(
     sigma: float,
     rng: np.random.Generator,
     centre: float | None = None,
+    values: Callable[[Iterable[Vector]], Iterable[float]] | None = None,
 ) -> tuple[Vector, dict[str, Any]]:
     """Estimate ∇f_σ(x) from values of f.
 
@@ -93,6 +94,8 @@ def smoothed_gradient(
         sigma: σ > 0.
         rng: draws each direction as `rng.standard_normal(x.size)`, in the order of the leaves.
         centre: f(x) if it is known; "forward" uses it.
+        values: gives f at each point of an iterable, in order, for callers that compute several values together. It
+            takes the points one by one, no further ahead than its values are taken. By default `value` is called.
 
     Returns:
         The estimate, in the space of x, and a report: method, samples, evaluations (of f), sigma and standard_error.
@@ -116,12 +119,23 @@ def smoothed_gradient(
         at_x = _finite(value(x) if centre is None else centre, "x")
     weights, squares = np.empty(n), np.empty(n)  # a_i and ‖u_i‖² of the estimate Σ a_i u_i / nσ
     total, plain = np.zeros(d), np.zeros(d)  # Σ a_i u_i and Σ u_i, so that no direction is kept
+    u = total
+
+    def points() -> Iterator[Vector]:
+        nonlocal u
+        for _ in range(n):
+            u = rng.standard_normal(d)
+            step = o.sigma * x.like_flat(u)
+            yield x + step
+            if o.method == "antithetic":
+                yield x - step
+
+    at_points = iter(map(value, points()) if values is None else values(points()))
     for i in range(n):
-        u = rng.standard_normal(d)
-        step, place = o.sigma * x.like_flat(u), f"sample {i} of {n}"
-        a = _finite(value(x + step), f"{place}, x + σu") - at_x
+        place = f"sample {i} of {n}"
+        a = _finite(next(at_points), f"{place}, x + σu") - at_x
         if o.method == "antithetic":
-            a = 0.5 * (a - _finite(value(x - step), f"{place}, x - σu"))
+            a = 0.5 * (a - _finite(next(at_points), f"{place}, x - σu"))
         weights[i], squares[i] = a, u @ u
         total, plain = total + a * u, plain + u
     if o.method == "baseline":  # a_i - b_i = (a_i - mean a) n / (n - 1)

@@ -80,6 +80,7 @@ def run(
             return _carry_out(current, signals, facts, Clock(begun, first_use))
     finally:
         current.metrics.close()
+        job.close()
 
 
 def _job_of(config: Config | Job | str | Path) -> Job:

@@ -39,6 +39,10 @@ class _Loader:
     def exec_module(self, module: Any) -> None:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
+        if module.__name__ == "jittor_utils":
+            from .interrupts import make_pool_stoppable
+
+            make_pool_stoppable(module)  # before Jittor starts the first pool, which it does during its import
         if module.__name__ == "jittor":
             from .preparation import select_device
 

@@ -3,13 +3,18 @@
 Jittor's import installs handlers in C that end the process at once: at an interrupt, and at the death of a child, such
 as a compiler that the same Ctrl-C has reached. It also starts a pool of worker processes. They die of that Ctrl-C, and
 then the process hangs at its exit.
+
+The pool has a second trap. Jittor ends it by SIGTERM and waits for its processes. A forked process inherits the
+handlers of its parent, and in a process with a handler of its own, such as a worker of Ray, it survives that signal.
 """
 
 from __future__ import annotations
 
 import atexit
+import functools
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -21,6 +26,16 @@ def make_interruptible() -> None:
         signal.signal(signal.SIGCHLD, signal.getsignal(signal.SIGCHLD))
     except (TypeError, ValueError):  # a handler that is not Python's, or not the main thread
         pass
+
+
+def make_pool_stoppable(jittor_utils: Any) -> None:
+    """Let SIGTERM end the processes of Jittor's pool, whatever handler this process has for it."""
+    jittor_utils.pool_initializer = functools.partial(_start_worker, jittor_utils.pool_initializer)
+
+
+def _start_worker(initialize: Callable[[], None]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    initialize()
 
 
 def dismiss_workers() -> None:

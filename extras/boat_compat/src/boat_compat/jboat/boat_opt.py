@@ -229,10 +229,8 @@ class Problem:
         return (list(zip(lower, upper)) if several else [(lower, upper)]), several and not first_order
 
     def _gradients(self, outcomes: list[boat.Outcome]) -> list[Any]:
-        (total, *rest) = [outcome.direction for outcome in outcomes]
-        for direction in rest:
-            total = total + direction
-        return list(total.sync().leaves)
+        total = boat.pairwise_sum([outcome.direction for outcome in outcomes])
+        return list(total.sync().leaves) if total is not None else []
 
     def _step(self, gradients: list[Any], scale: float) -> None:
         """Let the user's optimizer move x."""

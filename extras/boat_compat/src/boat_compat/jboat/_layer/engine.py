@@ -284,5 +284,6 @@ class Engine:
 def _summed(proposal: Proposal, tasks: int) -> Proposal:
     """Return a proposal with the sum of the tasks' hypergradients in place of their mean."""
     outcome, start = proposal.outcome, proposal.outcome.start_cotangent
+    direction = None if outcome.direction is None else tasks * outcome.direction
     total = None if start is None else tasks * start
-    return replace(proposal, outcome=replace(outcome, direction=tasks * outcome.direction, start_cotangent=total))
+    return replace(proposal, outcome=replace(outcome, direction=direction, start_cotangent=total))
