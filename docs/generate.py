@@ -129,6 +129,8 @@ def _is_own(action: argparse.Action) -> bool:
 def _flag(action: argparse.Action) -> str:
     value = action.metavar or (f"{{{','.join(action.choices)}}}" if action.choices else "")
     if not action.option_strings:
+        if action.nargs == "+":
+            return f"{value} [{value} …]"
         return str(value) if action.nargs is None else f"[{value}]"
     value = f"[{value}]" if action.nargs == "?" else value
     text = f"{action.option_strings[0]} {value}".strip()

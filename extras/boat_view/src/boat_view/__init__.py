@@ -1,6 +1,6 @@
-"""Pictures of hypergradients, and observers that record runs for TensorBoard and MLflow.
+"""Reports on runs, pictures of hypergradients, and observers that record runs for TensorBoard and MLflow.
 
-`boat_core.draw` and the command `boat draw` are the usual ways in. `draw` loads on first use.
+`boat_core.draw`, `boat draw` and `boat report` are the usual ways in. `draw` loads on first use.
 """
 
 from __future__ import annotations

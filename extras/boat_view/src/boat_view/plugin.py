@@ -18,7 +18,10 @@ BOAT_HOOK_API = 1
 @hookimpl
 def boat_commands() -> list[CommandDeclaration]:
     summary = "draw the hypergradient of a configuration's first outer step; --json: print what is in the picture"
-    return [CommandDeclaration("draw", summary, _configure_draw, _run_draw, _draw)]
+    return [
+        CommandDeclaration("draw", summary, _configure_draw, _run_draw, _draw),
+        CommandDeclaration("report", "write one HTML page about a run or several", _configure_report, _run_report),
+    ]
 
 
 @hookimpl
@@ -46,6 +49,15 @@ def _run_draw(arguments: Any) -> int:
 
 def _draw(*arguments: Any, **batches: Any) -> Any:
     return _own("drawing.picture").draw(*arguments, **batches)
+
+
+def _configure_report(parser: Any) -> None:
+    _own("report.command").configure(parser)
+
+
+def _run_report(arguments: Any) -> int:
+    code: int = _own("report.command").run(arguments)
+    return code
 
 
 def _tensorboard(options: TensorBoardOptions) -> Any:

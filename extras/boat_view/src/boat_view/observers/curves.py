@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -13,13 +14,19 @@ def step_curves(step: Any) -> dict[str, float]:
         "loss/lower": float(step.lower_loss),
         "hypergradient_norm": float(step.report.hypergradient_norm),
     }
-    for operation, figures in step.report.operations.items():
+    return curves | {f"report/{name}": value for name, value in report_curves(step.report.operations).items()}
+
+
+def report_curves(operations: Mapping[str, Mapping[str, Any]], separator: str = "/") -> dict[str, float]:
+    """Return every number in the reports of the operations, by the name of the operation and that of the figure."""
+    curves = {}
+    for operation, figures in operations.items():
         for name, value in figures.items():
             # With tasks a figure is a list with one entry for each task. Its curve is the mean over those that have it.
             entries = value if isinstance(value, list) else [value]
             numbers = [float(entry) for entry in entries if _is_number(entry)]
             if numbers:
-                curves[f"report/{operation}/{name}"] = sum(numbers) / len(numbers)
+                curves[f"{operation}{separator}{name}"] = sum(numbers) / len(numbers)
     return curves
 
 
