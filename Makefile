@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 WORKERS ?= -n 2 --dist worksteal
-PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/boat_author extras/boat_compat extras/boat_ray plugins_example
+PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/boat_author plugins_example
+MORE := extras/boat_compat extras/boat_ray
 
 .DEFAULT_GOAL := help
 .PHONY: help install tools demo test nightly lint types pytest docs bench peers benchmark references solvers clean
@@ -14,17 +15,17 @@ PACKS := boat_core boat_ops_gm boat_ops_na boat_ops_fo extras/boat_view extras/b
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(INSTALLED) ## Make a virtual environment with all packs and what the examples need
+install: $(INSTALLED) ## Make a virtual environment with our packs and what the examples need
 
-tools: $(TOOLS) ## Add what the tests need
+tools: $(TOOLS) ## Add the other extras and what the tests need
 
 $(INSTALLED): pyproject.toml $(PACKS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) -e '.[examples]'
 	touch $@
 
-$(TOOLS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) -e '.[dev]'
+$(TOOLS): $(INSTALLED) $(MORE:%=%/pyproject.toml)
+	$(BIN)/python -m pip install --quiet $(PACKS:%=-e ./%) $(MORE:%=-e ./%) -e '.[dev]'
 	touch $@
 
 demo: install ## Clean corrupted digits: the main job
