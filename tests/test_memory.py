@@ -33,7 +33,7 @@ def resident():
 def test_memory_does_not_grow_over_a_thousand_outer_steps(chains):
     problem = network_problem()
     batches = problem.batches(0, None)
-    settings = {"lower_steps": 3, "lower_optimizer": boat.sgd(0.01), "upper_optimizer": boat.adam(0.001)}
+    settings = {"lower_steps": 4, "lower_optimizer": boat.sgd(0.01), "upper_optimizer": boat.adam(0.001)}
     if "first_order" in chains:
         chains = {"method": chains["first_order"]}
     solver = boat.Solver(problem, **(settings | chains))

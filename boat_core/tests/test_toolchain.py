@@ -64,14 +64,14 @@ def test_everything_is_compiled_once(machine, capsys):
     plain = machine.jittor.flags.cc_flags
     first = build(machine)
     assert "once" in capsys.readouterr().err
-    assert len(commands(machine)) == 4  # header, operators, binding, link
+    assert len(commands(machine)) == 5  # header, operators, binding, programs, link
     assert machine.jittor.flags.cc_flags == f'{plain} -include "{first.folder / "kernels.h"}" '
     assert machine.jittor.flags.cache_path == str(first.folder)
     assert {path.name for path in first.folder.iterdir() if path.is_dir()} >= {"jit", "gen", "obj_files", "tmp"}
     assert not [path for path in first.folder.rglob("*") if path.suffix in (".log", ".o")]
     machine.jittor.flags.cc_flags = plain
     build(machine)
-    assert len(commands(machine)) == 4
+    assert len(commands(machine)) == 5
     assert state(machine) == (1, 1, 0)
 
 
@@ -90,7 +90,7 @@ def test_a_change_compiles_anew(machine, changed):
     else:
         machine.jittor.flags.cc_flags += " -O2"
     second = build(machine)
-    assert len(commands(machine)) == (7 if changed == "source" else 8)  # kernels do not depend on our operators
+    assert len(commands(machine)) == (9 if changed == "source" else 10)  # kernels do not depend on our operators
     assert (first.folder == second.folder) == (changed == "source")
 
 

@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "errors": (
-        "BoatError CompositionError ConfigError DeclarationError DoubtfulError DoubtfulWarning NonFiniteError"
-        " ObjectiveError"
+        "BoatError CompositionError ConfigError DeclarationError DoubtfulError DoubtfulWarning EngineError"
+        " NonFiniteError ObjectiveError"
         " OperationError OptionError RunError SecondOrderError SecondOrderWarning StructureError"
     ),
     "declare.options": "NoOptions option",
@@ -144,6 +144,7 @@ if TYPE_CHECKING:
         DeclarationError,
         DoubtfulError,
         DoubtfulWarning,
+        EngineError,
         NonFiniteError,
         ObjectiveError,
         OperationError,

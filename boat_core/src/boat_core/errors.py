@@ -196,6 +196,10 @@ class DoubtfulError(BoatError, ArithmeticError):
     """Under `strict`: an operation reported that its number may be wrong."""
 
 
+class EngineError(BoatError, ArithmeticError):
+    """Under `check: replay`: a program of the lower steps computed other numbers than the ordinary steps."""
+
+
 class SecondOrderError(BoatError, TypeError):
     """An objective uses an operator whose second derivative Jittor would compute wrongly, without an error."""
 

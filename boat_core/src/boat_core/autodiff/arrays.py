@@ -10,6 +10,7 @@ from ..runtime.errors import RuntimeSetupError
 from ..runtime.float64 import is_sound
 from .backend import jt
 from .operators import library
+from .step_numbers import entering
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,6 +151,7 @@ def number(value: float, dtype: str) -> Any:
     """Return a number as an array of shape (1,) in a dtype of Jittor, rounded once."""
     import numpy as np
 
+    value = entering(value)
     if dtype == "bfloat16":  # numpy has no such dtype
         return jt.array(np.array([value], dtype="float32"), dtype="float32").cast(dtype)
     return jt.array(np.array([value], dtype=dtype), dtype=dtype)
@@ -182,6 +184,7 @@ def _width(array: Any) -> int:
 def scaled(factor: Any, array: Array) -> Any:
     """Return factor · array in the dtype of the array. The factor is an array or a number, not rounded to float32."""
     if isinstance(factor, (int, float)):
+        factor = entering(factor)
         if factor == 1:
             return array
         if str(array.dtype) == "float64":

@@ -46,6 +46,24 @@ def counting() -> Iterator[Counter]:
         _counters.remove(counter)
 
 
+@contextmanager
+def counting_apart() -> Iterator[Counter]:
+    """Count inside the block for this counter alone: a trace is not work that whoever counts outside asked for."""
+    outside, counter = list(_counters), Counter()
+    _counters[:] = [counter]
+    try:
+        yield counter
+    finally:
+        _counters[:] = outside
+
+
+def count(done: Counter) -> None:
+    """Tell everyone who counts of derivatives that were taken elsewhere, by a program."""
+    for counter in _counters:
+        counter.gradients += done.gradients
+        counter.hvps += done.hvps
+
+
 def gradient(value: Array, wrt: Sequence[Array]) -> list[Array]:
     """Return ∇ value with respect to each array, zeros if it does not depend on one. `value` must hold one number."""
     for counter in _counters:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeclarationError, SecondOrderError, StructureError
+from .step_numbers import entering
 from .switches import MODE
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Kernel:
         if not address:
             return None
         vectors = [value for value in arguments if isinstance(value, Vector)]
-        numbers = [float(value) for value in arguments[len(vectors) :]]
+        numbers = [float(entering(value)) for value in arguments[len(vectors) :]]
         leaves = len(vectors[0].leaves)
         if not self._variadic and len(arguments) != len(self.parameters):
             return None  # Python says what is wrong

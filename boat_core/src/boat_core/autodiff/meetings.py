@@ -15,6 +15,7 @@ from ..errors import ObjectiveError
 from . import operands
 from .arrays import WIDTHS, Array, number
 from .backend import jt
+from .step_numbers import StepNumber, entering
 from .switches import MODE
 
 Function = Callable[..., Any]
@@ -45,6 +46,8 @@ def _operator(function: Function, exponent: bool = False, divided: bool = False)
                 right = compared or (exponent and (other == 2 or x.numel() != 1))
                 if own == "float32" or (own == "float64" and right):
                     return function(x, other)
+            elif kind is StepNumber:
+                return routed(x, entering(other))
         if MODE.get().exact:
             x, other = operands.meet(x, other, exponent, divided)
         return function(x, other)

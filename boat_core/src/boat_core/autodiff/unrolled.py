@@ -69,7 +69,10 @@ class Unrolled:
         held: what stays in memory.
         iterate_bytes: the bytes that one iterate takes.
         graph_bytes: the bytes that the graph of one step takes.
+        engine: what ran the steps, for reports.
     """
+
+    engine = "plain"
 
     def __init__(
         self, step: Step, start: Tree, parameters: Tree, steps: int, memory: Memory, recorder: Recorder | None = None
@@ -149,24 +152,50 @@ class Unrolled:
         end = float_leaves(self.iterate(last))
         p = [*(arrays.detach(leaf) for leaf in cotangent), *map(arrays.zeros_like, end[len(cotangent) :])]
         dx = [arrays.zeros_like(leaf) for leaf in (*float_leaves(self.parameters), *also)]
+        # Zeros that are not computed would be part of the first step's kernels, which are then others than the next.
+        arrays.sync([*p, *dx])
         for t in reversed(range(first, last)):
             z = self.iterate(t)
-            x, d = self._graphs.get(t) or (self.parameters, self.step.direction(t, z, self.parameters))
+            x, d = self._graphs.get(t) or self._rebuilt(t, z)
             if self._recorder is not None:
                 self._recorder.pull_back(t, rebuilt=t not in self._graphs)
-            p, of_x, of_d = self.step.adjoint(t, z, x, d, p)
-            if of_x is not None:
-                dx[: len(of_x)] = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
-            if frozen:
-                # A's part of the pullback stays: it is linear in the optimizer's step and needs no graph of d.
-                p = [arrays.detach(leaf) for leaf in p]
-            else:
-                inputs, size = [*float_leaves(z), *float_leaves(x), *also], len(p)
-                # The identities `inputs` carry a and c along, so that one product gives a + bᵀ∂d/∂z and dx + bᵀ∂d/∂x
-                # without further additions.
-                pulled = derivatives.vjp([*d, *inputs], [*of_d, *p, *dx], inputs)
-                p, dx = pulled[:size], pulled[size:]
+            p, dx = self._pull_step(t, z, x, d, p, dx, frozen, also)
             arrays.sync(p + dx)
             if watch is not None:
                 watch(t, p, dx)
         return p, dx
+
+    def _rebuilt(self, t: int, z: Tree) -> tuple[Tree, list[Array]]:
+        """Return what `_graphs` holds of a step, computed again in the same way.
+
+        If the step were computed together with its pullback, Jittor would fuse one with the other. The last bits would
+        then depend on how many graphs are kept.
+        """
+        x = detach_tree(self.parameters)
+        d = self.step.direction(t, z, x)
+        sync_tree(self.step.advance(t, z, x, d))
+        return x, d
+
+    def _pull_step(
+        self,
+        t: int,
+        z: Tree,
+        x: Tree,
+        d: list[Array],
+        p: list[Array],
+        dx: list[Array],
+        frozen: bool,
+        also: Sequence[Array] = (),
+    ) -> tuple[list[Array], list[Array]]:
+        """Pull p back through step t, and add to dx. `d` is the direction, with its graph from z, x and `also`."""
+        p, of_x, of_d = self.step.adjoint(t, z, x, d, p)
+        if of_x is not None:
+            dx[: len(of_x)] = [arrays.detach(total + part) for total, part in zip(dx, of_x)]
+        if frozen:
+            # A's part of the pullback stays: it is linear in the optimizer's step and needs no graph of d.
+            return [arrays.detach(leaf) for leaf in p], dx
+        inputs, size = [*float_leaves(z), *float_leaves(x), *also], len(p)
+        # The identities `inputs` carry a and c along, so that one product gives a + bᵀ∂d/∂z and dx + bᵀ∂d/∂x
+        # without further additions.
+        pulled = derivatives.vjp([*d, *inputs], [*of_d, *p, *dx], inputs)
+        return pulled[:size], pulled[size:]

@@ -64,10 +64,15 @@ def apply_operation(entry: Registered, *arguments: Any) -> Any:
     """
     assert entry.operation.apply is not None  # only modifiers of the start have none
     result = call_operation(entry, entry.operation.apply, *arguments)
-    count_call(Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}"))
+    count_operation(entry)
     if (inputs := _watched.get()) and inputs.changed:
         raise_operation_error(entry, "changed an array that it was given")
     return result
+
+
+def count_operation(entry: Registered) -> None:
+    """Count a call of an operation's `apply`, if calls are being counted."""
+    count_call(Call(entry.name, entry.distribution, entry.version, f"{entry.operation.stage}, {entry.operation.role}"))
 
 
 def call_operation(entry: Registered, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -6,13 +6,13 @@ d = d(t, y, x)        y' = proj(y + u(d, s; x))        s' = s(d; x)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..autodiff import arrays, derivatives
 from ..autodiff.evaluation import evaluating
 from ..autodiff.kernels import FusedStep
-from ..autodiff.pytrees import detach_tree, float_leaves
+from ..autodiff.pytrees import Tree, detach_tree, float_leaves
 from ..autodiff.vectors import Vector
 from ..optimizers import RULES
 from ..optimizers.base import Optimizer, apply_updates
@@ -45,6 +45,10 @@ class LowerStep:
         fused: does the optimizer's step by kernels; None where plain operators do it.
         x, y: vectors of both spaces, for their structure.
         from_x: returns the optimizer from x, where its hyperparameters are upper variables.
+        data_of: returns what the direction of step t reads besides y and x.
+        along_data: returns the direction that reads given data in its place, and reports its calls to nobody.
+        report: reports the call of a base map whose work a program did.
+        varies: whether the steps read different data.
     """
 
     along: Callable[[int, Vector, Vector], Vector]
@@ -54,6 +58,24 @@ class LowerStep:
     x: Vector
     y: Vector
     from_x: Callable[[Any], Optimizer] | None = None
+    data_of: Callable[[int], Tree] = lambda t: None
+    along_data: Callable[[Tree], Callable[[int, Vector, Vector], Vector]] | None = None
+    report: Callable[[], None] = lambda: None
+    varies: bool = False
+
+    # What programs need to know of a step, see `boat_core.autodiff.programs.Traceable`.
+
+    def data(self, t: int) -> Tree:
+        return self.data_of(t)
+
+    def reading(self, data: Tree) -> LowerStep:
+        assert self.along_data is not None
+        return replace(self, along=self.along_data(data))
+
+    def replayed(self) -> None:
+        self.report()
+
+    # The step
 
     def direction(self, t: int, z: Any, x: Any) -> list[Any]:
         with evaluating(differentiated=True):

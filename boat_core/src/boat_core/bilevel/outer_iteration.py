@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ..autodiff.programs import Programs
 from ..autodiff.pytrees import detach_and_sync
 from ..autodiff.vectors import Vector, first_nonfinite, norm, tree_from_numpy, tree_to_numpy
 from ..errors import NonFiniteError, OperationError, OptionError, StructureError
@@ -196,14 +197,33 @@ class OuterIteration:
             pairs = Tasks.of(batches.tasks).by_name()
         # Where the executor's workers draw the batches, only those of the first task are needed here.
         drawn_here = 1 if getattr(self.executor, "draws_batches", False) else len(pairs)
-        steps: dict[str, OuterStep] = {}
+        programs, steps = self._programs(len(pairs)), dict[str, OuterStep]()
         for place, task in enumerate(pairs):
             lower, upper = pairs[task] if place < drawn_here else (None, None)
-            steps[task] = self._step(state, task, lower, upper, batches.estimate, losses, check_inputs=place == 0)
+            steps[task] = self._step(state, task, lower, upper, batches.estimate, losses, place == 0, programs)
         return steps
 
+    def _programs(self, tasks: int) -> Programs | None:
+        """Return the programs that so many tasks share."""
+        if self.settings.engine == "plain":
+            return None
+        steps = self.settings.lower_steps
+        work = self.composition.work(steps)
+        estimated_at_end = any("end-point" in entry.operation.tags for entry in self.composition.approximate)
+        second_order = self.composition.second_order(steps) or work.frozen
+        pulled = work.learned_start or (second_order and not estimated_at_end)
+        return Programs(pulled=pulled, frozen=work.frozen, tasks=tasks)
+
     def _step(
-        self, state: SolverState, task: str, lower: Any, upper: Any, estimate: Any, losses: bool, check_inputs: bool
+        self,
+        state: SolverState,
+        task: str,
+        lower: Any,
+        upper: Any,
+        estimate: Any,
+        losses: bool,
+        check_inputs: bool,
+        programs: Programs | None,
     ) -> OuterStep:
         x, start = self.x0.like_tree(state.upper), self.start_of(state, task)
         lower_state = state.lower[task] if task in state.lower else self._new_lower(x)
@@ -212,7 +232,8 @@ class OuterIteration:
             check_reproducible(step.bilevel, x, start)
             self._check_projection(start)
             self._reproducible = True
-        return replace(step, with_losses=losses, check_inputs=check_inputs and not self._inputs_checked)
+        check_inputs = check_inputs and not self._inputs_checked
+        return replace(step, with_losses=losses, check_inputs=check_inputs, programs=programs)
 
     def step_at(
         self, x: Vector, start: Vector, state: LowerState, k: int, task: str, lower: Any, upper: Any, estimate: Any
@@ -253,6 +274,7 @@ class OuterIteration:
             k=k,
             state=state,
             task=task,
+            programs=self._programs(1),
         )
 
     def _check_projection(self, y: Vector) -> None:
@@ -282,7 +304,7 @@ class OuterIteration:
         self._inputs_checked = True
         outcome = mean_outcome(outcomes)
         assert outcome.direction is not None
-        report = Report(norm(outcome.direction), outcome.reports, outcome.concerns)
+        report = Report(norm(outcome.direction), outcome.reports, outcome.concerns, outcome.engine)
         result = StepResult(state.iteration, *outcome.losses, report)
         return Proposal(outcome, {task: one.lower for task, one in outcomes.items()}, result)
 

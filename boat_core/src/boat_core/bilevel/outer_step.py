@@ -22,6 +22,7 @@ import optree
 from ..autodiff import arrays
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import Held
+from ..autodiff.programs import Programs
 from ..autodiff.pytrees import detach_and_sync, float_leaves
 from ..autodiff.vectors import Vector, first_nonfinite
 from ..errors import DoubtfulError, NonFiniteError, OperationError
@@ -51,6 +52,7 @@ class Outcome:
         reports: for each operation that reports, its figures.
         concerns: sentences that say why a number may be wrong.
         losses: F and f at (x, y), where they were asked for.
+        engine: what ran the lower steps, see `Report`.
     """
 
     direction: Vector | None
@@ -62,6 +64,7 @@ class Outcome:
     reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     concerns: tuple[str, ...] = ()
     losses: tuple[float, float] = (math.nan, math.nan)
+    engine: str = "plain"
 
     @property
     def lower(self) -> LowerState:
@@ -71,11 +74,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """What a pullback holds: how many iterates and graphs, and the bytes of one of each."""
+    """What a pullback holds: how many iterates and graphs, and the bytes of one of each.
+
+    A graph is what one step leaves for its pullback. `engine` is what would run the lower steps, see `Report`.
+    """
 
     held: Held
     iterate_bytes: int
     graph_bytes: int
+    engine: str = "plain"
 
     def as_dict(self) -> dict[str, int]:
         """The figures by name, with the `bytes` of all that is held."""
@@ -105,6 +112,7 @@ class OuterStep(ABC):
         task: its name, "" where there are no tasks.
         with_losses: compute F and f at the end too.
         check_inputs: compare the arrays that operations are given before and after.
+        programs: the programs of the lower steps, which all tasks of an outer iteration share; None for none.
         evaluate: how `Trajectory.values_from` computes values.
     """
 
@@ -121,6 +129,7 @@ class OuterStep(ABC):
     task: str = ALONE
     with_losses: bool = True
     check_inputs: bool = False
+    programs: Programs | None = None
     evaluate: PointValues = map
 
     #: Whether the lower optimizer's state lasts from one outer iteration to the next, whatever the settings say.
@@ -266,6 +275,7 @@ def mean_outcome(outcomes: Mapping[str, Outcome]) -> Outcome:
         reports=reports,
         concerns=concerns,
         losses=(upper, lower),
+        engine="; ".join(dict.fromkeys(outcome.engine for outcome in by_task)),
     )
 
 

@@ -15,11 +15,14 @@ class Report:
         hypergradient_norm: ‖hypergradient‖; for first-order solvers the norm of the direction for x.
         operations: the figures of each operation that reports, by its name.
         concerns: sentences that each say why a number may be wrong.
+        engine: what ran the lower steps: "programs", or "plain", with the reason where programs were to be used.
     """
 
     hypergradient_norm: float
     operations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     concerns: tuple[str, ...] = ()
+    # Two reports of one step are equal, whatever ran it: the numbers are.
+    engine: str = field(default="plain", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

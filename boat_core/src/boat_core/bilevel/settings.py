@@ -40,6 +40,12 @@ class SolverSettings:
         doc="inside the objectives: operators of our own that differentiate to every order, or Jittor's",
     )
     kernels: str = option("auto", choices=("auto", "plain"), doc="the packs' kernels where they can be had, or none")
+    engine: str = option(
+        "auto", choices=("auto", "plain"), doc="programs of the lower steps where they are valid, or none"
+    )
+    check: str = option(
+        "none", choices=("none", "replay"), doc="replay: compute the first and last step of a program in both ways"
+    )
     on_nonfinite: str = option("error", choices=("error", "report"), doc="what a NaN or an infinity leads to")
 
     def __post_init__(self) -> None:

@@ -213,6 +213,15 @@ class Solver:
         (step, *_) = self.outer.steps(self._state, Batches(lower_batch, upper_batch, None, tasks)).values()
         return step.memory().as_dict()
 
+    def engine(self, lower_batch: Any = None, upper_batch: Any = None, *, tasks: TasksLike | None = None) -> str:
+        """Return what runs the lower steps on such batches, found by tracing one. Changes nothing.
+
+        Returns:
+            "programs", or "plain", with the reason where programs were to be used.
+        """
+        (step, *_) = self.outer.steps(self._state, Batches(lower_batch, upper_batch, None, tasks)).values()
+        return step.memory().engine
+
     def graph(
         self, lower_batch: Any = None, upper_batch: Any = None, *, tasks: TasksLike | None = None
     ) -> HypergradientGraph:

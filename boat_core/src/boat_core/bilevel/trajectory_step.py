@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..autodiff.evaluation import evaluating
 from ..autodiff.memory import Memory
+from ..autodiff.programs import Refused
+from ..autodiff.replayed import Replayed
 from ..autodiff.unrolled import Unrolled
 from ..autodiff.vectors import Vector, first_nonfinite
 from ..errors import NonFiniteError
 from ..plugins.entries import Registered
+from ..plugins.observers import tallied
 from .aggregate import aggregated
 from .invoke import (
     apply_operation,
+    count_operation,
     expect,
     expect_hypergradient,
     expect_like,
@@ -22,10 +26,14 @@ from .invoke import (
     raise_operation_error,
 )
 from .lower_step import LowerStep, fused_step
+from .objectives import Bilevel
 from .outer_step import MemoryUse, Outcome, OuterStep
+from .problem import PerStep
 from .recorder import Recorder
 from .tangent import LowerSet
 from .trajectory import Hypergradient, Trajectory
+
+Direction = Callable[[int, Vector, Vector], Vector]
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class TrajectoryStep(OuterStep):
         return self._estimate(self._roll(recorder), recorder)
 
     def _locate(self, place: str) -> str:
-        trajectory = self._roll()
+        trajectory = self._roll(plain=True)
         for t in range(1, trajectory.steps + 1):
             if path := first_nonfinite(trajectory.iterate(t)):
                 chain = " + ".join(entry.named for entry in self.composition.map)
@@ -49,22 +57,44 @@ class TrajectoryStep(OuterStep):
         return f"stage approximate ({chain}): {place}"
 
     def memory(self) -> MemoryUse:
-        memory = self._memory
+        memory, steps = self._memory, self.settings.lower_steps
+        step, start = self._lower_step(), self._lower_start()
         with evaluating(kernels=self.settings.kernels == "auto", differentiated=False):
-            one = Unrolled(self._lower_step(), self._lower_start(), self.x.tree, 1, memory)
-        held = memory.plan(self.settings.lower_steps, one.iterate_bytes, one.graph_bytes)
-        return MemoryUse(held, one.iterate_bytes, one.graph_bytes)
+            one = Unrolled(step, start, self.x.tree, 1, memory)
+            graph_bytes, engine = one.graph_bytes, "plain"
+            if self.programs is not None:
+                try:
+                    graph_bytes = self.programs.program(step, start, self.x.tree, steps).residual_bytes
+                    engine = Replayed.engine
+                except Refused as refused:
+                    engine = f"plain: {refused}"
+        return MemoryUse(memory.plan(steps, one.iterate_bytes, graph_bytes), one.iterate_bytes, graph_bytes, engine)
 
     # Map
 
-    def _roll(self, recorder: Recorder | None = None) -> Trajectory:
+    def _roll(self, recorder: Recorder | None = None, plain: bool = False) -> Trajectory:
         """y_0 → … → y_T: step t is the base map's direction, the lower optimizer and the projection."""
         steps = self.settings.lower_steps
-        step, start = self._lower_step(), self._lower_start()
-        unrolled = Unrolled(step, start, self.x.tree, steps, self._memory, recorder)
+        unrolled = self._unrolled(recorder, plain)
         objective = aggregated(self.composition, self.estimate)
         start = self.x, self.start
         return Trajectory(self.bilevel, objective, unrolled, *start, steps, steps, k=self.k, evaluate=self.evaluate)
+
+    def _unrolled(self, recorder: Recorder | None, plain: bool) -> Unrolled:
+        """Run the lower steps, by a program where that is wanted and valid."""
+        steps, step, start = self.settings.lower_steps, self._lower_step(), self._lower_start()
+        reason = ""
+        if self.programs is not None and not plain:
+            try:
+                program = self.programs.program(step, start, self.x.tree, steps)
+            except Refused as refused:
+                reason = f": {refused}"
+            else:
+                check = self.settings.check == "replay"
+                return Replayed(step, program, start, self.x.tree, steps, self._memory, recorder, check)
+        unrolled = Unrolled(step, start, self.x.tree, steps, self._memory, recorder)
+        unrolled.engine = f"plain{reason}"
+        return unrolled
 
     @property
     def _memory(self) -> Memory:
@@ -75,19 +105,55 @@ class TrajectoryStep(OuterStep):
         return self.start.tree, state
 
     def _lower_step(self) -> LowerStep:
-        objective = aggregated(self.composition, self.bilevel)
         base = self.composition.map[-1]
-        options = self.composition.options[base.name]
+        lower, upper = self.bilevel.lower_batch, self.bilevel.upper_batch
 
-        def along(t: int, y: Vector, x: Vector) -> Vector:
-            direction = apply_operation(base, objective, x, y, t, options)
-            return expect_like(base, direction, y, "direction") if t == 0 else direction
+        def data_of(t: int) -> Any:
+            return (lower.batches[t] if isinstance(lower, PerStep) else lower), upper
+
+        def along_data(data: Any) -> Direction:
+            with tallied({}):
+                traced = self._along(replace(self.bilevel, lower_batch=data[0], upper_batch=data[1]))
+
+            def untallied(t: int, y: Vector, x: Vector) -> Vector:
+                with tallied({}):
+                    return traced(t, y, x)
+
+            return untallied
 
         project = self.bilevel.project_lower if self.bilevel.problem.project_lower is not None else None
         # A fused step knows neither projections nor hyperparameters that are upper variables.
         plain = project is None and self.learned is None
         fused = fused_step(base.operation.optimizer_steps, self.optimizer) if plain else None
-        return LowerStep(along, self.optimizer, project, fused, self.x, self.start, self.learned)
+        return LowerStep(
+            self._along(self.bilevel),
+            self.optimizer,
+            project,
+            fused,
+            self.x,
+            self.start,
+            self.learned,
+            data_of,
+            along_data,
+            lambda: count_operation(base),
+            isinstance(lower, PerStep),
+        )
+
+    def _along(self, bilevel: Bilevel) -> Direction:
+        """Return the direction of the map chain on the batches of `bilevel`. Its first result is checked."""
+        objective = aggregated(self.composition, bilevel)
+        base = self.composition.map[-1]
+        options = self.composition.options[base.name]
+        checked = False
+
+        def along(t: int, y: Vector, x: Vector) -> Vector:
+            nonlocal checked
+            direction = apply_operation(base, objective, x, y, t, options)
+            if not checked:
+                direction, checked = expect_like(base, direction, y, "direction"), True
+            return direction
+
+        return along
 
     # Approximate
 
@@ -123,6 +189,7 @@ class TrajectoryStep(OuterStep):
             start_cotangent=y0,
             reports={**reports, **report},
             concerns=concerns,
+            engine=trajectory.unrolled.engine,
         )
 
     def _lower_set(self, estimator: Registered) -> LowerSet | None:

@@ -26,7 +26,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     warmed = {} if arguments.warm is None else {"warmed": _warm(arguments.warm)}
     machine = facts()
     machine["native"] |= {"operators": _operators(machine["caches"]["core"])}
-    machine = machine | {"pack_kernels": _pack_kernels(machine["caches"]["core"])} | warmed
+    machine = machine | {"engine": _engine(machine), "pack_kernels": _pack_kernels(machine["caches"]["core"])} | warmed
     if arguments.json:
         print_json(machine)
     else:
@@ -47,6 +47,20 @@ def _operators(core: str | None) -> int:
     from ..autodiff.operators import library
 
     return library.built(Path(core)) if core is not None else 0
+
+
+def _engine(machine: Mapping[str, Any]) -> str:
+    """Whether programs of lower steps can be used here, or why not."""
+    from ..autodiff.programs import KNOWN_VERSIONS
+
+    version, native = machine["jittor"]["version"], machine["native"]
+    if version not in KNOWN_VERSIONS:
+        return f"plain: programs are known to work with Jittor {', '.join(KNOWN_VERSIONS)}"
+    if not native["wanted"]:
+        return "plain: programs are part of BOAT's operators, which BOAT_NATIVE forbids"
+    if machine["device"] == "cuda":
+        return "plain: programs run on the CPU only"
+    return "programs" if native["operators"] else "programs, once BOAT's operators are compiled"
 
 
 def _pack_kernels(core: str | None) -> dict[str, dict[str, str]]:

@@ -70,6 +70,7 @@ def explain_config(arguments: argparse.Namespace) -> int:
         "lower_state": "carry" if composition.stateful_operation else config.solver.lower_state,
         "segment": config.solver.segment,
         "memory": config.solver.memory,
+        "engine": config.solver.engine,
         "cost": {"gradients": cost.gradients, "hvps": cost.hvps},
         "second_derivatives": composition.second_order(steps),
         "holds": _held(composition, config.solver),
@@ -124,8 +125,9 @@ def _sizes(job: Job, facts: dict[str, Any]) -> None:
     """Build the problem, compute one lower step, and add to the facts what that shows of memory."""
     import optree
 
-    solver = job.solver
-    held = solver.held(**job.batches(0))
+    solver, batches = job.solver, job.batches(0)
+    held = solver.held(**batches)
+    facts["engine"] = solver.engine(**batches)
     facts["holds"] |= {"iterates": held["iterates"], "graph_steps": held["graphs"] or min(1, held["iterates"])}
     facts["bytes"] = {
         "upper": sum(map(_bytes, optree.tree_leaves(solver.upper))),
@@ -171,6 +173,10 @@ def _print_explanation(facts: dict[str, Any]) -> None:
         rows.append(("memory", f"y and its optimizer's state {held['iterates']} times, {graph}"))
     else:
         rows.append(("memory", "no trajectory is held"))
+    engine = facts["engine"]
+    rows.append(
+        ("engine", "programs of the lower steps where they are valid (--sizes tries)" if engine == "auto" else engine)
+    )
     if "bytes" in facts:
         rows += [(f"  {name.replace('_', ' ')}", bytes_text(size)) for name, size in facts["bytes"].items()]
     rows.append(("run", _pairs(facts["run"])))

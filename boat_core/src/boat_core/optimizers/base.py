@@ -15,6 +15,7 @@ import optree
 
 from ..autodiff import arrays
 from ..autodiff.evaluation import exact_numbers
+from ..autodiff.step_numbers import is_step_number
 from ..declare.named import OptimizerDeclaration
 from ..declare.options import check_option, read_options
 from ..errors import OptionError, StructureError
@@ -179,7 +180,8 @@ class UpdateRule:
             columns = {key: structure.flatten_up_to(state[key]) for key in arrays_kept}
             updates: list[Any] = []
             after: dict[str, list[Any]] = {key: [] for key in arrays_kept}
-            step = float(t)  # With an integer exponent, Jittor differentiates powers of arrays in float32.
+            # With an integer exponent, Jittor differentiates powers of arrays in float32.
+            step = 1.0 * t  # not float(t), which a number in a trace is not asked for
             with exact_numbers():
                 for place, (leaf, at) in enumerate(zip(leaves, structure.flatten_up_to(y))):
                     leaf = arrays.as_dtype_of(leaf, at)
@@ -203,10 +205,12 @@ class UpdateRule:
         object.__setattr__(optimizer, "rule", self)
         return made_by(optimizer, self.build, o)
 
-    def _at(self, key: str, value: Any, count: int) -> Any:
+    def _at(self, key: str, value: Any, count: Any) -> Any:
         """Return the value of an option at a step. A value from a schedule must be in the range of the option."""
         if not _is_schedule(value):
             return value
+        if is_step_number(count):
+            return count.map(lambda number: self._at(key, value, number))
         where = f"{self.name}.{key}: its schedule at step {count}"
         value = value(count)
         if _is_schedule(value):
@@ -216,6 +220,8 @@ class UpdateRule:
 
 def power(beta: Any, t: float) -> Any:
     """Return βᵗ for a number or an array, with a second derivative that is finite at β = 0 too."""
+    if isinstance(beta, (int, float)):
+        return beta**t
     # The second derivative of the general power is t (t - 1) β^(t-2): for t = 1 and β = 0 that is 0 · ∞.
     return beta if t == 1 else beta**t
 

@@ -170,7 +170,7 @@ class OperatorLibrary:
         if tools.cuda:
             libraries += [f"-L{tools.cuda_libraries}", f"-Wl,-rpath,{tools.cuda_libraries}", "-lcudart", "-lcublas"]
         first = compile_(sources / "operators.cc", *(tools.nvcc(flags) if tools.cuda else host))
-        second: list[Command] = [compile_(binding, *host, "-O0")]
+        second: list[Command] = [compile_(binding, *host, "-O0"), compile_(sources / "programs.cc", *host)]
         if tools.onednn is not None:
             second.append(compile_(sources / "conv2d_onednn.cc", *host))
         link = [tools.compiler, "-shared", "-fopenmp", *objects, "-o", str(out), *libraries]

@@ -51,6 +51,81 @@ bool depends(VarHolder* value, const vector<int64>& nodes);
 // @pyjt(call)
 vector<VarHolder*> call(int64 function, const string& label, const vector<VarHolder*>& inputs, int leaves, const vector<int>& like, int results, const vector<float64>& numbers);
 
+// Programs, see `boat_core.autodiff.programs`. A program and a rollout are numbers, to be freed by who made them.
+
+// How often Jittor has computed something.
+// @pyjt(executions)
+int64 executions();
+
+// Computed variables of their own in the memory of others, which must stay as long as these are read.
+// @pyjt(placeholders)
+vector<VarHolder*> placeholders(const vector<VarHolder*>& arrays);
+
+// What `describe.h` says of the graph between these.
+// @pyjt(graph_lines)
+vector<string> graph_lines(const vector<VarHolder*>& inputs, const vector<VarHolder*>& outputs);
+
+// The numbers in that graph.
+// @pyjt(graph_numbers)
+vector<double> graph_numbers(const vector<VarHolder*>& inputs, const vector<VarHolder*>& outputs);
+
+// @pyjt(program_open)
+int64 program_open(const vector<VarHolder*>& placeholders);
+
+// Add a phase. Returns why the graph cannot be a program, nothing if it can; so does `program_close`.
+// @pyjt(program_add)
+string program_add(int64 handle, const vector<VarHolder*>& outputs, const vector<VarHolder*>& views);
+
+// @pyjt(program_close)
+string program_close(int64 handle);
+
+// Bytes of the residuals of one run, bytes of temporaries, and launches.
+// @pyjt(program_sizes)
+vector<int64> program_sizes(int64 handle);
+
+// @pyjt(program_lines)
+vector<string> program_lines(int64 handle);
+
+// All numbers in its graph; some of them, chosen by their places, may be set before a run.
+// @pyjt(program_numbers)
+vector<double> program_numbers(int64 handle);
+
+// @pyjt(program_choose)
+void program_choose(int64 handle, const vector<int>& places);
+
+// @pyjt(program_set)
+void program_set(int64 handle, const vector<float64>& values);
+
+// @pyjt(program_free)
+void program_free(int64 handle);
+
+// @pyjt(rollout_open)
+int64 rollout_open(int64 handle, int iterates, int residuals);
+
+// @pyjt(rollout_fix)
+void rollout_fix(int64 handle, const vector<VarHolder*>& arrays);
+
+// @pyjt(rollout_write)
+void rollout_write(int64 handle, int slot, const vector<VarHolder*>& arrays);
+
+// @pyjt(rollout_read)
+vector<VarHolder*> rollout_read(int64 handle, int slot);
+
+// @pyjt(rollout_step)
+void rollout_step(int64 handle, int from, int to, int residual);
+
+// @pyjt(rollout_begin)
+void rollout_begin(int64 handle, const vector<VarHolder*>& cotangents);
+
+// @pyjt(rollout_pull)
+void rollout_pull(int64 handle, int from, int to, int residual);
+
+// @pyjt(rollout_pulled)
+vector<VarHolder*> rollout_pulled(int64 handle);
+
+// @pyjt(rollout_free)
+void rollout_free(int64 handle);
+
 // @pyjt(matmul)
 VarHolder* matmul(VarHolder* a, VarHolder* b, bool trans_a, bool trans_b);
 

@@ -15,6 +15,12 @@ namespace boat {
 struct Convolution {
     int in[2], out[2], kernel[2], stride[2], padding[2], dilation[2];
     int in_channels, out_channels, groups;
+
+    void digest_into(uint64& digest) const {
+        for (const auto* numbers : {in, out, kernel, stride, padding, dilation})
+            for (int axis = 0; axis < 2; axis++) mix(digest, numbers[axis]);
+        for (int number : {in_channels, out_channels, groups}) mix(digest, number);
+    }
 };
 
 template <class T> struct ColumnsBody {  // row (image, channel of the group, kh, kw) of [images, C/groups·kh·kw, oh·ow]

@@ -15,6 +15,33 @@ using ::boat::chunk;
 using ::boat::in_parallel;
 using ::boat::parallel_from;
 
+// A number for the arguments of an operator: two operators of one kind and with other arguments have another one.
+inline void mix(uint64& digest, uint64 value) { digest = (digest ^ value) * 1099511628211ull; }
+template <class T> void digest_into(uint64& digest, const T& value) {
+    if constexpr (std::is_floating_point<T>::value) {
+        const double number = value;
+        uint64 bits;
+        std::memcpy(&bits, &number, sizeof bits);
+        mix(digest, bits);
+    } else if constexpr (std::is_integral<T>::value || std::is_enum<T>::value) {
+        mix(digest, uint64(value));
+    } else {
+        value.digest_into(digest);
+    }
+}
+inline void digest_into(uint64& digest, const NanoVector& shape) {
+    mix(digest, shape.size());
+    for (int i = 0; i < shape.size(); i++) mix(digest, shape[i]);
+}
+template <class A, class B> void digest_into(uint64& digest, const std::pair<A, B>& value) {
+    digest_into(digest, value.first);
+    digest_into(digest, value.second);
+}
+template <class T> void digest_into(uint64& digest, const vector<T>& values) {
+    mix(digest, values.size());
+    for (const T& value : values) digest_into(digest, value);
+}
+
 // The same numbers in another floating-point dtype; v itself where it has that dtype already, or is no such array.
 inline VarPtr as_dtype(Var* v, NanoString dtype) {
     static auto unary = get_op_info("unary").get_constructor<VarPtr, Var*, NanoString>();
@@ -25,6 +52,7 @@ inline VarPtr as_dtype(Var* v, NanoString dtype) {
 // An operator whose run() is a library function: Jittor compiles nothing for it. It reads all its floating-point inputs
 // in the dtype of its output, so `make` refuses others.
 struct Native : Op {
+    uint64 arguments = 14695981039346656037ull;  // the digest of what it was made with, beside its inputs
     Native() {
         flags.set(NodeFlags::_cpu);
 #ifdef __CUDACC__
@@ -56,6 +84,7 @@ VarPtr make(const vector<Var*>& inputs, const Arguments&... arguments) {
             << "a native operator of BOAT was given the dtypes" << inputs[0]->dtype() << "and" << v->dtype()
             << "; cast one of the arrays, as array.cast(\"float32\") does";
     auto* op = new Operator(inputs, arguments...);
+    (digest_into(op->arguments, arguments), ...);
     op->outputs_holder[0]->set_inputs({op});
     VarPtr out(move(op->outputs_holder[0]));
     op->add_inputs(inputs);

@@ -13,6 +13,12 @@ struct Windows {
     int in[3], out[3], size[3], stride[3], padding[3];
     bool whole;  // divide by the window's size, also where it sticks out of the plane
 
+    void digest_into(uint64& digest) const {
+        for (const auto* numbers : {in, out, size, stride, padding})
+            for (int axis = 0; axis < 3; axis++) mix(digest, numbers[axis]);
+        mix(digest, whole);
+    }
+
     int64 in_plane() const { return int64(in[0]) * in[1] * in[2]; }
     int64 out_plane() const { return int64(out[0]) * out[1] * out[2]; }
     BOAT_HD int first(int axis, int o) const { return o * stride[axis] - padding[axis]; }
