@@ -36,6 +36,7 @@ CELLS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--works", nargs="+", choices=CELLS, default=list(CELLS), metavar="WORK", help=", ".join(CELLS))
+    parser.add_argument("--steps", nargs="+", type=int, metavar="T", help="the cells with these numbers of lower steps")
     parser.add_argument("--quick", action="store_true", help="the small cells alone, one round of three calls")
     parser.add_argument("--write", type=Path, help="put the tables between the markers of this Markdown file")
     parser.add_argument("--plot", type=Path, help="draw the picture")
@@ -49,6 +50,8 @@ def main() -> None:
     rows: list[Row] = []
     for cell in (cell for work in arguments.works for cell in CELLS[work]):
         if arguments.quick and (cell.steps > 10 or cell.width > 1):
+            continue
+        if arguments.steps and cell.steps not in arguments.steps:
             continue
         played = play(cell, systems, rounds, repetitions)
         print(*(f"{cell.work:<9}{line(row, played)}" for row in played), sep="\n", flush=True)
