@@ -122,7 +122,7 @@ template <class T>
 void own_gemm(bool trans_a, bool trans_b, int m, int n, int k, const T* a, const T* b, T* c, bool add) {
     constexpr int full = tile_width<T>;
     const int panels = (n + full - 1) / full;
-    const bool several = int64(m) * n * k >= gemm_parallel_from;
+    const bool several = product_work(m, n, k) >= gemm_parallel_from;
     in_parallel(panels, several && panels > 1, [=](int64 number) {
         multiply_panel<T, 4, full>(trans_a, trans_b, m, n, k, a, b, c, int(number) * full, several && panels == 1, add);
     });
@@ -137,7 +137,7 @@ inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const doub
 // `wide_a` and `wide_b` are the lengths of the rows in which A and B lie.
 inline void onednn_gemm(bool trans_a, bool trans_b, int m, int n, int k, const float* a, int wide_a, const float* b,
                         int wide_b, float* c, bool add) {
-    Threads threads(int64(m) * n * k);
+    Threads threads(product_work(m, n, k));
     auto status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, 1.f, a, wide_a, b, wide_b,
                              add ? 1.f : 0.f, c, n);
     ASSERT(status == dnnl_success) << "oneDNN: dnnl_sgemm returned" << int(status);
@@ -168,7 +168,7 @@ inline void cpu_gemm(bool trans_a, bool trans_b, int m, int n, int k, const floa
 #ifdef BOAT_ONEDNN
     constexpr int narrow = tile_width<float> / 2;
     if (n <= narrow && n > 1 && k >= narrow && m >= narrow) {  // oneDNN's tiles are half empty there
-        const bool several = int64(m) * n * k >= gemm_parallel_from;
+        const bool several = product_work(m, n, k) >= gemm_parallel_from;
         multiply_panel<float, 8, narrow>(trans_a, trans_b, m, n, k, a, b, c, 0, several, add);
         return;
     }
